@@ -1,0 +1,171 @@
+"""Devices: the mesh, what lies where, and one step compiled either way.
+
+A step is written once. Each of its arguments and results is either the same
+on every device (axis None) or divided over them along its first dimension
+(axis 0). `compile_step` runs it under `jit` with arrays sharded over a mesh,
+or under `pmap` with one copy of the step for each device.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXIS = 'data'
+Axis = Any  # None | 0 | a tree of NamedSharding
+
+
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+  """A mesh (data, fsdp) over all devices.
+
+  Args:
+    fsdp: over how many devices each parameter is divided; the batch is divided
+      over both axes.
+    devices: all of them, on every process, by default.
+
+  Raises:
+    ValueError: fsdp does not divide the number of devices.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  if fsdp < 1 or len(devices) % fsdp:
+    raise ValueError(
+      f'parallel.fsdp={fsdp} does not divide the {len(devices)} devices'
+    )
+  # Explicit axes would ask every operation for its sharding.
+  return Mesh(
+    np.asarray(devices).reshape(-1, fsdp),
+    (AXIS, 'fsdp'),
+    axis_types=(AxisType.Auto, AxisType.Auto),
+  )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The same on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def divided(mesh: Mesh) -> NamedSharding:
+  """The first dimension over all devices."""
+  return NamedSharding(mesh, PartitionSpec((AXIS, 'fsdp')))
+
+
+def state_sharding(state: Any, mesh: Mesh, min_size: int = 2**16) -> Any:
+  """Where each array of a training state lies.
+
+  An array of at least `min_size` elements is divided over the fsdp axis along
+  the largest of its dimensions that the axis divides; the rest is replicated.
+  The optimizer's moments and the average follow the parameters, being of the
+  same shapes.
+
+  Args:
+    state: a tree of arrays or of their shapes (`jax.eval_shape`).
+    mesh: from `make_mesh`.
+
+  Returns:
+    A tree of NamedSharding.
+  """
+  fsdp = mesh.shape['fsdp']
+
+  def place(x: Any) -> NamedSharding:
+    fitting = [n for n in x.shape if n % fsdp == 0]
+    if fsdp == 1 or x.size < min_size or not fitting:
+      return replicated(mesh)
+    dim = x.shape.index(max(fitting))
+    return NamedSharding(mesh, PartitionSpec(*[None] * dim, 'fsdp'))
+
+  return jax.tree.map(place, state)
+
+
+def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+  """Raises ValueError where the devices cannot share a batch equally."""
+  if batch_size < 1 or batch_size % mesh.size:
+    raise ValueError(
+      f'a batch of {batch_size} cannot be divided over {mesh.size} devices: '
+      f'use a multiple of {mesh.size}'
+    )
+
+
+def compile_step(
+  step: Callable[..., Any],
+  mesh: Mesh,
+  *,
+  mode: str = 'jit',
+  in_axes: Sequence[Axis],
+  out_axes: Axis,
+  donate_argnums: Sequence[int] = (),
+) -> Callable[..., Any]:
+  """The step, compiled for every device of the mesh.
+
+  Args:
+    step: (*args, axis_name=None) -> result. Under pmap `axis_name` is given:
+      it then sees its part of the divided arguments, and must take its means
+      over that axis. Under jit it sees whole arrays.
+    mesh: from `make_mesh`.
+    mode: 'jit' or 'pmap'.
+    in_axes: for each argument None, 0, or (jit only) a tree of shardings. A
+      divided argument is passed as this process's part of it, numpy arrays.
+    out_axes: likewise for the result, or for a tuple of results.
+    donate_argnums: arguments whose buffers the step may reuse.
+
+  Raises:
+    ValueError: unknown mode, or parameters divided under pmap.
+  """
+  if mode == 'jit':
+    return _compile_jit(step, mesh, in_axes, out_axes, donate_argnums)
+  if mode == 'pmap':
+    if mesh.shape['fsdp'] > 1:
+      raise ValueError(
+        'parallel.mode=pmap keeps a whole copy of the parameters on every '
+        'device; use parallel.mode=jit with parallel.fsdp > 1'
+      )
+    return _compile_pmap(step, mesh, in_axes, out_axes, donate_argnums)
+  raise ValueError(f"parallel.mode must be 'jit' or 'pmap', got {mode!r}")
+
+
+def _compile_jit(step, mesh, in_axes, out_axes, donate_argnums):
+  kinds = {None: replicated(mesh), 0: divided(mesh)}
+  known = lambda axis: axis is None or isinstance(axis, int)
+  sharding = lambda axis: kinds[axis] if known(axis) else axis
+  compiled = jax.jit(
+    step,
+    in_shardings=tuple(map(sharding, in_axes)),
+    out_shardings=tuple(map(sharding, out_axes))
+    if isinstance(out_axes, tuple)
+    else sharding(out_axes),
+    donate_argnums=donate_argnums,
+  )
+  # Each process holds only its own part of a divided argument.
+  place = partial(jax.make_array_from_process_local_data, kinds[0])
+  over = lambda tree, axis: jax.tree.map(place, tree) if axis == 0 else tree
+
+  def call(*args: Any) -> Any:
+    return compiled(*map(over, args, in_axes))
+
+  return call
+
+
+def _compile_pmap(step, mesh, in_axes, out_axes, donate_argnums):
+  devices = list(mesh.devices.flat)
+  compiled = jax.pmap(
+    partial(step, axis_name=AXIS),
+    axis_name=AXIS,
+    in_axes=tuple(in_axes),
+    out_axes=out_axes,
+    devices=devices,
+    donate_argnums=donate_argnums,
+  )
+  local = sum(d.process_index == jax.process_index() for d in devices)
+  divide = lambda x: x.reshape(local, -1, *x.shape[1:])
+  join = lambda x: x.reshape(-1, *x.shape[2:])
+  over = lambda fn, tree, axis: jax.tree.map(fn, tree) if axis == 0 else tree
+
+  def call(*args: Any) -> Any:
+    result = compiled(*map(partial(over, divide), args, in_axes))
+    if isinstance(out_axes, tuple):
+      return tuple(map(partial(over, join), result, out_axes))
+    return over(join, result, out_axes)
+
+  return call

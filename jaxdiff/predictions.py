@@ -1,0 +1,159 @@
+"""What a network may predict, and one 2x2 solve between all of it.
+
+Every kind of prediction is linear in the clean data and the noise,
+
+  y = a x0 + b eps,      xt = alpha x0 + sigma eps,
+
+so a kind is the function (schedule, t) -> (a, b), and with
+d = alpha b - sigma a the pair (xt, y) determines both:
+
+  x0 = (b xt - sigma y) / d,      eps = (alpha y - a xt) / d.
+
+An error in y is an error in x0 times sigma / d, which turns a loss in any
+space into a loss in any other. Everything here is written for one example: t
+is a scalar and arrays are [...]; `jax.vmap` makes the batch.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff.schedules import Schedule
+
+Kind = Callable[[Schedule, ArrayLike], tuple[Array, Array]]
+
+
+def x0(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+  """y = x0, the clean data."""
+  del schedule
+  return jnp.ones_like(t), jnp.zeros_like(t)
+
+
+def eps(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+  """y = eps, the noise. (DDPM, Ho et al. 2020.)"""
+  del schedule
+  return jnp.zeros_like(t), jnp.ones_like(t)
+
+
+def v(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+  """y = alpha eps - sigma x0. (Salimans & Ho 2022, appendix D.)"""
+  alpha, sigma = schedule(t)
+  return -sigma, alpha
+
+
+def velocity(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+  """y = d xt / dt = alpha' x0 + sigma' eps. (Flow matching, Lipman 2023.)"""
+  t = jnp.asarray(t, jnp.float32)
+  return tuple(jax.jvp(schedule, (t,), (jnp.ones_like(t),))[1])
+
+
+def score(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+  """y = grad log q(xt | x0) = -eps / sigma. (Song & Ermon 2019.)"""
+  return jnp.zeros_like(t), -1.0 / schedule(t).sigma
+
+
+def edm(sigma_data: float = 0.5) -> Kind:
+  """EDM's network output F, where x0 = c_skip xt + c_out F.
+
+  EDM works on xt / alpha at noise sigma / alpha; in xt itself, with
+  n^2 = sigma^2 + alpha^2 sigma_data^2, c_skip = alpha sigma_data^2 / n^2 and
+  c_out = sigma sigma_data / n, so that
+
+    F = (x0 - c_skip xt) / c_out = (sigma / sigma_data x0 - alpha sigma_data
+    eps) / n.
+
+  With sigma_data = 1 on a variance-preserving schedule this is -v.
+
+  Args:
+    sigma_data: standard deviation of the data.
+
+  Source: EDM (Karras et al. 2022), table 1.
+  """
+
+  def kind(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+    alpha, sigma = schedule(t)
+    norm = jnp.sqrt(sigma**2 + (alpha * sigma_data) ** 2)
+    return sigma / (sigma_data * norm), -alpha * sigma_data / norm
+
+  return kind
+
+
+def target(
+  kind: Kind, schedule: Schedule, x0: Array, eps: Array, t: ArrayLike
+) -> Array:
+  """What a network of this kind should output: y = a x0 + b eps, [...]."""
+  a, b = kind(schedule, t)
+  return a * x0 + b * eps
+
+
+def to_x0(
+  kind: Kind, schedule: Schedule, y: Array, xt: Array, t: ArrayLike
+) -> Array:
+  """The clean data that a prediction y at xt stands for.
+
+  x0 = (b xt - sigma y) / d. Where sigma is 0 nothing is left to predict, and
+  x0 = xt / alpha whatever y says.
+
+  Returns:
+    [...] in the data's range.
+  """
+  alpha, sigma = schedule(t)
+  clean = sigma == 0
+  # Both branches of a where are differentiated: keep the dead one finite. The
+  # coefficients of the score are infinite at sigma = 0.
+  a, b = (jnp.where(clean, 1.0, c) for c in kind(schedule, t))
+  d = jnp.where(clean, 1.0, alpha * b - sigma * a)
+  return jnp.where(clean, xt / alpha, (b * xt - sigma * y) / d)
+
+
+def to_eps(
+  kind: Kind, schedule: Schedule, y: Array, xt: Array, t: ArrayLike
+) -> Array:
+  """The noise that a prediction y at xt stands for: (alpha y - a xt) / d.
+
+  Not defined (nan or inf) at sigma = 0 for the kinds x0 and edm's relatives
+  that say nothing of the noise there.
+
+  Returns:
+    [...] of unit scale.
+  """
+  a, b = kind(schedule, t)
+  alpha, sigma = schedule(t)
+  return (alpha * y - a * xt) / (alpha * b - sigma * a)
+
+
+def convert(
+  kind: Kind,
+  to: Kind,
+  schedule: Schedule,
+  y: Array,
+  xt: Array,
+  t: ArrayLike,
+) -> Array:
+  """A prediction y of one kind, said in another. [...]"""
+  return target(
+    to,
+    schedule,
+    to_x0(kind, schedule, y, xt, t),
+    to_eps(kind, schedule, y, xt, t),
+    t,
+  )
+
+
+def x0_error(kind: Kind, schedule: Schedule, t: ArrayLike) -> Array:
+  """How a squared error in y becomes one in x0: (sigma / d)^2.
+
+  |x0_hat - x0|^2 = (sigma / d)^2 |y_hat - y|^2: 1 for x0 itself, 1 / SNR for
+  eps, sigma^2 for v on a variance-preserving schedule.
+
+  Returns:
+    Like t.
+  """
+  a, b = kind(schedule, t)
+  alpha, sigma = schedule(t)
+  # (d / sigma)^-2 rather than (sigma / d)^2: the same but for x0 and the score
+  # at sigma = 0, which the caller must not ask for.
+  return jnp.square(sigma / (alpha * b - sigma * a))

@@ -1,0 +1,169 @@
+"""Sampling: time grids, steps, and `sample`, one `lax.scan` over them.
+
+  Denoiser = (xt[B, ...], t[B]) -> estimate      E[x0 | xt], or logits
+  Step = (denoiser, keys[B], xt, t, s) -> xs     t, s scalars, s < t
+
+Sample i depends on its own key and on nothing else in the batch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff import predictions, processes
+from jaxdiff.losses import Apply
+from jaxdiff.predictions import Kind
+from jaxdiff.processes import Process
+from jaxdiff.schedules import Schedule
+
+Denoiser = Callable[[Any, Array], Any]
+Step = Callable[[Denoiser, Array, Any, Array, Array], Any]
+
+
+def uniform_times(num_steps: int) -> np.ndarray:
+  """1 = t_0 > ... > t_N = 0, evenly spaced. [num_steps + 1] float32."""
+  _check_steps(num_steps)
+  return np.linspace(1, 0, num_steps + 1).astype(np.float32)
+
+
+def quadratic_times(num_steps: int) -> np.ndarray:
+  """Squares of an even grid: finer towards the data. [num_steps + 1] float32.
+
+  Source: DDIM (Song et al. 2021) appendix D.2.
+  """
+  _check_steps(num_steps)
+  return (np.linspace(1, 0, num_steps + 1) ** 2).astype(np.float32)
+
+
+def _check_steps(num_steps: int) -> None:
+  if num_steps < 1:
+    raise ValueError(f'a sampler needs at least 1 step, got {num_steps}')
+
+
+def denoiser(
+  apply: Apply, kind: Kind, schedule: Schedule, params: Any, cond: Any = None
+) -> Denoiser:
+  """The network as a Denoiser: its prediction, turned into E[x0 | xt].
+
+  Args:
+    apply: the network, (params, xt[B, ...], t[B], cond).
+    kind: what it predicts.
+    schedule: the noise levels it was trained on.
+    params: its weights.
+    cond: dict of [B, ...] conditions.
+  """
+
+  def denoise(xt: Array, t: Array) -> Array:
+    y = apply(params, xt, t, cond or {})
+    to_x0 = lambda y, xt, t: predictions.to_x0(kind, schedule, y, xt, t)
+    return jax.vmap(to_x0)(y, xt, t)
+
+  return denoise
+
+
+def ancestral(process: Process) -> Step:
+  """One step of the reverse process: estimate x0, then draw from it.
+
+  For `processes.gaussian` on a table of betas and `uniform_times(T)` this is
+  DDPM's algorithm 2; it serves any process and any s < t alike.
+  """
+
+  def step(denoiser: Denoiser, keys: Array, xt: Any, t: Array, s: Array) -> Any:
+    estimate = denoiser(xt, jnp.broadcast_to(t, keys.shape))
+    reverse = jax.vmap(process.reverse, in_axes=(0, 0, 0, None, None))
+    return reverse(keys, xt, estimate, t, s)
+
+  return step
+
+
+def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
+  """DDIM: from x0's estimate and the noise it implies, straight to s.
+
+    xs = alpha_s x0 + sqrt(sigma_s^2 - var) eps + sqrt(var) z,
+    var = eta^2 (the posterior's variance).
+
+  eta = 0 is deterministic, eta = 1 equals `ancestral(gaussian(schedule))`.
+
+  Args:
+    schedule: the noise levels.
+    eta: in [0, 1]; may be traced.
+
+  Source: DDIM (Song et al. 2021) eq. 12, 16.
+  """
+  posterior = processes.gaussian(schedule).posterior
+
+  def one(key: Array, xt: Array, x0: Array, t: Array, s: Array) -> Array:
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    var = eta**2 * jnp.maximum(posterior(xt, x0, t, s)[1], 0.0)
+    eps = (xt - alpha_t * x0) / jnp.where(sigma_t == 0, 1.0, sigma_t)
+    direction = jnp.sqrt(jnp.maximum(sigma_s**2 - var, 0.0))
+    z = jax.random.normal(key, xt.shape)
+    return alpha_s * x0 + direction * eps + jnp.sqrt(var) * z
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    x0 = denoiser(xt, jnp.broadcast_to(t, keys.shape))
+    return jax.vmap(one, in_axes=(0, 0, 0, None, None))(keys, xt, x0, t, s)
+
+  return step
+
+
+def sample_keys(seed: ArrayLike, index: Array) -> tuple[Array, Array]:
+  """The keys of samples `index`: functions of (seed, i) alone.
+
+  Args:
+    seed: integer, may be traced.
+    index: [B] which samples.
+
+  Returns:
+    (prior_keys [B], step_keys [B]): one for x at t = 1, one for `sample`.
+  """
+  key = jax.random.key(seed)
+  keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(index)
+  return keys[:, 0], keys[:, 1]
+
+
+def sample(
+  step: Step,
+  denoiser: Denoiser,
+  keys: Array,
+  x_init: Any,
+  times: ArrayLike,
+  *,
+  trajectory: bool = False,
+) -> Any:
+  """Carries x from times[0] to times[-1], one `lax.scan`.
+
+  Args:
+    step: one of this module's.
+    denoiser: the estimate of x0, called once or more for a step.
+    keys: [B] one for each sample; step n uses fold_in(key, n).
+    x_init: [B, ...] at times[0], usually the process's prior.
+    times: [N + 1] decreasing.
+    trajectory: return every x on the way.
+
+  Returns:
+    x at times[-1], [B, ...]; with `trajectory` x at all times, [N + 1, B, ...].
+  """
+  times = jnp.asarray(times)
+
+  def body(xt: Any, now: tuple[Array, Array, Array]) -> tuple[Any, Any]:
+    n, t, s = now
+    step_keys = jax.vmap(lambda key: jax.random.fold_in(key, n))(keys)
+    xs = step(denoiser, step_keys, xt, t, s)
+    return xs, xs if trajectory else None
+
+  num_steps = len(times) - 1
+  x, path = jax.lax.scan(
+    body, x_init, (jnp.arange(num_steps), times[:-1], times[1:])
+  )
+  if not trajectory:
+    return x
+  stack = lambda first, rest: jnp.concatenate([first[None], rest])
+  return jax.tree.map(stack, x_init, path)

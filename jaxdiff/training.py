@@ -1,0 +1,147 @@
+"""Training: the state, and the step that advances it.
+
+  step(state, batch) -> (state, metrics)
+
+Randomness is a function of (state.key, state.step, index in the global batch):
+nothing else need be kept to resume, and the noise is the same however the
+batch is divided over devices, hosts or microbatches.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff.losses import Batch, Loss
+
+
+class TrainState(NamedTuple):
+  """All that a run is, as arrays; the functions are closed over."""
+
+  step: Array  # int32 scalar, finished steps
+  params: Any
+  ema_params: Any
+  opt_state: Any
+  key: Array
+
+
+class Task(NamedTuple):
+  """What train.py runs.
+
+  init(key) -> TrainState; step(state, batch, axis_name=None) -> (state,
+  metrics); preview(params, options, index[B]) -> images or a path of them.
+  """
+
+  init: Callable[[Array], TrainState]
+  step: Callable[..., tuple[TrainState, dict[str, Array]]]
+  preview: Callable[..., Any]
+
+
+def init_state(
+  params: Any, optimizer: optax.GradientTransformation, key: Array
+) -> TrainState:
+  """Step 0. The average is a copy: two names for one buffer would both die
+  when the first step is donated its state."""
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    ema_params=jax.tree.map(jnp.copy, params),
+    opt_state=optimizer.init(params),
+    key=key,
+  )
+
+
+def ema_decay(step: ArrayLike, decay: ArrayLike) -> Array:
+  """min(decay, (1 + step) / (10 + step)).
+
+  The warm-up keeps early weights, which are noise, out of the average.
+  """
+  return jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+
+
+def make_train_step(
+  loss: Loss,
+  optimizer: optax.GradientTransformation,
+  *,
+  decay: float = 0.9999,
+  accumulate: int = 1,
+  stratified: bool = True,
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+  """Builds step(state, batch, axis_name=None) -> (state, metrics).
+
+  Args:
+    loss: per example.
+    optimizer: an optax chain.
+    decay: of the exponential moving average of the parameters, warmed up.
+    accumulate: microbatches a step is cut into; the gradient is that of the
+      whole batch, the memory that of one.
+    stratified: example i of B has its time drawn from the i-th of B equal
+      parts of [0, 1) rather than from all of it, which lowers the variance of
+      the loss. (VDM, Kingma et al. 2021, appendix I.)
+
+  Returns:
+    The step. `axis_name` names the pmap axis, where there is one; it is then
+    given its part of the batch, and the gradients' mean is taken over it.
+    metrics: 'loss' and 'grad_norm' scalars, and the loss's own, averaged.
+  """
+
+  def mean_loss(params: Any, keys: Array, batch: Batch) -> tuple[Array, Any]:
+    per_example, metrics = loss(params, keys, batch)
+    return jnp.mean(per_example), jax.tree.map(jnp.mean, metrics)
+
+  gradient = jax.value_and_grad(mean_loss, has_aux=True)
+
+  def accumulated(params: Any, keys: Array, batch: Batch) -> Any:
+    if accumulate == 1:
+      return gradient(params, keys, batch)
+    # Microbatch j takes examples j, j + accumulate, ...: a batch divided over
+    # devices stays where it is.
+    cut = lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1)
+    parts = jax.tree.map(cut, (keys, batch))
+    total = jax.eval_shape(
+      gradient, params, *jax.tree.map(lambda x: x[0], parts)
+    )
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), total)
+    add = lambda total, part: (
+      jax.tree.map(jnp.add, total, gradient(params, *part)),
+      None,
+    )
+    total, _ = jax.lax.scan(add, zeros, parts)
+    return jax.tree.map(lambda x: x / accumulate, total)
+
+  def step(
+    state: TrainState, batch: Batch, axis_name: str | None = None
+  ) -> tuple[TrainState, dict[str, Array]]:
+    size = len(jax.tree.leaves(batch)[0])
+    index, total = jnp.arange(size), size
+    if axis_name:
+      index = index + jax.lax.axis_index(axis_name) * size
+      total = size * jax.lax.axis_size(axis_name)
+
+    step_key = jax.random.fold_in(state.key, state.step)
+    keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)
+    if stratified:
+      keys, time_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+      u = jax.vmap(jax.random.uniform)(time_keys)
+      batch = {**batch, 'u': (index + u) / total}
+
+    (value, metrics), grads = accumulated(state.params, keys, batch)
+    if axis_name:
+      value, metrics, grads = jax.lax.pmean((value, metrics, grads), axis_name)
+
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    rate = 1.0 - ema_decay(state.step, decay)
+    average = lambda ema, new: ema + rate.astype(ema.dtype) * (new - ema)
+    ema_params = jax.tree.map(average, state.ema_params, params)
+    metrics = {'loss': value, 'grad_norm': optax.global_norm(grads), **metrics}
+    return (
+      TrainState(state.step + 1, params, ema_params, opt_state, state.key),
+      metrics,
+    )
+
+  return step

@@ -1,0 +1,34 @@
+"""Data whose diffusion is known in closed form: the truth to test against."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxdiff import schedules
+
+SCHEDULES = {
+  'cosine': schedules.cosine(),
+  'linear_vp': schedules.linear_vp(),
+  'ddpm': schedules.from_betas(schedules.linear_betas()),
+  'iddpm': schedules.from_betas(schedules.cosine_betas()),
+  'scaled_linear': schedules.from_betas(schedules.scaled_linear_betas()),
+  'sigmoid': schedules.from_betas(schedules.sigmoid_betas()),
+}
+
+
+def gaussian_denoiser(schedule, mean, std):
+  """E[x0 | xt] for x0 ~ N(mean, std^2), elementwise."""
+
+  def denoise(xt, t):
+    alpha, sigma = (
+      x.reshape(x.shape + (1,) * (xt.ndim - 1)) for x in schedule(t)
+    )
+    gain = alpha * std**2 / ((alpha * std) ** 2 + sigma**2)
+    return mean + gain * (xt - alpha * mean)
+
+  return denoise
+
+
+def keys(seed, num):
+  return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(
+    jnp.arange(num)
+  )

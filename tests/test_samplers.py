@@ -1,0 +1,142 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exact import SCHEDULES, gaussian_denoiser, keys
+
+from jaxdiff import guidance, predictions, processes, samplers
+
+MEAN, STD = 0.3, 0.2
+NUM = 20_000
+
+
+def draw(step, schedule, times, num=NUM, seed=0, wrap=lambda d: d):
+  prior_keys, step_keys = samplers.sample_keys(seed, jnp.arange(num))
+  process = processes.gaussian(schedule)
+  x = jax.vmap(lambda key: process.prior(key, (1,)))(prior_keys)
+  denoise = wrap(gaussian_denoiser(schedule, MEAN, STD))
+  return samplers.sample(step, denoise, step_keys, x, times)
+
+
+@pytest.mark.parametrize('schedule', ['cosine', 'ddpm', 'linear_vp'])
+@pytest.mark.parametrize('sampler', ['small', 'large', 'ddim', 'ddim_half'])
+def test_samples_have_the_right_law(schedule, sampler):
+  schedule = SCHEDULES[schedule]
+  step = {
+    'small': samplers.ancestral(processes.gaussian(schedule, 'small')),
+    'large': samplers.ancestral(processes.gaussian(schedule, 'large')),
+    'ddim': samplers.ddim(schedule),
+    'ddim_half': samplers.ddim(schedule, 0.5),
+  }[sampler]
+  x = draw(step, schedule, samplers.uniform_times(500))
+  # Four standard errors, and the discretisation of 500 steps.
+  np.testing.assert_allclose(x.mean(), MEAN, atol=4 * STD / np.sqrt(NUM) + 2e-3)
+  np.testing.assert_allclose(x.std(), STD, rtol=4 / np.sqrt(2 * NUM) + 0.03)
+
+
+def test_ddim_is_first_order():
+  # The probability-flow map of Gaussian data is affine: the exact end of the
+  # path that starts at x is mean + std x / std(x at t = 1).
+  schedule = SCHEDULES['cosine']
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  x = jnp.array([[1.5]])
+  (alpha, sigma), (alpha_0, sigma_0) = schedule(1.0), schedule(0.0)
+  start = (x - alpha * MEAN) / np.sqrt((alpha * STD) ** 2 + sigma**2)
+  exact = alpha_0 * MEAN + start * np.sqrt((alpha_0 * STD) ** 2 + sigma_0**2)
+  errors = [
+    abs(
+      samplers.sample(
+        samplers.ddim(schedule),
+        denoise,
+        keys(0, 1),
+        x,
+        samplers.uniform_times(n),
+      )
+      - exact
+    ).item()
+    for n in (20, 40, 80)
+  ]
+  order = np.log2(np.array(errors[:-1]) / errors[1:])
+  np.testing.assert_allclose(order, 1, atol=0.15)
+
+
+@pytest.mark.parametrize('schedule', SCHEDULES)
+def test_ddim_with_eta_one_is_ancestral(schedule):
+  schedule = SCHEDULES[schedule]
+  times = samplers.quadratic_times(10)
+  ddim = draw(samplers.ddim(schedule, 1.0), schedule, times, 100)
+  small = samplers.ancestral(processes.gaussian(schedule))
+  np.testing.assert_allclose(ddim, draw(small, schedule, times, 100), atol=2e-4)
+
+
+def test_sample_is_a_function_of_seed_and_index():
+  schedule = SCHEDULES['cosine']
+  step, times = samplers.ddim(schedule, 1.0), samplers.uniform_times(4)
+  few, many = (draw(step, schedule, times, num) for num in (3, 17))
+  np.testing.assert_allclose(few, many[:3], atol=1e-6)
+  assert np.abs(few - draw(step, schedule, times, 3, seed=1)).min() > 1e-3
+  assert len(np.unique(many)) == len(many)
+
+
+def test_trajectory_starts_and_ends_right(key):
+  schedule = SCHEDULES['cosine']
+  step, times = samplers.ddim(schedule, 0.3), samplers.uniform_times(7)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  x = jax.random.normal(key, (3, 2, 2))
+  args = (step, denoise, keys(1, 3), x, times)
+  path = samplers.sample(*args, trajectory=True)
+  chex.assert_shape(path, (8, 3, 2, 2))
+  np.testing.assert_array_equal(path[0], x)
+  np.testing.assert_array_equal(path[-1], samplers.sample(*args))
+
+
+def test_changing_seed_eta_or_scale_does_not_recompile():
+  schedule = SCHEDULES['cosine']
+
+  @jax.jit
+  @chex.assert_max_traces(1)
+  def run(seed, eta, scale):
+    wrap = lambda d: guidance.dynamic_threshold(d, scale)
+    step = samplers.ddim(schedule, eta)
+    return draw(step, schedule, samplers.uniform_times(3), 4, seed, wrap)
+
+  images = [run(*a) for a in [(0, 0.0, 0.9), (1, 0.0, 0.9), (1, 0.8, 0.5)]]
+  assert not np.allclose(images[0], images[1])
+  assert not np.allclose(images[1], images[2])
+
+
+def test_grids():
+  np.testing.assert_allclose(samplers.uniform_times(4), [1, 0.75, 0.5, 0.25, 0])
+  np.testing.assert_allclose(samplers.quadratic_times(2), [1, 0.25, 0])
+  with pytest.raises(ValueError, match='at least 1 step, got 0'):
+    samplers.uniform_times(0)
+
+
+def test_network_becomes_a_denoiser(key):
+  schedule = SCHEDULES['cosine']
+  x0_key, eps_key = jax.random.split(key)
+  x0 = jax.random.normal(x0_key, (3, 2, 2, 1))
+  eps = jax.random.normal(eps_key, x0.shape)
+  t = jnp.array([0.2, 0.5, 0.9])
+  over = lambda fn: jax.vmap(fn)(x0, eps, t)
+  xt = over(lambda x, e, t: schedule(t).alpha * x + schedule(t).sigma * e)
+  for kind in (predictions.eps, predictions.v):
+    target = lambda x, e, t, kind=kind: predictions.target(
+      kind, schedule, x, e, t
+    )
+    # A network that knows the answer.
+    apply = lambda params, xt, t, cond, target=target: over(target) + params
+    denoise = samplers.denoiser(apply, kind, schedule, 0.0)
+    np.testing.assert_allclose(denoise(xt, t), x0, atol=1e-4)
+
+
+def test_thresholds():
+  x0 = jnp.array([[0.5, -3.0, 2.0, 0.0], [0.1, 0.2, -0.3, 0.9]])
+  t = jnp.zeros(2)
+  clipped = guidance.clip(lambda xt, t: xt)(x0, t)
+  np.testing.assert_allclose(clipped[0], [0.5, -1, 1, 0])
+  scaled = guidance.dynamic_threshold(lambda xt, t: xt, 1.0)(x0, t)
+  np.testing.assert_allclose(scaled[0], x0[0] / 3, rtol=1e-6)
+  # An example already in range is left alone, whatever its neighbours do.
+  np.testing.assert_allclose(scaled[1], x0[1], rtol=1e-6)
