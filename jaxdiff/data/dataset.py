@@ -1,0 +1,80 @@
+"""A set of images read by index: from its files, or from memory."""
+
+import concurrent.futures
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """A split of a set of images.
+
+  Attributes:
+    name: What `load` was asked for.
+    split: The split, such as 'train'.
+    size: Number of examples, also `len(dataset)`.
+    image_shape: (H, W, C).
+    num_classes: Number of labels, or None for a set without labels.
+    gather: Indices [b] to {'x0': uint8 [b, H, W, C] in [0, 255], 'label':
+      int32 [b]}, new arrays at every call; a set without labels has no
+      'label'. Safe to call from several threads.
+  """
+
+  name: str
+  split: str
+  size: int
+  image_shape: tuple[int, int, int]
+  num_classes: int | None
+  gather: Callable[[np.ndarray], Arrays]
+
+  def __len__(self) -> int:
+    return self.size
+
+  @property
+  def num_bytes(self) -> int:
+    """Memory the images take as uint8 arrays."""
+    return self.size * math.prod(self.image_shape)
+
+
+def threaded(dataset: Dataset, num_threads: int | None = None) -> Dataset:
+  """The same set, each gather shared among threads.
+
+  Decoding an image releases the interpreter lock, so threads are enough.
+
+  Args:
+    dataset: A set that reads files.
+    num_threads: Defaults to the number of cores, at most 16.
+  """
+  num_threads = num_threads or min(16, os.cpu_count() or 1)
+  pool = concurrent.futures.ThreadPoolExecutor(num_threads, 'jaxdiff-read')
+
+  def gather(indices: np.ndarray) -> Arrays:
+    # One piece a thread: a future per image would cost as much as the image.
+    pieces = np.array_split(indices, max(1, min(num_threads, len(indices))))
+    parts = list(pool.map(dataset.gather, pieces))
+    return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+
+  return dataclasses.replace(dataset, gather=gather)
+
+
+def cached(dataset: Dataset, chunk: int = 4096) -> Dataset:
+  """The same set with every example read now and kept in memory."""
+  arrays: Arrays = {}
+  for start in range(0, len(dataset), chunk):
+    part = dataset.gather(np.arange(start, min(start + chunk, len(dataset))))
+    for key, value in part.items():
+      # Filled piece by piece: joining at the end would need twice the memory.
+      if key not in arrays:
+        arrays[key] = np.empty((len(dataset), *value.shape[1:]), value.dtype)
+      arrays[key][start : start + len(value)] = value
+
+  def gather(indices: np.ndarray) -> Arrays:
+    return {key: value[indices] for key, value in arrays.items()}
+
+  return dataclasses.replace(dataset, gather=gather)
