@@ -8,14 +8,80 @@ or under `pmap` with one copy of the step for each device.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = 'data'
 Axis = Any  # None | 0 | a tree of NamedSharding
+
+
+def start(
+  coordinator: str | None = None,
+  num_processes: int | None = None,
+  process_id: int | None = None,
+) -> None:
+  """Joins the other processes of the job and turns the compile cache on.
+
+  Compiled programs are kept in `JAX_COMPILATION_CACHE_DIR`, by default
+  `~/.cache/jaxdiff/xla`; a second start is faster for it.
+
+  Args:
+    coordinator: None for one process; 'auto' where jax finds the others by
+      itself (TPU pods, SLURM, ...); else host:port of process 0.
+    num_processes: with host:port, how many there are.
+    process_id: with host:port, which one this is.
+  """
+  if coordinator == 'auto':
+    jax.distributed.initialize()
+  elif coordinator:
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+  if not jax.config.jax_compilation_cache_dir:
+    cache = Path.home() / '.cache' / 'jaxdiff' / 'xla'
+    jax.config.update('jax_compilation_cache_dir', str(cache))
+
+
+def placed(abstract: Any, sharding: Any) -> Any:
+  """The shapes of a state, each with where it is to lie."""
+  place = lambda x, where: jax.ShapeDtypeStruct(
+    x.shape, x.dtype, sharding=where
+  )
+  return jax.tree.map(place, abstract, sharding)
+
+
+def initialise(init: Callable[[Any], Any], key: Any, sharding: Any) -> Any:
+  """init(key), each array made where it is to lie.
+
+  `init` usually calls a network to learn the shapes of its parameters. XLA
+  drops that forward pass, since only the parameters are asked for; what is
+  left is a random draw for each, run once and not worth XLA's optimiser, which
+  on a CPU is switched off for it.
+  """
+  cpu = jax.default_backend() == 'cpu'
+  options = {'xla_backend_optimization_level': 0} if cpu else {}
+  lowered = jax.jit(init, out_shardings=sharding).lower(key)
+  return lowered.compile(compiler_options=options)(key)
+
+
+def any_process(flag: bool) -> bool:
+  """Whether the flag is up on any process. All of them must ask."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
+def gather(tree: Any, mesh: Mesh) -> Any:
+  """A whole copy of each array on this process's first device.
+
+  All processes must ask. What is already replicated is not moved.
+  """
+  if not all(x.is_fully_replicated for x in jax.tree.leaves(tree)):
+    tree = jax.jit(lambda x: x, out_shardings=replicated(mesh))(tree)
+  return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
@@ -79,12 +145,14 @@ def state_sharding(state: Any, mesh: Mesh, min_size: int = 2**16) -> Any:
   return jax.tree.map(place, state)
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-  """Raises ValueError where the devices cannot share a batch equally."""
-  if batch_size < 1 or batch_size % mesh.size:
+def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
+  """Raises ValueError unless the devices share each microbatch equally."""
+  parts = mesh.size * accumulate
+  if batch_size < 1 or accumulate < 1 or batch_size % parts:
     raise ValueError(
-      f'a batch of {batch_size} cannot be divided over {mesh.size} devices: '
-      f'use a multiple of {mesh.size}'
+      f'training.batch_size={batch_size} cannot be divided into '
+      f'{accumulate} microbatches on {mesh.size} devices: use a multiple of '
+      f'{parts}'
     )
 
 
@@ -123,6 +191,37 @@ def compile_step(
       )
     return _compile_pmap(step, mesh, in_axes, out_axes, donate_argnums)
   raise ValueError(f"parallel.mode must be 'jit' or 'pmap', got {mode!r}")
+
+
+def compile_train_step(
+  step: Callable[..., Any], mesh: Mesh, sharding: Any, *, mode: str = 'jit'
+) -> Callable[..., Any]:
+  """(state, batch) -> (state, metrics), compiled; the state is donated.
+
+  Args:
+    step: from `training.make_train_step`.
+    mesh: from `make_mesh`.
+    sharding: of the state, from `state_sharding`.
+    mode: 'jit' or 'pmap'.
+  """
+  state = sharding if mode == 'jit' else None
+  return compile_step(
+    step,
+    mesh,
+    mode=mode,
+    in_axes=(state, 0),
+    out_axes=(state, None),
+    donate_argnums=(0,),
+  )
+
+
+def compile_sample_step(
+  draw: Callable[..., Any], mesh: Mesh, *, mode: str = 'jit'
+) -> Callable[..., Any]:
+  """(params, options, index[B]) -> [B, ...], compiled; B over all devices."""
+  return compile_step(
+    draw, mesh, mode=mode, in_axes=(None, None, 0), out_axes=0
+  )
 
 
 def _compile_jit(step, mesh, in_axes, out_axes, donate_argnums):

@@ -102,10 +102,10 @@ def make_train_step(
     # devices stays where it is.
     cut = lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1)
     parts = jax.tree.map(cut, (keys, batch))
-    total = jax.eval_shape(
-      gradient, params, *jax.tree.map(lambda x: x[0], parts)
+    one = lambda parts: gradient(params, *jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, parts)
     )
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), total)
     add = lambda total, part: (
       jax.tree.map(jnp.add, total, gradient(params, *part)),
       None,
@@ -125,7 +125,8 @@ def make_train_step(
     step_key = jax.random.fold_in(state.key, state.step)
     keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)
     if stratified:
-      keys, time_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+      split = lambda key: tuple(jax.random.split(key))
+      keys, time_keys = jax.vmap(split)(keys)
       u = jax.vmap(jax.random.uniform)(time_keys)
       batch = {**batch, 'u': (index + u) / total}
 

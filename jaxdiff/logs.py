@@ -1,0 +1,111 @@
+"""The record of a run: `metrics.jsonl`, TensorBoard, and a progress bar."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxdiff.pictures import read_metrics
+
+
+class NonFiniteLossError(RuntimeError):
+  """The loss or the gradient became nan or infinite."""
+
+
+class Log:
+  """Collects the metrics of steps on the device; reads them seldom.
+
+  Fetching a value waits for its step, so metrics stay where they are until
+  `flush` takes a whole interval, checks it and writes its mean.
+
+  Args:
+    workdir: where metrics.jsonl and the TensorBoard events go.
+    first: the step the run goes on from; later lines, written by a run that
+      was killed after its last checkpoint, are dropped.
+    total: the step it ends at.
+    batch_size: for images a second.
+    write: False on all processes but one.
+  """
+
+  def __init__(
+    self,
+    workdir: str | os.PathLike[str],
+    first: int,
+    total: int,
+    batch_size: int,
+    write: bool = True,
+  ):
+    self._path = Path(workdir) / 'metrics.jsonl'
+    self._batch_size, self._write = batch_size, write
+    self._pending: list[tuple[int, Any]] = []
+    self._since = time.monotonic()
+    self._board = None
+    if write:
+      from tensorboardX import SummaryWriter
+
+      kept = [m for m in read_metrics(self._path) if m['step'] <= first]
+      temporary = self._path.with_suffix('.new')
+      temporary.write_text(''.join(json.dumps(m) + '\n' for m in kept))
+      temporary.replace(self._path)
+      self._board = SummaryWriter(str(workdir), purge_step=first + 1)
+    self._bar = tqdm(
+      total=total,
+      initial=first,
+      desc='training',
+      unit='step',
+      dynamic_ncols=True,
+      disable=not write,
+    )
+
+  def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+    """One finished (or still running) step, counted from 1."""
+    self._pending.append((step, metrics))
+    self._bar.update()
+
+  def flush(self) -> None:
+    """Writes the mean of all that was added since.
+
+    Raises:
+      NonFiniteLossError: names the first step whose loss or gradient is not
+        finite.
+    """
+    if not self._pending:
+      return
+    steps, metrics = zip(*self._pending, strict=True)
+    self._pending = []
+    metrics = jax.device_get(metrics)
+    for step, values in zip(steps, metrics, strict=True):
+      if not all(math.isfinite(x) for x in values.values()):
+        shown = ', '.join(f'{k} = {x:g}' for k, x in values.items())
+        raise NonFiniteLossError(
+          f'step {step}: {shown}. A lower optimizer.learning-rate, a smaller '
+          'optimizer.clip-norm or a longer warm-up may help'
+        )
+    row = {k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]}
+    now = time.monotonic()
+    speed = len(steps) * self._batch_size / (now - self._since)
+    self._since = now
+    row = {'step': steps[-1], **row, 'images_per_second': speed}
+    if not self._write:
+      return
+    with open(self._path, 'a') as file:
+      file.write(json.dumps(row) + '\n')
+    for name, x in row.items():
+      if name != 'step':
+        self._board.add_scalar(name, x, steps[-1])
+    self._bar.set_postfix_str(f'loss {row["loss"]:.4f}, {speed:,.0f} images/s')
+
+  def __enter__(self) -> 'Log':
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._bar.close()
+    if self._board:
+      self._board.close()

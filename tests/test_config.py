@@ -1,0 +1,159 @@
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from jaxdiff import config as configs
+from jaxdiff import networks
+
+ROOT = Path(__file__).parent.parent
+SHAPES = {
+  'digits': (8, 8, 1),
+  'fashion_mnist': (28, 28, 1),
+  'ddpm_cifar10': (32, 32, 3),
+}
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')))
+def test_every_config_takes_a_step(path):
+  config, shape = configs.load_file(str(path)), SHAPES[path.stem]
+  # At full size without computing, then shrunken for real.
+  full = configs.make_task(config, shape)
+  state = jax.eval_shape(full.init, jax.random.key(0))
+  batch = {
+    'x0': np.zeros((config.training.batch_size, *shape), np.float32),
+    'cond': {},
+  }
+  _, metrics = jax.eval_shape(full.step, state, batch)
+  assert metrics['loss'].shape == ()
+
+  small = tiny.shrunken(config)
+  task = configs.make_task(small, shape)
+  state = jax.jit(task.init)(jax.random.key(0))
+  batch = {
+    'x0': np.zeros((8, *shape), np.float32),
+    'cond': {'label': np.zeros(8, np.int32)},
+  }
+  state, metrics = jax.jit(task.step)(state, batch)
+  assert np.isfinite(metrics['loss']) and state.step == 1
+  draw = configs.make_sampler(small, shape)
+  images = jax.eval_shape(
+    draw, state.params, configs.options(small), np.arange(2)
+  )
+  assert images.shape == (2, *shape)
+
+
+def test_the_papers_network_has_the_papers_size():
+  config = configs.load_file('configs/ddpm_cifar10.py')
+  task = configs.make_task(config, (32, 32, 3))
+  state = jax.eval_shape(task.init, jax.random.key(0))
+  count = sum(x.size for x in jax.tree.leaves(state.params))
+  assert count == 35_746_307
+
+
+def test_flags_go_over_the_file():
+  config = configs.parse(
+    '--config configs/ddpm_cifar10.py --training.batch-size 64 --seed 3 '
+    '--parallel.mode pmap --checkpoint.every 7 --workdir w '
+    '--training.num-steps 9'.split()
+  )
+  assert config.config == 'configs/ddpm_cifar10.py'
+  assert config.training.batch_size == 64 and config.training.num_steps == 9
+  assert config.seed == 3 and config.parallel.mode == 'pmap'
+  assert config.checkpoint.every == 7 and config.workdir == 'w'
+  assert config.diffusion.prediction == 'eps'  # the file's
+
+
+def test_no_arguments_are_the_digits():
+  config = configs.parse([])
+  assert config.data.name == 'digits' and config.workdir == 'runs/digits'
+
+
+def test_json_round_trip():
+  config = configs.load_file('configs/ddpm_cifar10.py')
+  assert configs.from_dict(configs.to_dict(config)) == config
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    ('--training.batch-sise 3', 'batch-size'),
+    ('--parallel.mode xmap', 'xmap'),
+    ('--training.num-steps many', 'many'),
+  ],
+)
+def test_bad_flags_are_named(flags, message, capsys):
+  with pytest.raises(SystemExit):
+    configs.parse(flags.split())
+  assert message in capsys.readouterr().err
+
+
+def test_bad_files_are_named(tmp_path):
+  with pytest.raises(ValueError, match=r'ddpm_cifar10\.py'):
+    configs.load_file('configs/nothing.py')
+  (tmp_path / 'empty.py').write_text('x = 1')
+  with pytest.raises(ValueError, match='must define `config`'):
+    configs.load_file(str(tmp_path / 'empty.py'))
+
+
+def test_unknown_fields_name_the_nearest():
+  with pytest.raises(ValueError, match=r'network\.chanels.*network\.channels'):
+    configs.from_dict({'network': {'chanels': 3}})
+
+
+@pytest.mark.parametrize(
+  ('section', 'field', 'message'),
+  [
+    ('diffusion', 'prediction', r"prediction must be one of \['edm', 'eps'"),
+    ('diffusion', 'schedule', "schedule must be one of .*'cosine'"),
+    ('diffusion', 'loss', 'loss must be one of'),
+    ('sampling', 'sampler', "sampler must be one of .*'ddim'"),
+    ('sampling', 'times', "times must be one of .*'uniform'"),
+    ('sampling', 'threshold', "threshold must be one of .*'clip'"),
+  ],
+)
+def test_bad_names_list_the_good_ones(section, field, message):
+  part = dataclasses.replace(getattr(tiny.config, section), **{field: 'no'})
+  config = dataclasses.replace(tiny.config, **{section: part})
+  with pytest.raises(ValueError, match=message + ".*got 'no'"):
+    configs.make_task(config, (8, 8, 1))
+
+
+def test_imports_bring_neither_tensorflow_nor_torch():
+  names = [
+    p.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.')
+    for p in (ROOT / 'jaxdiff').rglob('*.py')
+    if not p.name.startswith('__')
+  ]
+  code = (
+    f'import sys, train, sample, {", ".join(names)}\n'
+    "print({'tensorflow', 'torch'} & set(sys.modules))"
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.stdout == 'set()\n', done.stderr
+
+
+def test_networks_import_nothing_of_the_rest():
+  for path in Path(networks.__file__).parent.glob('*.py'):
+    lines = [
+      line
+      for line in path.read_text().splitlines()
+      if 'import' in line and 'jaxdiff' in line
+    ]
+    assert all('jaxdiff.networks' in line for line in lines), (path, lines)

@@ -1,0 +1,134 @@
+"""One device, eight under jit, eight under pmap: the same numbers."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from jaxdiff import config as configs
+from jaxdiff import data, losses, parallel, predictions, samplers, training
+
+SHAPE = (8, 8, 1)
+MODES = [(1, 'jit'), (1, 'pmap'), (8, 'jit'), (8, 'pmap')]
+
+
+@pytest.fixture(scope='module')
+def network():
+  model = configs.make_network(tiny.config, SHAPE)
+  key, other = jax.random.split(jax.random.key(0))
+  params = model.init(key, jnp.zeros((1, *SHAPE)), jnp.zeros(1))['params']
+  # The output starts at zero: move every weight off its start.
+  leaves, tree = jax.tree.flatten(params)
+  many = jax.random.split(other, len(leaves))
+  noise = [
+    x + 0.05 * jax.random.normal(k, x.shape)
+    for x, k in zip(leaves, many, strict=True)
+  ]
+  return configs.make_apply(model), jax.tree.unflatten(tree, noise)
+
+
+@pytest.fixture(scope='module')
+def batch():
+  return next(data.batches(data.load('digits'), 16, seed=0))
+
+
+def mesh_of(num, **kwargs):
+  return parallel.make_mesh(devices=jax.devices()[:num], **kwargs)
+
+
+@pytest.fixture(scope='module')
+def updates(network, batch):
+  """State and metrics after one SGD step, in every mode."""
+  apply, params = network
+  optimizer = optax.sgd(0.1)
+  loss = losses.denoising(apply, configs.SCHEDULES['cosine'](0), predictions.v)
+  step = training.make_train_step(loss, optimizer)
+
+  def run(num, mode, fsdp=1):
+    mesh = mesh_of(num, fsdp=fsdp)
+    # A copy: the step takes its state's buffers.
+    state = training.init_state(
+      jax.tree.map(jnp.copy, params), optimizer, jax.random.key(1)
+    )
+    sharding = parallel.state_sharding(state, mesh, min_size=64)
+    compiled = parallel.compile_train_step(step, mesh, sharding, mode=mode)
+    state, metrics = compiled(jax.device_put(state, sharding), batch)
+    return jax.device_get((state.params, state.ema_params, metrics)), state
+
+  results = {f'{mode}{num}': run(num, mode) for num, mode in MODES}
+  return {**results, 'fsdp': run(8, 'jit', fsdp=4)}
+
+
+@pytest.mark.parametrize('mode', ['pmap1', 'jit8', 'pmap8', 'fsdp'])
+def test_a_training_step_is_the_same_in_every_mode(updates, mode):
+  params, ema_params, metrics = updates['jit1'][0]
+  params_here, ema_here, metrics_here = updates[mode][0]
+  chex.assert_trees_all_close(metrics_here, metrics, rtol=1e-5)
+  chex.assert_trees_all_close(params_here, params, atol=1e-6)
+  chex.assert_trees_all_close(ema_here, ema_params, atol=1e-6)
+
+
+def test_fsdp_divides_the_large_arrays(updates):
+  state = updates['fsdp'][1]
+  largest = max(jax.tree.leaves(state.params), key=lambda x: x.size)
+  part = largest.addressable_data(0)
+  assert part.size * 4 == largest.size
+  whole = parallel.gather(state.params, mesh_of(8, fsdp=4))
+  chex.assert_trees_all_close(
+    jax.device_get(whole), updates['fsdp'][0][0], rtol=0
+  )
+
+
+@pytest.fixture(scope='module')
+def drawn(network):
+  """Images, and the noise they start from, in every mode and batch size."""
+  _, params = network
+  draw = configs.make_sampler(tiny.config, SHAPE)
+  options = {'seed': 5, 'eta': 1.0}
+
+  def noise(params, options, index, axis_name=None):
+    prior_keys, step_keys = samplers.sample_keys(options['seed'], index)
+    make = lambda key: jax.random.normal(key, SHAPE)
+    return jax.vmap(make)(prior_keys), jax.vmap(make)(step_keys)
+
+  def run(num, mode, batch_size):
+    mesh = mesh_of(num)
+    images = parallel.compile_sample_step(draw, mesh, mode=mode)
+    start = parallel.compile_step(
+      noise, mesh, mode=mode, in_axes=(None, None, 0), out_axes=(0, 0)
+    )
+    parts = [np.arange(i, i + batch_size) for i in range(0, 16, batch_size)]
+    join = lambda fn: np.concatenate(
+      [np.asarray(fn(params, options, part)) for part in parts]
+    )
+    return join(images), join(lambda *args: start(*args)[0])
+
+  results = {f'{mode}{num}': run(num, mode, 16) for num, mode in MODES}
+  return {**results, 'by_4': run(1, 'jit', 4), 'by_1': run(1, 'jit', 1)}
+
+
+@pytest.mark.parametrize('mode', ['pmap1', 'jit8', 'pmap8', 'by_4', 'by_1'])
+def test_samples_depend_on_seed_and_index_alone(drawn, mode):
+  images, noise = drawn['jit1']
+  images_here, noise_here = drawn[mode]
+  np.testing.assert_array_equal(noise_here, noise)
+  np.testing.assert_allclose(images_here, images, atol=2e-5)
+  assert images.shape == (16, *SHAPE) and images.std() > 0.1
+
+
+def test_impossible_settings_are_refused():
+  mesh = mesh_of(8)
+  with pytest.raises(ValueError, match='multiple of 8'):
+    parallel.check_batch_size(20, mesh)
+  with pytest.raises(ValueError, match='multiple of 16'):
+    parallel.check_batch_size(24, mesh, accumulate=2)
+  with pytest.raises(ValueError, match='fsdp=3 does not divide the 8'):
+    mesh_of(8, fsdp=3)
+  args = {'in_axes': (None,), 'out_axes': None}
+  with pytest.raises(ValueError, match="'jit' or 'pmap', got 'xmap'"):
+    parallel.compile_step(lambda x: x, mesh, mode='xmap', **args)
+  with pytest.raises(ValueError, match='use parallel.mode=jit'):
+    parallel.compile_step(lambda x: x, mesh_of(8, fsdp=2), mode='pmap', **args)

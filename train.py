@@ -1,0 +1,163 @@
+"""Trains a diffusion model: `python train.py`, `python train.py --help`.
+
+The same command in the same workdir continues where the run was.
+"""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdiff import config as configs
+from jaxdiff import data, parallel, pictures, run_config
+from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.config import Config
+from jaxdiff.logs import Log, NonFiniteLossError
+
+
+def train(config: Config) -> None:
+  # What can be wrong is found out before anything is computed.
+  workdir, total = Path(config.workdir), config.training.num_steps
+  primary = jax.process_index() == 0
+  mesh = parallel.make_mesh(config.parallel.fsdp)
+  parallel.check_batch_size(
+    config.training.batch_size, mesh, config.training.accumulate
+  )
+  dataset = data.load(
+    config.data.name,
+    image_size=config.data.image_size,
+    data_dir=config.data.data_dir,
+  )
+  task = configs.make_task(config, dataset.image_shape)
+  key = jax.random.key(config.seed)
+  abstract = jax.eval_shape(task.init, key)
+  sharding = parallel.state_sharding(abstract, mesh)
+  train_step = parallel.compile_train_step(
+    task.step, mesh, sharding, mode=config.parallel.mode
+  )
+  described = configs.describe(config, dataset.image_shape)
+  if (workdir / 'config.json').exists():
+    saved = run_config.load_config(workdir)
+    run_config.check_config(saved, described, configs.FIXED)
+  if primary:
+    run_config.save_config(workdir, described)
+
+  with contextlib.ExitStack() as stack:
+    came = stack.enter_context(signals())
+    store = stack.enter_context(
+      Checkpoints(
+        workdir,
+        max_to_keep=config.checkpoint.max_to_keep,
+        keep_every=config.checkpoint.keep_every,
+      )
+    )
+    restored = store.restore(parallel.placed(abstract, sharding))
+    first, state = restored or (
+      0,
+      parallel.initialise(task.init, key, sharding),
+    )
+    if primary and first:
+      print(f'{workdir} continues from step {first}')
+    log = stack.enter_context(
+      Log(workdir, first, total, config.training.batch_size, primary)
+    )
+    batches = data.batches(
+      dataset,
+      config.training.batch_size,
+      seed=config.seed,
+      start_step=first,
+      flip=config.data.flip,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
+    stack.callback(batches.close)
+    preview = jax.jit(task.preview)
+
+    for step in range(first + 1, total + 1):
+      state, metrics = train_step(state, next(batches))
+      log.add(step, metrics)
+      due = lambda every, step=step: step % every == 0 or step == total
+      # Hosts can agree to stop only where all of them ask.
+      asking = jax.process_count() == 1 or due(config.training.log_every)
+      stopping = asking and parallel.any_process(bool(came))
+      saving = stopping or due(config.checkpoint.every)
+      if saving or due(config.training.log_every):
+        log.flush()  # raises before a state gone wrong is saved
+      if saving:
+        store.save(step, state)
+      if due(config.training.preview_every):
+        params = parallel.gather(state.ema_params, mesh)
+        if primary:
+          options, index = (
+            configs.options(config),
+            np.arange(config.sampling.num),
+          )
+          images = pictures.to_uint8(preview(params, options, index))
+          path = workdir / 'samples' / f'{step:07d}.png'
+          pictures.save_png(pictures.grid(images), path)
+      if stopping and step < total:
+        store.wait()
+        if primary:
+          print(f'\nstopped at step {step}, saved; the same command continues')
+        sys.exit(130 if signal.SIGINT in came else 0)
+
+    params = parallel.gather(state.ema_params, mesh)
+  if primary:
+    finish(config, dataset.image_shape, params)
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[list[int]]:
+  """The SIGTERM and SIGINT that came; the second SIGINT ends the process."""
+  came: list[int] = []
+
+  def handle(number: int, frame: Any) -> None:
+    if number == signal.SIGINT and came:
+      raise KeyboardInterrupt
+    came.append(number)
+
+  before = {
+    n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)
+  }
+  try:
+    yield came
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def finish(config: Config, image_shape: tuple[int, ...], params) -> None:
+  """The last pictures, and where everything is."""
+  workdir = Path(config.workdir)
+  draw = jax.jit(configs.make_sampler(config, image_shape, trajectory=True))
+  path = pictures.to_uint8(draw(params, configs.options(config), np.arange(6)))
+  pictures.save_png(pictures.strip(path), workdir / 'denoising.png')
+  metrics = pictures.read_metrics(workdir / 'metrics.jsonl')
+  pictures.save_loss_curve(metrics, workdir / 'loss.png')
+  print(f"""
+samples      {sorted((workdir / 'samples').glob('*.png'))[-1]}
+denoising    {workdir / 'denoising.png'}
+loss curve   {workdir / 'loss.png'}
+metrics      {workdir / 'metrics.jsonl'}, tensorboard --logdir {workdir}
+checkpoints  {workdir / 'checkpoints'}
+
+more samples: python sample.py {workdir}""")
+
+
+def main(argv: list[str] | None = None) -> None:
+  try:
+    config = configs.parse(argv)
+    c = config.parallel
+    parallel.start(c.coordinator, c.num_processes, c.process_id)
+    train(config)
+  except (ValueError, FileNotFoundError, NonFiniteLossError) as error:
+    sys.exit(f'train.py: {error}')
+
+
+if __name__ == '__main__':
+  main()
