@@ -28,7 +28,7 @@ config = Config(
     num_steps=1000,
     prediction='eps',
     times='grid',
-    stratified=False,
+    positions='independent',
     variance='large',
   ),
   network=Network(

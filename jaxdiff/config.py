@@ -31,6 +31,7 @@ from jaxdiff import (
   processes,
   samplers,
   schedules,
+  times,
   training,
 )
 from jaxdiff.networks.unet import UNet
@@ -56,7 +57,7 @@ class Diffusion:
   prediction: str = 'v'
   loss: str | None = None  # the error is measured in this; None: prediction
   times: Literal['continuous', 'grid'] = 'continuous'
-  stratified: bool = True
+  positions: Literal['independent', 'stratified', 'antithetic'] = 'stratified'
   variance: Literal['small', 'large'] = 'small'
 
 
@@ -189,6 +190,12 @@ TIMES: dict[str, Callable[[int], Any]] = {
   'quadratic': samplers.quadratic_times,
 }
 
+POSITIONS: dict[str, times.Positions] = {
+  'independent': times.independent,
+  'stratified': times.stratified,
+  'antithetic': times.antithetic,
+}
+
 THRESHOLDS: dict[str, Callable[[samplers.Denoiser], samplers.Denoiser]] = {
   'none': lambda denoiser: denoiser,
   'clip': guidance.clip,
@@ -275,7 +282,7 @@ def make_sampler(
   c = config.sampling
   schedule = make_schedule(config)
   kind = pick(PREDICTIONS, config.diffusion.prediction, 'diffusion.prediction')
-  times = pick(TIMES, c.times, 'sampling.times')(c.steps)
+  grid = pick(TIMES, c.times, 'sampling.times')(c.steps)
   threshold = pick(THRESHOLDS, c.threshold, 'sampling.threshold')
   make_step = pick(SAMPLERS, c.sampler, 'sampling.sampler')
   apply = make_apply(make_network(config, image_shape))
@@ -293,7 +300,7 @@ def make_sampler(
       threshold(denoiser),
       step_keys,
       jax.vmap(prior)(prior_keys),
-      times,
+      grid,
       trajectory=trajectory,
     )
     return jnp.moveaxis(x, 1, 0) if trajectory else x
@@ -306,23 +313,23 @@ def make_task(config: Config, image_shape: Sequence[int]) -> training.Task:
   c, network = config.diffusion, make_network(config, image_shape)
   optimizer = make_optimizer(config)
   kind = pick(PREDICTIONS, c.prediction, 'diffusion.prediction')
-  times = {
-    'continuous': losses.continuous(),
-    'grid': losses.grid(c.num_steps),
+  sample_times = {
+    'continuous': times.continuous(),
+    'grid': times.grid(c.num_steps),
   }[c.times]
   loss = losses.denoising(
     make_apply(network),
     make_schedule(config),
     kind,
     space=pick(PREDICTIONS, c.loss, 'diffusion.loss') if c.loss else None,
-    times=times,
+    times=sample_times,
   )
   step = training.make_train_step(
     loss,
     optimizer,
     decay=config.training.ema_decay,
     accumulate=config.training.accumulate,
-    stratified=c.stratified,
+    positions=POSITIONS[c.positions],
   )
 
   def init(key: Array) -> training.TrainState:

@@ -6,15 +6,12 @@
 each example, so the noise an example meets does not depend on how a batch is
 divided over devices. `batch` may also hold 'u' [B], the position of each
 example in (0, 1) from which its time is made: `training.make_train_step`
-draws it stratified over the global batch. Without it, u is drawn from the
-example's own key.
-
-A time sampler is the map from u to t, an inverse distribution function:
-`continuous()` and `grid(T)` here.
+draws it over the global batch. Without it, u is drawn from the example's own
+key. `times` has the maps from u to t, `weightings` the weights.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,24 +19,114 @@ from jax import Array
 
 from jaxdiff import predictions
 from jaxdiff.predictions import Kind
-from jaxdiff.schedules import Schedule
+from jaxdiff.schedules import NoiseLevel, Schedule, log_snr
+from jaxdiff.times import Times, continuous
+from jaxdiff.times import grid as grid
+from jaxdiff.weightings import Weighting
 
 Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_key=None)
 Batch = Mapping[str, Any]
 Loss = Callable[[Any, Array, Batch], tuple[Array, dict[str, Array]]]
-Times = Callable[[Array], Array]
+Noise = Callable[[Array, tuple[int, ...]], Array]
 
 
-def continuous(t_min: float = 0.0) -> Times:
-  """t uniform over (t_min, 1]."""
-  return lambda u: 1.0 - (1.0 - t_min) * u
+class Noisy(NamedTuple):
+  """A batch, corrupted: what a network sees, and what it should say."""
+
+  xt: Array  # [B, ...]
+  t: Array  # [B]
+  target: Array  # [B, ...]
+  dropout_key: Array
 
 
-def grid(num_steps: int) -> Times:
-  """t uniform over {1/T, 2/T, ..., 1}: the T steps of a DDPM table."""
-  return lambda u: (
-    jnp.minimum(jnp.floor(u * num_steps) + 1, num_steps) / (num_steps)
-  )
+def corruption(
+  schedule: Schedule,
+  kind: Kind,
+  times: Times | None = None,
+  noise: Noise = jax.random.normal,
+) -> Callable[[Array, Batch], Noisy]:
+  """Builds (keys[B], batch) -> Noisy: xt = alpha x0 + sigma eps, its target.
+
+  Args:
+    schedule: the noise levels.
+    kind: what the network predicts.
+    times: u[B] in [0, 1) -> t[B]; None is `continuous()`.
+    noise: (key, shape) -> eps of one example.
+  """
+  times = times or continuous()
+
+  def one(key: Array, x0: Array, t: Array) -> tuple[Array, Array]:
+    alpha, sigma = schedule(t)
+    eps = noise(key, x0.shape)
+    target = predictions.target(kind, schedule, x0, eps, t)
+    return alpha * x0 + sigma * eps, target
+
+  def corrupt(keys: Array, batch: Batch) -> Noisy:
+    # A tuple from inside vmap: slices of one array of keys count as its reuse.
+    split = lambda key: tuple(jax.random.split(key, 3))
+    time_keys, noise_keys, dropout_keys = jax.vmap(split)(keys)
+    u = batch['u'] if 'u' in batch else jax.vmap(jax.random.uniform)(time_keys)
+    t = times(u)
+    xt, target = jax.vmap(one)(noise_keys, batch['x0'], t)
+    return Noisy(xt, t, target, dropout_keys[0])
+
+  return corrupt
+
+
+def weight(
+  schedule: Schedule,
+  kind: Kind,
+  *,
+  space: Kind | None = None,
+  weighting: Weighting | None = None,
+  per_log_snr: bool = False,
+) -> Callable[[Array], Array]:
+  """Builds t -> w(t), the weight of |y_hat - y|^2. Scalars.
+
+  With e_kind = (sigma / d)^2, by which an error in y is one in x0, it is
+
+    e_kind / e_space,  or  weighting(log_snr) e_kind,  or 1 with neither,
+
+  times -d log_snr / dt with `per_log_snr`.
+
+  Args:
+    schedule: the noise levels.
+    kind: what the network predicts.
+    space: the kind in which the error is measured.
+    weighting: instead, a weight for the error of x0.
+    per_log_snr: see `weightings`.
+
+  Raises:
+    ValueError: both space and weighting are given; each is the other's name.
+  """
+  if space is not None and weighting is not None:
+    raise ValueError(
+      'give space or weighting, not both: space=predictions.eps is '
+      'weighting=weightings.simple'
+    )
+
+  def inside(t: Array) -> NoiseLevel:
+    # Where alpha or sigma is exactly 0 a weight is the limit of 0 x inf. The
+    # hair keeps it finite; it is lost in rounding everywhere else.
+    return NoiseLevel(*(x + 1e-9 for x in schedule(t)))
+
+  def of_error(t: Array) -> Array:
+    if weighting:
+      error = predictions.x0_error(kind, inside, t)
+      return weighting(log_snr(inside, t)) * error
+    if space is None or space is kind:
+      return jnp.ones_like(t)
+    return predictions.x0_error(kind, inside, t) / predictions.x0_error(
+      space, inside, t
+    )
+
+  def total(t: Array) -> Array:
+    if not per_log_snr:
+      return of_error(t)
+    slope = jax.jvp(lambda t: log_snr(inside, t), (t,), (jnp.ones_like(t),))[1]
+    return -slope * of_error(t)
+
+  return total
 
 
 def denoising(
@@ -48,55 +135,91 @@ def denoising(
   kind: Kind,
   *,
   space: Kind | None = None,
+  weighting: Weighting | None = None,
+  per_log_snr: bool = False,
   times: Times | None = None,
+  error: Callable[[Array], Array] = jnp.square,
+  noise: Noise = jax.random.normal,
 ) -> Loss:
-  """Mean squared error of a prediction at a random time.
+  """Mean error of a prediction at a random time.
 
   With y the target of the network's kind at xt = alpha x0 + sigma eps,
 
-    loss = w(t) mean_dims (apply(params, xt, t, cond) - y)^2,
+    loss = mean_dims error(sqrt(w(t)) (apply(params, xt, t, cond) - y)),
 
-  where w(t) = 1 when `space` is the kind itself, and otherwise turns the
-  squared error into that of `space`. kind = space = `predictions.eps` on
-  `grid(T)` is L_simple (DDPM, Ho et al. 2020, eq. 14).
+  that is w(t) times the mean squared error, and for another `error` that error
+  in the units of the space asked for. kind = `predictions.eps` on `grid(T)` is
+  L_simple (DDPM, Ho et al. 2020, eq. 14).
 
   Args:
     apply: the network, (params, xt[B, ...], t[B], cond, dropout_key).
     schedule: the noise levels.
     kind: what the network predicts.
     space: the kind in which the error is measured; None is `kind`.
-    times: u[B] in [0, 1) -> t[B]; None is `continuous()`.
+    weighting: instead of space, one of `weightings`.
+    per_log_snr: weigh each nat of log-SNR alike; see `weightings`.
+    times: u[B] in [0, 1) -> t[B], one of `times`; None is `continuous()`.
+    error: elementwise: `jnp.square`, `jnp.abs`, `huber(delta)`, ...
+    noise: (key, shape) -> eps of one example, or `offset_noise(strength)`.
 
   Returns:
     A Loss.
+
+  Raises:
+    ValueError: both space and weighting are given.
   """
-  times = times or continuous()
-  space = space or kind
-
-  def corrupt(key: Array, x0: Array, t: Array) -> tuple[Array, Array]:
-    alpha, sigma = schedule(t)
-    eps = jax.random.normal(key, x0.shape)
-    target = predictions.target(kind, schedule, x0, eps, t)
-    return alpha * x0 + sigma * eps, target
-
-  def weight(t: Array) -> Array:
-    if space is kind:
-      return jnp.ones_like(t)
-    return predictions.x0_error(kind, schedule, t) / predictions.x0_error(
-      space, schedule, t
-    )
+  corrupt = corruption(schedule, kind, times, noise)
+  weight_at = weight(
+    schedule, kind, space=space, weighting=weighting, per_log_snr=per_log_snr
+  )
 
   def loss(
     params: Any, keys: Array, batch: Batch
   ) -> tuple[Array, dict[str, Array]]:
-    time_keys, noise_keys, dropout_keys = jnp.moveaxis(
-      jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
+    xt, t, target, dropout_key = corrupt(keys, batch)
+    y = apply(params, xt, t, batch.get('cond', {}), dropout_key)
+    one = lambda y, target, t: jnp.mean(
+      error(jnp.sqrt(weight_at(t)) * (y - target))
     )
-    u = batch['u'] if 'u' in batch else jax.vmap(jax.random.uniform)(time_keys)
-    t = times(u)
-    xt, target = jax.vmap(corrupt)(noise_keys, batch['x0'], t)
-    y = apply(params, xt, t, batch.get('cond', {}), dropout_keys[0])
-    error = jnp.mean(jnp.square(y - target), axis=range(1, y.ndim))
-    return jax.vmap(weight)(t) * error, {}
+    return jax.vmap(one)(y, target, t), {}
 
   return loss
+
+
+def huber(delta: float = 1.0) -> Callable[[Array], Array]:
+  """x^2 up to |x| = delta, then 2 delta |x| - delta^2: twice Huber's loss.
+
+  `jnp.abs` is the L1 error.
+  """
+  return lambda x: jnp.where(
+    jnp.abs(x) < delta, jnp.square(x), delta * (2 * jnp.abs(x) - delta)
+  )
+
+
+def pseudo_huber(delta: float = 1.0) -> Callable[[Array], Array]:
+  """2 delta (sqrt(x^2 + delta^2) - delta): a smooth `huber`.
+
+  x^2 for small x. (Charbonnier et al. 1997.)
+  """
+  # The difference of the roots, without cancellation.
+  return lambda x: (
+    2 * delta * jnp.square(x) / (jnp.sqrt(jnp.square(x) + delta**2) + delta)
+  )
+
+
+def offset_noise(strength: float = 0.1) -> Noise:
+  """eps + strength z, one normal z for each channel (the last axis).
+
+  Lets a model learn overall brightness, which white noise hardly destroys. Its
+  variance is 1 + strength^2: training only, the sampler's noise stays white.
+
+  Source: Guttenberg 2023, "Diffusion with offset noise".
+  """
+
+  def noise(key: Array, shape: tuple[int, ...]) -> Array:
+    key, offset_key = jax.random.split(key)
+    level = (1,) * (len(shape) - 1) + shape[-1:]
+    offset = jax.random.normal(offset_key, level)
+    return jax.random.normal(key, shape) + strength * offset
+
+  return noise

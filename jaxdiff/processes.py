@@ -37,22 +37,27 @@ def gaussian(schedule: Schedule, variance: str = 'small') -> Process:
     mean = (alpha_t / alpha_s) (sigma_s / sigma_t)^2 xt + alpha_s (1 - r) x0
     variance = sigma_s^2 (1 - r).
 
-  `posterior` returns this (mean, variance); `estimate` is E[x0 | xt], [...].
+  `posterior` returns this (mean, variance); `estimate` is E[x0 | xt], [...],
+  and for a learned variance the pair (E[x0 | xt], v).
 
   Args:
     schedule: the noise levels.
     variance: of `reverse`: 'small' is the posterior's (DDPM's beta tilde);
       'large' is that of q(xt | xs), sigma_t^2 (1 - r), except that the step
-      to t = 0 adds no more than the posterior does (DDPM's beta).
+      to t = 0 adds no more than the posterior does (DDPM's beta); 'learned' is
+      between the two, see `interpolated_log_variance`, and the posterior's in
+      the step to t = 0.
 
   Raises:
-    ValueError: variance is neither.
+    ValueError: variance is none of these.
 
   Source: DDPM (Ho et al. 2020) eq. 4, 6, 7 and algorithm 2; for any s < t,
   VDM (Kingma et al. 2021) appendix A.
   """
-  if variance not in ('small', 'large'):
-    raise ValueError(f"variance must be 'small' or 'large', got {variance!r}")
+  if variance not in ('small', 'large', 'learned'):
+    raise ValueError(
+      f"variance must be 'small', 'large' or 'learned', got {variance!r}"
+    )
 
   def prior(key: Array, shape: tuple[int, ...]) -> Array:
     return schedule(1.0).sigma * jax.random.normal(key, shape)
@@ -65,25 +70,75 @@ def gaussian(schedule: Schedule, variance: str = 'small') -> Process:
     xt: Array, x0: Array, t: Array, s: Array
   ) -> tuple[Array, Array]:
     (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-    scale = alpha_t / alpha_s
-    # At sigma_t = 0 there is nowhere left to go: s = t, and q is a point.
-    ratio = jnp.where(
-      sigma_t == 0, 1.0, sigma_s / jnp.where(sigma_t == 0, 1.0, sigma_t)
-    )
+    # At alpha_s = 0, as at sigma_t = 0, there is nowhere to go: s = t.
+    scale = jnp.where(alpha_s == 0, 1.0, _ratio(alpha_t, alpha_s))
+    ratio = jnp.where(sigma_t == 0, 1.0, _ratio(sigma_s, sigma_t))
     removed = 1.0 - (scale * ratio) ** 2
     mean = scale * ratio**2 * xt + alpha_s * removed * x0
     return mean, sigma_s**2 * removed
 
   def reverse(
-    key: Array, xt: Array, estimate: Array, t: Array, s: Array
+    key: Array, xt: Array, estimate: Any, t: Array, s: Array
   ) -> Array:
-    mean, var = posterior(xt, estimate, t, s)
+    x0, v = estimate if variance == 'learned' else (estimate, None)
+    mean, var = posterior(xt, x0, t, s)
     if variance == 'large':
-      (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-      large = sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2
-      var = jnp.where(s > 0, large, var)
+      var = jnp.where(s > 0, forward_variance(schedule, t, s), var)
+    if variance == 'learned':
+      learned = jnp.exp(interpolated_log_variance(schedule, v, t, s))
+      var = jnp.where((0 < s) & (s < t), learned, var)
     # Rounding may leave the variance a hair below 0 at s = t.
     std = jnp.sqrt(jnp.maximum(var, 0.0))
     return mean + std * jax.random.normal(key, xt.shape)
 
   return Process(prior, corrupt, posterior, reverse)
+
+
+def _ratio(a: Array, b: Array) -> Array:
+  # Both branches of a where are differentiated: keep the dead one finite.
+  return a / jnp.where(b == 0, 1.0, b)
+
+
+def forward_variance(schedule: Schedule, t: Array, s: Array) -> Array:
+  """The variance of q(xt | xs), sigma_t^2 - (alpha_t / alpha_s sigma_s)^2.
+
+  On a table, for neighbours, it is beta_t.
+  """
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  scale = jnp.where(alpha_s == 0, 1.0, _ratio(alpha_t, alpha_s))
+  return sigma_t**2 - (scale * sigma_s) ** 2
+
+
+def interpolated_log_variance(
+  schedule: Schedule, v: Array, t: Array, s: Array
+) -> Array:
+  """A network's variance for the step from t to s.
+
+  f log large + (1 - f) log small, f = (v + 1) / 2; 'small' is the variance of
+  q(xs | xt, x0) and 'large' that of q(xt | xs), which are right for data of no
+  and of unit variance. Where the small one is 0, in the step to clean data,
+  that of the step before, from 2t to t, stands for it.
+
+  Args:
+    schedule: the noise levels.
+    v: [...] the network's second output; in [-1, 1] it stays between the two,
+      but it is not held there.
+    t, s: scalars, s < t.
+
+  Returns:
+    [...] nats.
+
+  Source: iDDPM (Nichol & Dhariwal 2021) eq. 15.
+  """
+  small = lambda t, s: (
+    schedule(s).sigma ** 2
+    * forward_variance(schedule, t, s)
+    / schedule(t).sigma ** 2
+  )
+  first = schedule(s).sigma == 0
+  before = small(jnp.minimum(2 * t, 1.0), t)
+  # With a single step from t = 1 there is no step before.
+  low = jnp.maximum(jnp.where(first, before, small(t, s)), 1e-20)
+  high = jnp.maximum(forward_variance(schedule, t, s), 1e-20)
+  part = 0.5 * (v + 1.0)
+  return part * jnp.log(high) + (1.0 - part) * jnp.log(low)

@@ -1,53 +1,26 @@
-"""Noise schedules: t in [0, 1] -> NoiseLevel(alpha, sigma).
+"""Noise schedules by name: t in [0, 1] -> NoiseLevel(alpha, sigma).
 
   xt = alpha(t) x0 + sigma(t) eps,  eps ~ N(0, I);  t = 0 is data, t = 1 prior
 
-A schedule is one function; its derivatives come from `jax.jvp`. What all of
-them share is log_snr(t) = 2 log(alpha / sigma), strictly decreasing. A DDPM
-table of T betas is a schedule too: step i of the table is t = i / T.
-
-Tables are built in numpy float64, evaluated in float32.
+Closed forms here, DDPM's tables in `betas`, one with parameters in
+`learned_schedule`; what a schedule is, its log-SNR and the inverse of that in
+`levels`. The names of `levels` and `betas` may be had from here.
 """
-
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
-
-class NoiseLevel(NamedTuple):
-  """alpha scales the data, sigma the noise: xt = alpha x0 + sigma eps."""
-
-  alpha: Array
-  sigma: Array
-
-
-Schedule = Callable[[ArrayLike], NoiseLevel]
-
-
-def log_snr(schedule: Schedule, t: ArrayLike) -> Array:
-  """Log signal-to-noise ratio 2 log(alpha / sigma), in nats.
-
-  Returns:
-    [...] like t; +inf where sigma is 0 (a table at t = 0).
-  """
-  alpha, sigma = schedule(t)
-  return 2.0 * (jnp.log(alpha) - jnp.log(sigma))
-
-
-def variance_preserving(log_snr: ArrayLike) -> NoiseLevel:
-  """The level with alpha^2 + sigma^2 = 1 at a log-SNR.
-
-  alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr): neither is taken as
-  one minus the other, so both keep full precision at both ends. (VDM, eq. 3.)
-  """
-  return NoiseLevel(
-    jnp.sqrt(jax.nn.sigmoid(log_snr)), jnp.sqrt(jax.nn.sigmoid(-log_snr))
-  )
+from jaxdiff.betas import cosine_betas as cosine_betas
+from jaxdiff.betas import from_betas as from_betas
+from jaxdiff.betas import linear_betas as linear_betas
+from jaxdiff.betas import scaled_linear_betas as scaled_linear_betas
+from jaxdiff.betas import sigmoid_betas as sigmoid_betas
+from jaxdiff.betas import zero_terminal_snr as zero_terminal_snr
+from jaxdiff.levels import NoiseLevel, Schedule, variance_preserving
+from jaxdiff.levels import inverse as inverse
+from jaxdiff.levels import log_snr as log_snr
 
 
 def cosine(log_snr_min: float = -15.0, log_snr_max: float = 15.0) -> Schedule:
@@ -102,91 +75,163 @@ def linear_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
   return schedule
 
 
-def from_betas(betas: ArrayLike) -> Schedule:
-  """The schedule of a DDPM table: alpha(i / T)^2 = prod_{j <= i} (1 - beta_j).
+def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
+  """The sub-VP SDE: alpha of `linear_vp`, sigma = 1 - alpha^2.
 
-  Exact at the grid points t = i / T, and exactly (1, 0) at t = 0. Between grid
-  points the log-SNR is linear in t; in the first interval, where it comes from
-  +inf, sigma^2 is.
+  Less noise than `linear_vp` at every t, and (1, 0) at t = 0.
 
-  Args:
-    betas: [T] the forward variances, each in (0, 1).
-
-  Raises:
-    ValueError: betas not one-dimensional, or outside (0, 1).
-
-  Source: DDPM (Ho et al. 2020) eq. 4.
+  Source: score SDE (Song et al. 2021) eq. 29.
   """
-  betas = np.asarray(betas, np.float64)
-  if betas.ndim != 1 or not len(betas):
-    raise ValueError(f'betas must be one-dimensional, got {betas.shape}')
-  if not ((betas > 0) & (betas < 1)).all():
-    raise ValueError(
-      'betas must lie in (0, 1), got values from '
-      f'{betas.min():g} to {betas.max():g}'
-    )
-  num_steps = len(betas)
-  log_alpha_squared = np.cumsum(np.log1p(-betas))
-  log_sigma_squared = np.log(-np.expm1(log_alpha_squared))
-  table = log_alpha_squared - log_sigma_squared
+  vp = linear_vp(beta_min, beta_max)
 
   def schedule(t: ArrayLike) -> NoiseLevel:
-    step = jnp.clip(jnp.asarray(t, jnp.float32), 0.0, 1.0) * num_steps
-    # t = i / T has no exact float32, so snap to the step it stands for; the
-    # derivative passes through.
-    nearest = jnp.round(step)
-    snap = jnp.where(jnp.abs(step - nearest) < 1e-3, nearest - step, 0.0)
-    step = step + jax.lax.stop_gradient(snap)
-    values = jnp.asarray(table, jnp.float32)
-    # The clip makes every index lie in the table.
-    below = jnp.clip(jnp.floor(step), 1, max(num_steps - 1, 1)).astype(int)
-    left, right = values[below - 1], values[jnp.minimum(below, num_steps - 1)]
-    inner = left + (step - below) * (right - left)
-    first = jnp.log1p(-betas[0] * step) - jnp.log(betas[0] * step)
-    return variance_preserving(jnp.where(step < 1.0, first, inner))
+    alpha, sigma = vp(t)
+    return NoiseLevel(alpha, sigma**2)
 
   return schedule
 
 
-def linear_betas(
-  num_steps: int = 1000, first: float = 1e-4, last: float = 0.02
-) -> np.ndarray:
-  """Betas linear in the step. [T] float64. (DDPM, section 4.)"""
-  return np.linspace(first, last, num_steps, dtype=np.float64)
+def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Schedule:
+  """The VE SDE: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
 
+  The prior is N(0, sigma_max^2). At t = 0 noise of sigma_min is left; see
+  `edm` for the step on to none.
 
-def scaled_linear_betas(
-  num_steps: int = 1000, first: float = 0.00085, last: float = 0.012
-) -> np.ndarray:
-  """sqrt(beta) linear in the step. [T] float64.
-
-  Source: latent diffusion (Rombach et al. 2022); the defaults are Stable
-  Diffusion's.
+  Source: score SDE (Song et al. 2021) eq. 31; NCSN's geometric levels (Song &
+  Ermon 2019) are a uniform grid in t.
   """
-  return np.linspace(first**0.5, last**0.5, num_steps, dtype=np.float64) ** 2
+  _check_sigmas('ve', sigma_min, sigma_max)
+  first, span = np.log(sigma_min), np.log(sigma_max / sigma_min)
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    return NoiseLevel(jnp.ones_like(t), jnp.exp(first + span * t))
+
+  return schedule
 
 
-def cosine_betas(
-  num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999
-) -> np.ndarray:
-  """Betas whose cumulative product follows cos^2, capped. [T] float64.
+def edm(
+  sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
+) -> Schedule:
+  """Karras et al.'s noise levels: alpha = 1, sigma^(1 / rho) linear in t.
 
-  beta_i = min(1 - f(i/T) / f((i-1)/T), max_beta),
-  f(t) = cos^2((t + offset) / (1 + offset) pi / 2).
+  sigma = (sigma_min^(1/rho) + t (sigma_max^(1/rho) - sigma_min^(1/rho)))^rho,
+  so an even grid in t from 1 to 0 is the Karras grid from sigma_max to
+  sigma_min. The last step of their sampler, from sigma_min to no noise at all,
+  is not a t: it is the estimate of x0 itself, denoiser(x, 0).
 
-  Source: iDDPM (Nichol & Dhariwal 2021) eq. 17.
+  Source: EDM (Karras et al. 2022) eq. 5.
   """
-  t = np.linspace(0, 1, num_steps + 1, dtype=np.float64)
-  f = np.cos((t + offset) / (1 + offset) * np.pi / 2) ** 2
-  return np.minimum(1 - f[1:] / f[:-1], max_beta)
+  _check_sigmas('edm', sigma_min, sigma_max)
+  if not rho > 0:
+    raise ValueError(f'edm needs rho > 0, got {rho}')
+  first, last = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    return NoiseLevel(jnp.ones_like(t), (first + t * (last - first)) ** rho)
+
+  return schedule
 
 
-def sigmoid_betas(
-  num_steps: int = 1000, first: float = 1e-4, last: float = 0.02
-) -> np.ndarray:
-  """Betas along a logistic curve over [-6, 6]. [T] float64.
+def _check_sigmas(name: str, sigma_min: float, sigma_max: float) -> None:
+  if not 0 < sigma_min < sigma_max:
+    raise ValueError(
+      f'{name} needs 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}'
+    )
 
-  Source: GeoDiff (Xu et al. 2022), appendix.
+
+def rectified_flow() -> Schedule:
+  """alpha = 1 - t, sigma = t: a straight line from data to noise.
+
+  Exactly (1, 0) at t = 0 and (0, 1) at t = 1, where a network that predicts
+  eps or the score says nothing of x0: predict the velocity, eps - x0.
+
+  Source: rectified flow (Liu et al. 2023) eq. 1; flow matching (Lipman et al.
+  2023) with its optimal-transport path.
   """
-  curve = 1 / (1 + np.exp(-np.linspace(-6, 6, num_steps, dtype=np.float64)))
-  return first + (last - first) * curve
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    return NoiseLevel(1.0 - t, t)
+
+  return schedule
+
+
+def laplace(
+  mean: float = 0.0,
+  scale: float = 0.5,
+  log_snr_min: float = -15.0,
+  log_snr_max: float = 15.0,
+) -> Schedule:
+  """Variance preserving; for t uniform the log-SNR has a Laplace law.
+
+  log_snr(t) is the upper t-quantile of Laplace(mean, scale), truncated to
+  [log_snr_min, log_snr_max] as in `cosine`: most of the training goes where
+  signal and noise are alike.
+
+  Source: Hang et al. 2024, "Improved noise schedule for diffusion training".
+  """
+  if not (log_snr_min < mean < log_snr_max and scale > 0):
+    raise ValueError(
+      'laplace needs log_snr_min < mean < log_snr_max and scale > 0, got '
+      f'{log_snr_min}, {mean}, {log_snr_max} and {scale}'
+    )
+  # The mass beyond each end.
+  above = 0.5 * float(np.exp((mean - log_snr_max) / scale))
+  below = 0.5 * float(np.exp((log_snr_min - mean) / scale))
+  inside = 1.0 - above - below
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    # The two tails apart, so that neither is one minus the other.
+    high = mean - scale * jnp.log(2 * (above + inside * t))
+    low = mean + scale * jnp.log(2 * (below + inside * (1.0 - t)))
+    return variance_preserving(jnp.where(high > mean, high, low))
+
+  return schedule
+
+
+def shifted(schedule: Schedule, shift: float) -> Schedule:
+  """The schedule with shift times the noise beside the same data.
+
+  log_snr(t) <- log_snr(t) - 2 log(shift). A variance-preserving schedule stays
+  one, and so do one with alpha + sigma = 1 and one with alpha = 1. On
+  `rectified_flow` it is SD3's change of time, t <- shift t / (1 + (shift - 1)
+  t).
+
+  Args:
+    schedule: one of those three kinds.
+    shift: more than 1 for images larger than the schedule was made for: their
+      side over the side it was made for.
+
+  Raises:
+    ValueError: shift is not positive, or the schedule is of none of the kinds.
+
+  Source: simple diffusion (Hoogeboom et al. 2023) section 3.1; SD3 (Esser et
+  al. 2024) eq. 23.
+  """
+  if not shift > 0:
+    raise ValueError(f'shift must be positive, got {shift}')
+  for total in (
+    lambda alpha, sigma: alpha,
+    lambda alpha, sigma: alpha + sigma,
+    lambda alpha, sigma: jnp.sqrt(alpha**2 + sigma**2),
+  ):
+    # A number even where the caller is being traced.
+    with jax.ensure_compile_time_eval():
+      kept = total(*schedule(np.array([0.25, 0.5, 0.75])))
+    if np.allclose(kept, 1.0, atol=1e-5):
+      break
+  else:
+    raise ValueError(
+      'shifted needs a schedule with alpha^2 + sigma^2 = 1, alpha + sigma = 1 '
+      'or alpha = 1, so as to keep it; this one has none of these'
+    )
+
+  def moved(t: ArrayLike) -> NoiseLevel:
+    alpha, sigma = schedule(t)
+    norm = total(alpha, shift * sigma)
+    return NoiseLevel(alpha / norm, shift * sigma / norm)
+
+  return moved

@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.losses import Batch, Loss
+from jaxdiff.times import Positions, stratified
 
 
 class TrainState(NamedTuple):
@@ -69,7 +70,7 @@ def make_train_step(
   *,
   decay: float = 0.9999,
   accumulate: int = 1,
-  stratified: bool = True,
+  positions: Positions = stratified,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
   """Builds step(state, batch, axis_name=None) -> (state, metrics).
 
@@ -79,9 +80,8 @@ def make_train_step(
     decay: of the exponential moving average of the parameters, warmed up.
     accumulate: microbatches a step is cut into; the gradient is that of the
       whole batch, the memory that of one.
-    stratified: example i of B has its time drawn from the i-th of B equal
-      parts of [0, 1) rather than from all of it, which lowers the variance of
-      the loss. (VDM, Kingma et al. 2021, appendix I.)
+    positions: where in (0, 1) each example's time is taken from: one of
+      `times.independent`, `stratified`, `antithetic`.
 
   Returns:
     The step. `axis_name` names the pmap axis, where there is one; it is then
@@ -89,27 +89,26 @@ def make_train_step(
     metrics: 'loss' and 'grad_norm' scalars, and the loss's own, averaged.
   """
 
-  def mean_loss(params: Any, keys: Array, batch: Batch) -> tuple[Array, Any]:
+  def mean_loss(
+    params: Any, key: Array, index: Array, batch: Batch
+  ) -> tuple[Array, Any]:
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
     per_example, metrics = loss(params, keys, batch)
     return jnp.mean(per_example), jax.tree.map(jnp.mean, metrics)
 
   gradient = jax.value_and_grad(mean_loss, has_aux=True)
 
-  def accumulated(params: Any, keys: Array, batch: Batch) -> Any:
+  def accumulated(params: Any, key: Array, index: Array, batch: Batch) -> Any:
     if accumulate == 1:
-      return gradient(params, keys, batch)
+      return gradient(params, key, index, batch)
     # Microbatch j takes examples j, j + accumulate, ...: a batch divided over
     # devices stays where it is.
     cut = lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1)
-    parts = jax.tree.map(cut, (keys, batch))
-    one = lambda parts: gradient(params, *jax.tree.map(lambda x: x[0], parts))
-    zeros = jax.tree.map(
-      lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, parts)
-    )
-    add = lambda total, part: (
-      jax.tree.map(jnp.add, total, gradient(params, *part)),
-      None,
-    )
+    parts = jax.tree.map(cut, (index, batch))
+    one = lambda part: gradient(params, key, *part)
+    first = jax.eval_shape(lambda: one(jax.tree.map(lambda x: x[0], parts)))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
+    add = lambda total, part: (jax.tree.map(jnp.add, total, one(part)), None)
     total, _ = jax.lax.scan(add, zeros, parts)
     return jax.tree.map(lambda x: x / accumulate, total)
 
@@ -123,14 +122,12 @@ def make_train_step(
       total = size * jax.lax.axis_size(axis_name)
 
     step_key = jax.random.fold_in(state.key, state.step)
-    keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)
-    if stratified:
-      split = lambda key: tuple(jax.random.split(key))
-      keys, time_keys = jax.vmap(split)(keys)
-      u = jax.vmap(jax.random.uniform)(time_keys)
-      batch = {**batch, 'u': (index + u) / total}
+    example_key, time_key = jax.random.split(step_key)
+    batch = {**batch, 'u': positions(time_key, index, total)}
 
-    (value, metrics), grads = accumulated(state.params, keys, batch)
+    (value, metrics), grads = accumulated(
+      state.params, example_key, index, batch
+    )
     if axis_name:
       value, metrics, grads = jax.lax.pmean((value, metrics, grads), axis_name)
 

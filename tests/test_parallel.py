@@ -119,6 +119,19 @@ def test_samples_depend_on_seed_and_index_alone(drawn, mode):
   assert images.shape == (16, *SHAPE) and images.std() > 0.1
 
 
+def test_initialise_is_init_and_lies_where_it_should():
+  model = configs.make_network(tiny.config, SHAPE)
+  init = lambda key: model.init(key, jnp.zeros((1, *SHAPE)), jnp.zeros(1))
+  key, mesh = jax.random.key(3), mesh_of(8, fsdp=4)
+  shapes = jax.eval_shape(init, key)
+  sharding = parallel.state_sharding(shapes, mesh, min_size=64)
+  params = parallel.initialise(init, key, sharding)
+  chex.assert_trees_all_equal(
+    jax.device_get(params), jax.device_get(jax.jit(init)(key))
+  )
+  assert jax.tree.map(lambda x: x.sharding, params) == sharding
+
+
 def test_impossible_settings_are_refused():
   mesh = mesh_of(8)
   with pytest.raises(ValueError, match='multiple of 8'):

@@ -96,5 +96,5 @@ def test_prior_is_what_corruption_ends_in():
 
 
 def test_variance_by_name():
-  with pytest.raises(ValueError, match="'small' or 'large', got 'fixed'"):
+  with pytest.raises(ValueError, match="or 'learned', got 'fixed'"):
     processes.gaussian(SCHEDULES['cosine'], 'fixed')

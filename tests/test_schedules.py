@@ -3,11 +3,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from exact import SCHEDULES
 
-from jaxdiff import schedules
+from jaxdiff import learned_schedule, schedules
 
-VARIANCE_PRESERVING = list(SCHEDULES)
+PARAMS = learned_schedule.init(jax.random.key(0))
+FAMILY = SCHEDULES | {
+  've': schedules.ve(),
+  'sub_vp': schedules.sub_vp(),
+  'edm': schedules.edm(),
+  'rectified_flow': schedules.rectified_flow(),
+  'laplace': schedules.laplace(),
+  'zero_terminal': schedules.from_betas(
+    schedules.zero_terminal_snr(schedules.scaled_linear_betas())
+  ),
+  'learned': learned_schedule.schedule(PARAMS),
+  'shifted_cosine': schedules.shifted(schedules.cosine(), 4.0),
+  'shifted_flow': schedules.shifted(schedules.rectified_flow(), 3.0),
+  'shifted_edm': schedules.shifted(schedules.edm(), 0.5),
+}
+VARIANCE_PRESERVING = [
+  *SCHEDULES,
+  'laplace',
+  'zero_terminal',
+  'learned',
+  'shifted_cosine',
+]
 
 
 @pytest.mark.parametrize(
@@ -31,26 +53,26 @@ def test_table_is_log_linear_between_grid_points():
   np.testing.assert_allclose(middle, ends @ np.array([0.75, 0.25]), rtol=1e-5)
 
 
-@pytest.mark.parametrize('name', SCHEDULES)
+@pytest.mark.parametrize('name', FAMILY)
 def test_log_snr_decreases_strictly(name):
   t = np.linspace(0, 1, 3001)
-  log_snr = schedules.log_snr(SCHEDULES[name], t)
+  log_snr = schedules.log_snr(FAMILY[name], t)
   assert (np.diff(log_snr[1:]) < 0).all() and log_snr[0] > log_snr[1]
 
 
 @pytest.mark.parametrize('name', VARIANCE_PRESERVING)
 def test_variance_is_preserved_and_t_broadcasts(name):
   t = np.linspace(0, 1, 12).reshape(3, 4)
-  level = SCHEDULES[name](t)
+  level = FAMILY[name](t)
   chex.assert_shape(level, (3, 4))
   np.testing.assert_allclose(level.alpha**2 + level.sigma**2, 1, rtol=3e-7)
 
 
-@pytest.mark.parametrize('name', SCHEDULES)
+@pytest.mark.parametrize('name', FAMILY)
 def test_derivative_agrees_with_differences(name):
   # 0.3505 lies inside a table's interval; the grid point 0.35 keeps a
   # derivative too, though the value there is snapped.
-  schedule, h = SCHEDULES[name], 1e-4
+  schedule, h = FAMILY[name], 1e-4
   one = jnp.float32(1)
   for t in (0.3505, 0.35):
     got = jax.jvp(schedule, (jnp.float32(t),), (one,))[1]
@@ -59,6 +81,15 @@ def test_derivative_agrees_with_differences(name):
       for a, b in zip(schedule(t + h), schedule(t - h), strict=True)
     ]
     np.testing.assert_allclose(got, want, rtol=2e-2)
+
+
+@pytest.mark.parametrize('name', FAMILY)
+def test_derivative_is_whole_where_sampling_starts(name):
+  # A clip of t would halve it, at t = 1 exactly.
+  slope = jax.jacfwd(FAMILY[name])
+  end, before = slope(jnp.float32(1)), slope(jnp.float32(1 - 3e-5))
+  if name != 'laplace':  # Steep there: alpha goes as a power of 1 - t.
+    np.testing.assert_allclose(end, before, rtol=0.15, atol=2e-5)
 
 
 def test_ends_of_the_cosine_schedule():
@@ -90,7 +121,7 @@ def test_sigma_keeps_its_digits_near_the_data():
   [
     (np.ones((2, 2)) / 2, 'one-dimensional'),
     ([], 'one-dimensional'),
-    ([0.1, 1.0], r'\(0, 1\)'),
+    ([0.1, 1.0, 0.2], r'\(0, 1\)'),
     ([0.0, 0.5], r'\(0, 1\)'),
     ([0.1, np.nan], r'\(0, 1\)'),
   ],
@@ -105,3 +136,160 @@ def test_impossible_schedules():
     schedules.cosine(5.0, -5.0)
   with pytest.raises(ValueError, match='beta_min'):
     schedules.linear_vp(2.0, 1.0)
+  for name in ('ve', 'edm'):
+    with pytest.raises(ValueError, match=f'{name} needs 0 < sigma_min'):
+      getattr(schedules, name)(2.0, 1.0)
+  with pytest.raises(ValueError, match='rho > 0, got -1'):
+    schedules.edm(rho=-1)
+  with pytest.raises(ValueError, match='laplace needs'):
+    schedules.laplace(scale=0.0)
+  with pytest.raises(ValueError, match='positive, got 0'):
+    schedules.shifted(schedules.cosine(), 0)
+  with pytest.raises(ValueError, match='so as to keep it'):
+    schedules.shifted(schedules.sub_vp(), 2.0)
+  with pytest.raises(ValueError, match='two or more betas'):
+    schedules.zero_terminal_snr([0.5])
+  with pytest.raises(ValueError, match='must be below log_snr_max'):
+    learned_schedule.init(jax.random.key(0), 4, 1.0, 1.0)
+
+
+@pytest.mark.parametrize('name', FAMILY)
+def test_inverse_finds_the_time(name):
+  schedule = FAMILY[name]
+  # Away from the grid points, where a table holds its value for a moment.
+  t = np.array([[0.00123, 0.01052, 0.1234], [0.5003, 0.9004, 0.9995]])
+  value = schedules.log_snr(schedule, t)
+  inverse = jax.jit(lambda value: schedules.inverse(schedule, value))
+  # As exact as the log-SNR itself is in float32.
+  slope = jnp.vectorize(jax.grad(lambda t: schedules.log_snr(schedule, t)))(t)
+  rounding = 1e-6 * (1 + np.abs(value)) / np.abs(slope)
+  assert (np.abs(inverse(value) - t) < 1e-6 * t + rounding).all()
+  # A table holds its value at t = 0 for a thousandth of a step.
+  ends = inverse(jnp.array([jnp.inf, -jnp.inf]))
+  np.testing.assert_allclose(ends, [0, 1], atol=2e-6)
+
+
+def test_inverse_keeps_its_digits_near_the_data():
+  t = np.array([1e-7, 1e-5, 1e-3])
+  schedule = schedules.rectified_flow()
+  got = schedules.inverse(schedule, schedules.log_snr(schedule, t))
+  np.testing.assert_allclose(got, t, rtol=3e-6)
+
+
+def test_variance_exploding_schedules():
+  t = np.linspace(0, 1, 11)
+  alpha, sigma = schedules.ve(0.1, 10.0)(t)
+  np.testing.assert_array_equal(alpha, 1)
+  np.testing.assert_allclose(sigma[::5], [0.1, 1, 10], rtol=1e-6)
+  # Karras et al., eq. 5, counted from the noisy end.
+  alpha, sigma = schedules.edm(0.002, 80.0, 7.0)(t[::-1])
+  i = np.arange(11)
+  first, last = 80.0 ** (1 / 7), 0.002 ** (1 / 7)
+  np.testing.assert_array_equal(alpha, 1)
+  np.testing.assert_allclose(
+    sigma, (first + i / 10 * (last - first)) ** 7, rtol=3e-6
+  )
+
+
+def test_sub_vp_solves_its_sde():
+  # dx = -beta/2 x dt + sqrt(beta (1 - exp(-2 int beta))) dw: the variance
+  # obeys (sigma^2)' = -beta sigma^2 + beta (1 - alpha^4).
+  schedule = schedules.sub_vp(0.1, 20.0)
+  for t in (0.2, 0.6):
+    beta = 0.1 + 19.9 * t
+    slope = jax.grad(lambda t: schedule(t).sigma ** 2)(t)
+    alpha, sigma = schedule(t)
+    want = -beta * sigma**2 + beta * (1 - alpha**4)
+    np.testing.assert_allclose(slope, want, rtol=1e-4)
+  np.testing.assert_array_equal(schedule(0.0), (1, 0))
+
+
+def test_rectified_flow_is_straight_and_exact_at_its_ends():
+  schedule = schedules.rectified_flow()
+  alpha, sigma = schedule(np.array([0.0, 0.25, 1.0]))
+  np.testing.assert_array_equal(alpha, [1, 0.75, 0])
+  np.testing.assert_array_equal(sigma, [0, 0.25, 1])
+
+
+def test_shift_of_rectified_flow_is_a_change_of_time():
+  flow, t = schedules.rectified_flow(), np.linspace(0, 1, 9)
+  shifted = schedules.shifted(flow, 3.0)
+  np.testing.assert_allclose(shifted(t), flow(3 * t / (1 + 2 * t)), atol=1e-7)
+  # Both ends keep a derivative, the velocity's coefficients there.
+  slope = jax.jacfwd(shifted)(jnp.float32(1))
+  np.testing.assert_allclose(slope, (-1 / 3, 1 / 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['cosine', 'edm', 'rectified_flow'])
+def test_shift_moves_the_log_snr(name):
+  t = np.array([0.1, 0.5, 0.9])
+  moved = schedules.log_snr(schedules.shifted(FAMILY[name], 2.0), t)
+  still = schedules.log_snr(FAMILY[name], t)
+  np.testing.assert_allclose(still - moved, 2 * np.log(2.0), rtol=1e-4)
+
+
+def test_laplace_is_the_law_of_its_log_snr():
+  t = np.linspace(0.01, 0.99, 50)
+  log_snr = schedules.log_snr(schedules.laplace(0.5, 0.8), t)
+  want = scipy.stats.laplace(0.5, 0.8).isf(t)
+  np.testing.assert_allclose(log_snr, want, atol=1e-5)
+  ends = schedules.log_snr(schedules.laplace(0.0, 2.0, -7.0, 9.0), np.arange(2))
+  np.testing.assert_allclose(ends, [9, -7], rtol=1e-5)
+
+
+@pytest.mark.parametrize('num_steps', [2, 10, 1000])
+def test_zero_terminal_snr(num_steps):
+  betas = schedules.linear_betas(num_steps)
+  changed = schedules.zero_terminal_snr(betas)
+  assert changed[-1] == 1 and changed[0] == betas[0]
+  # Nothing but a move and a stretch of alpha: differences keep their ratios.
+  alpha = np.append(np.sqrt(np.cumprod(1 - changed[:-1])), 0.0)
+  old = np.sqrt(np.cumprod(1 - betas))
+  np.testing.assert_allclose(
+    (alpha - alpha[-1]) / (alpha[0] - alpha[-1]),
+    (old - old[-1]) / (old[0] - old[-1]),
+    atol=1e-9,
+  )
+  schedule = schedules.from_betas(changed)
+  grid = np.arange(1, num_steps + 1) / num_steps
+  np.testing.assert_allclose(schedule(grid).alpha, alpha, atol=1e-6)
+  np.testing.assert_array_equal(schedule(1.0), (0, 1))
+  just_before = schedules.log_snr(schedule, 1.0 - 0.01 / num_steps)
+  assert np.isfinite(just_before)
+  # The velocity's coefficients are finite where sampling starts.
+  slope = jax.jacfwd(schedule)(jnp.float32(1))
+  np.testing.assert_allclose(slope.alpha, -alpha[-2] * num_steps, rtol=1e-5)
+  np.testing.assert_allclose(slope.sigma, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_learned_schedule_decreases_whatever_its_parameters(seed):
+  keys = jax.random.split(jax.random.key(seed), len(PARAMS))
+  params = {
+    name: 3 * jax.random.normal(key, PARAMS[name].shape)
+    for name, key in zip(PARAMS, keys, strict=True)
+  }
+  schedule = jax.jit(lambda params, t: learned_schedule.schedule(params)(t))
+  level = schedule(params, np.linspace(0, 1, 101))
+  log_snr = 2 * (np.log(level.alpha) - np.log(level.sigma))
+  # A steep sigmoid leaves stretches flat to float32.
+  assert (np.diff(log_snr) <= 3e-6).all()
+  span = jax.nn.softplus(params['span'])
+  ends = params['min'] + span, params['min']
+  np.testing.assert_allclose(log_snr[[0, -1]], ends, atol=1e-5)
+
+
+def test_learned_schedule_starts_near_linear_and_learns():
+  t = np.linspace(0, 1, 11)
+  log_snr = schedules.log_snr(FAMILY['learned'], t)
+  np.testing.assert_allclose(log_snr, 13.3 - 18.3 * t, atol=1.0)
+
+  def half(params, learn_ends):
+    schedule = learned_schedule.schedule(params, learn_ends)
+    return schedules.log_snr(schedule, 0.3)
+
+  grads = jax.grad(half)(PARAMS, True)
+  assert all(np.abs(g).max() > 0 for g in grads.values())
+  fixed = jax.grad(half)(PARAMS, False)
+  assert fixed['min'] == 0 and fixed['span'] == 0
+  assert np.abs(fixed['gain']).max() > 0

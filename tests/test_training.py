@@ -6,7 +6,7 @@ import optax
 import pytest
 from exact import SCHEDULES, gaussian_denoiser, keys
 
-from jaxdiff import losses, predictions, training
+from jaxdiff import losses, predictions, times, training
 
 SCHEDULE = SCHEDULES['cosine']
 
@@ -36,7 +36,9 @@ def test_training_finds_the_best_linear_denoiser():
   )
   optimizer = optax.adam(0.03)
   step = jax.jit(
-    training.make_train_step(loss, optimizer, decay=0.9, stratified=False)
+    training.make_train_step(
+      loss, optimizer, decay=0.9, positions=times.independent
+    )
   )
   state, batch = start(optimizer), data(4096)
   for _ in range(300):
@@ -90,14 +92,14 @@ def test_stratified_times_fill_every_part_once():
 
 
 def test_stratified_times_lower_the_variance_of_the_loss():
-  batch = {'x0': jnp.zeros((64, 1)), 'cond': {}}
+  batch = {'x0': jnp.zeros((64, 50)), 'cond': {}}
   apply = lambda params, xt, t, cond, dropout_key=None: 0 * xt
 
-  def spread(stratified):
+  def spread(positions):
     # Zero data and a zero network: the loss in v is alpha^2 eps^2.
     loss = losses.denoising(apply, SCHEDULE, predictions.v)
     step = jax.jit(
-      training.make_train_step(loss, optax.sgd(0.0), stratified=stratified)
+      training.make_train_step(loss, optax.sgd(0.0), positions=positions)
     )
     state, values = start(optax.sgd(0.0)), []
     for _ in range(200):
@@ -105,8 +107,11 @@ def test_stratified_times_lower_the_variance_of_the_loss():
       values.append(metrics['loss'])
     return np.std(values), np.mean(values)
 
-  (free, mean_free), (tied, mean_tied) = spread(False), spread(True)
-  assert tied < 0.9 * free
+  (free, mean_free), (tied, mean_tied) = (
+    spread(times.independent),
+    spread(times.stratified),
+  )
+  assert tied < 0.5 * free
   np.testing.assert_allclose(mean_free, mean_tied, atol=5 * free / 200**0.5)
 
 
@@ -125,13 +130,13 @@ def test_average_warms_up():
 @pytest.mark.parametrize('num_steps', [1, 7, 1000])
 def test_grid_times_are_the_tables(num_steps):
   u = np.linspace(0, 1, 4001, dtype=np.float32)[:-1]
-  t = np.array(losses.grid(num_steps)(u))
+  t = np.array(times.grid(num_steps)(u))
   np.testing.assert_allclose(
     np.unique(t), (np.arange(num_steps) + 1) / num_steps, rtol=1e-6
   )
 
 
 def test_continuous_times_leave_out_the_clean_end():
-  t = losses.continuous(0.01)(jax.vmap(jax.random.uniform)(keys(0, 5000)))
+  t = times.continuous(0.01)(jax.vmap(jax.random.uniform)(keys(0, 5000)))
   assert t.min() > 0.01 and t.max() <= 1
   np.testing.assert_allclose(t.mean(), 0.505, atol=0.02)

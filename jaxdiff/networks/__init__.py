@@ -1,0 +1,1 @@
+"""Networks in Flax Linen: `init` and `apply` are the pure functions."""

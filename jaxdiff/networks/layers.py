@@ -1,0 +1,232 @@
+"""Layers that several networks share: norms, attention, embeddings, resizing,
+and the residual and attention blocks made of them.
+
+Parameters are float32 always. `dtype` is the type a layer computes in and
+returns; means, variances and softmax are float32 whatever it is.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+
+def kernel_init(
+  key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+) -> jax.Array:
+  """Draws a kernel from U(-a, a), a^2 = 6 / (fan_in + fan_out).
+
+  Every DDPM kernel that does not start at zero starts so. Same distribution
+  as `nn.initializers.glorot_uniform()`, drawn flat: XLA on CPU compiles a
+  four-dimensional draw several times slower than a one-dimensional one, and
+  a U-Net draws fifty.
+
+  Args:
+    key: random key.
+    shape: [..., in, out]; what stands before is the receptive field.
+    dtype: of the result.
+
+  Returns:
+    Kernel of that shape.
+
+  Source: Glorot and Bengio 2010, equation 16.
+  """
+  field = math.prod(shape[:-2])
+  bound = math.sqrt(6 / (field * (shape[-2] + shape[-1])))
+  flat = jax.random.uniform(key, (math.prod(shape),), dtype, -1.0, 1.0)
+  return (bound * flat).reshape(shape)
+
+
+def sinusoidal(t: jax.Array, dim: int, scale: float = 1000.0) -> jax.Array:
+  """Embeds times as sines, then cosines, of geometrically spaced frequencies.
+
+  With h = dim / 2 and w_i = 10000^(-i / (h - 1)), i = 0 .. h - 1:
+  [sin(scale t w_0), .., sin(scale t w_{h-1}), cos(scale t w_0), ..].
+
+  Args:
+    t: times in [0, 1], [B].
+    dim: even, at least 4.
+    scale: 1000, so that t = i / 1000 is the i-th step of a 1000-step DDPM.
+
+  Returns:
+    Embedding [B, dim], float32, in [-1, 1].
+
+  Raises:
+    ValueError: if `dim` is odd or below 4.
+
+  Source: Ho et al. 2020 (arXiv:2006.11239), appendix B, in the order and with
+  the frequencies of its released code.
+  """
+  if dim < 4 or dim % 2:
+    raise ValueError(
+      f'a sinusoidal embedding needs an even dim of at least 4, got {dim}'
+    )
+  half = dim // 2
+  frequencies = np.power(10000.0, -np.arange(half) / (half - 1))
+  # float32 even in a bfloat16 network: bfloat16 cannot tell t = 0.999 from 1.
+  angles = scale * jnp.asarray(t, jnp.float32)[:, None]
+  angles = angles * frequencies.astype(np.float32)[None, :]
+  return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def num_groups(channels: int) -> int:
+  """Groups for a norm over `channels`: as many as divide it, within limits.
+
+  The largest divisor g <= 32 of `channels` with channels / g >= 4, or 1 below
+  4 channels. That is the usual 32 at every multiple of 32 from 128 up. A
+  narrower network keeps groups of at least four channels, for a group of one
+  channel in a small map would normalise away what it carries.
+  """
+  most = min(32, max(channels // 4, 1))
+  return max(g for g in range(1, most + 1) if channels % g == 0)
+
+
+def group_norm(
+  channels: int, eps: float, dtype: DTypeLike, name: str
+) -> nn.GroupNorm:
+  """Group norm of [B, ..., C] over positions and the channels of a group.
+
+  y = (x - mean) / sqrt(var + eps) scale + bias, statistics in float32.
+
+  Source: Wu and He 2018 (arXiv:1803.08494), equations 1, 2, 6 and 7.
+  """
+  return nn.GroupNorm(
+    num_groups=num_groups(channels),
+    epsilon=eps,
+    dtype=dtype,
+    # E[x^2] - E[x]^2 loses its digits where the mean is far from zero.
+    use_fast_variance=False,
+    name=name,
+  )
+
+
+class SelfAttention(nn.Module):
+  """Multi-head self-attention: softmax(q k^T / sqrt(d)) v, then a projection.
+
+  Takes and returns [B, L, C]. The projection starts at zero. `num_heads` must
+  divide C. The softmax is float32.
+
+  Source: Vaswani et al. 2017 (arXiv:1706.03762), equation 1.
+  """
+
+  num_heads: int
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    b, length, c = x.shape
+    by_head = (b, length, self.num_heads, c // self.num_heads)
+
+    def dense(name, init=kernel_init):
+      return nn.Dense(c, dtype=self.dtype, kernel_init=init, name=name)
+
+    q, k, v = (dense(name)(x).reshape(by_head) for name in ('q', 'k', 'v'))
+    out = jax.nn.dot_product_attention(q, k, v).reshape(b, length, c)
+    return dense('out', nn.initializers.zeros)(out)
+
+
+def downsample(x: jax.Array) -> jax.Array:
+  """Means of 2x2 blocks: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), C].
+
+  At an odd edge, the mean of those pixels of the block that exist.
+  """
+  odd_h, odd_w = x.shape[1] % 2, x.shape[2] % 2
+  if odd_h or odd_w:  # a repeated edge leaves the mean over it as it was
+    x = jnp.pad(x, ((0, 0), (0, odd_h), (0, odd_w), (0, 0)), mode='edge')
+  b, h, w, c = x.shape
+  return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """Repeats each pixel 2x2 and crops bottom and right to `size` = (H, W).
+
+  [B, ceil(H/2), ceil(W/2), C] -> [B, H, W, C].
+  """
+  b, h, w, c = x.shape
+  x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c))
+  return x.reshape(b, 2 * h, 2 * w, c)[:, : size[0], : size[1]]
+
+
+def conv3x3(
+  features: int,
+  dtype: DTypeLike,
+  name: str,
+  strides: int = 1,
+  zero: bool = False,
+) -> nn.Conv:
+  """A 3x3 convolution; stride 2 pads even sizes at the bottom and right."""
+  init = nn.initializers.zeros if zero else kernel_init
+  return nn.Conv(
+    features, (3, 3), strides, dtype=dtype, kernel_init=init, name=name
+  )
+
+
+class ResidualBlock(nn.Module):
+  """x + f(x, emb): two convolutions, told the time between them.
+
+  f is norm, swish, [resample], conv; then h + W emb and norm, or with
+  `scale_shift_norm` norm(h) (1 + W_1 emb) + W_2 emb; then swish, dropout and a
+  conv that starts at zero. `resample` (ADM) also moves x to the new size.
+
+  Takes x [B, H, W, C] and emb [B, E]; returns [B, H', W', features].
+  """
+
+  features: int
+  dropout: float
+  scale_shift_norm: bool
+  resample: Callable[[jax.Array], jax.Array] | None
+  deterministic: bool
+  norm_eps: float
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(self, x: jax.Array, emb: jax.Array) -> jax.Array:
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=kernel_init)
+
+    def norm(h, name):
+      norm = group_norm(h.shape[-1], self.norm_eps, self.dtype, name)
+      return norm(h)
+
+    h = nn.swish(norm(x, 'norm_0'))
+    if self.resample is not None:
+      h, x = self.resample(h), self.resample(x)
+    h = conv3x3(self.features, self.dtype, 'conv_0')(h)
+
+    width = 2 * self.features if self.scale_shift_norm else self.features
+    emb = dense(width, name='emb')(emb)[:, None, None, :]
+    if self.scale_shift_norm:
+      scale, shift = jnp.split(emb, 2, axis=-1)
+      h = norm(h, 'norm_1') * (1 + scale) + shift
+    else:
+      h = norm(h + emb, 'norm_1')
+    # Dropped as [B, H W C], for XLA on CPU is slow to compile a random draw of
+    # four dimensions, and there is one in every block.
+    h = nn.swish(h)
+    drop = nn.Dropout(self.dropout, deterministic=self.deterministic)
+    h = drop(h.reshape(h.shape[0], -1)).reshape(h.shape)
+    h = conv3x3(self.features, self.dtype, 'conv_1', zero=True)(h)
+
+    if x.shape[-1] != self.features:
+      x = dense(self.features, name='shortcut')(x)
+    return x + h
+
+
+class AttentionBlock(nn.Module):
+  """x + attention(norm(x)) over all positions. [B, H, W, C], both ways."""
+
+  num_heads: int
+  norm_eps: float
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    b, h, w, c = x.shape
+    y = group_norm(c, self.norm_eps, self.dtype, 'norm')(x)
+    y = y.reshape(b, h * w, c)
+    y = SelfAttention(self.num_heads, self.dtype, name='attention')(y)
+    return x + y.reshape(b, h, w, c)

@@ -1,0 +1,269 @@
+"""The U-Net of DDPM, with the options of ADM.
+
+A ladder of feature maps, each level half the height and width of the one
+above. The encoder goes down and keeps every map it makes; the decoder comes
+up and, before each of its blocks, concatenates the kept map of that depth:
+
+  h -> [residual, attend?] x n -> half -> ... -> residual, attend, residual
+  -> ... -> [concatenate, residual, attend?] x (n + 1) -> double -> ...
+
+ADM's networks are `scale_shift_norm=True, resblock_updown=True,
+head_channels=64, attention_resolutions=(32, 16, 8), norm_eps=1e-5` with
+out_channels twice the data's, for its learned variances.
+
+Source: Ho et al. 2020 (arXiv:2006.11239), appendix B; Dhariwal and Nichol 2021
+(arXiv:2105.05233), section 3.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxdiff.networks import layers
+
+
+class UNet(nn.Module):
+  """The U-Net: noisy image and time to an image of `out_channels`.
+
+  The last convolution starts at zero, so a new network outputs exactly 0.
+
+  Attributes:
+    out_channels: of the output; the data's, or twice that where variances are
+      learned too.
+    channels: width of the first level; even, at least 4.
+    channel_mults: width of every level, from the top, in units of `channels`.
+    num_res_blocks: residual blocks a level going down; one more coming up.
+    attention_resolutions: heights of the feature maps whose blocks attend. The
+      middle attends always.
+    num_heads: attention heads, unless `head_channels` is set.
+    head_channels: width of one head (ADM): more channels, more heads.
+    dropout: rate, in residual blocks, while training.
+    scale_shift_norm: time scales and shifts the second norm (ADM).
+    resblock_updown: residual blocks change the size, by average and repeat
+      (ADM), instead of a stride-2 convolution and a convolution after repeat.
+    num_classes: labels; their embedding is added to that of time. None: no
+      labels.
+    norm_eps: added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
+    dtype: of computation, float32 or bfloat16. Parameters, the norms'
+      statistics, softmax and the output layer are float32.
+    remat: recompute each block in the backward pass instead of keeping what is
+      inside: the same numbers, less memory, about a third more work.
+  """
+
+  out_channels: int
+  channels: int = 128
+  channel_mults: Sequence[int] = (1, 2, 2, 2)
+  num_res_blocks: int = 2
+  attention_resolutions: Sequence[int] = (16,)
+  num_heads: int = 1
+  head_channels: int | None = None
+  dropout: float = 0.0
+  scale_shift_norm: bool = False
+  resblock_updown: bool = False
+  num_classes: int | None = None
+  norm_eps: float = 1e-6
+  dtype: DTypeLike = jnp.float32
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    xt: jax.Array,
+    t: jax.Array,
+    cond: Mapping[str, jax.Array] | None = None,
+    *,
+    train: bool = False,
+  ) -> jax.Array:
+    """Applies the network.
+
+    Args:
+      xt: noisy images [B, H, W, C], float32, of the order of [-1, 1].
+      t: times in [0, 1], [B].
+      cond: {'label': [B] integers}, where `num_classes` is the null label;
+        None is the null label for all. A label above it gives NaN.
+      train: dropout, drawn from the random collection 'dropout'.
+
+    Returns:
+      [B, H, W, out_channels], float32.
+
+    Raises:
+      ValueError: settings out of range; an image too small for the levels;
+        attention at a height that no feature map has; labels given to a
+        network without classes.
+    """
+    _check(self, xt, t, cond)
+    residual_block = layers.ResidualBlock
+    attention_block = layers.AttentionBlock
+    if self.remat:
+      residual_block = nn.remat(residual_block)
+      attention_block = nn.remat(attention_block)
+
+    emb = self._embed(t, cond)
+
+    def residual(h, features, name, resample=None):
+      return residual_block(
+        features=features,
+        dropout=self.dropout,
+        scale_shift_norm=self.scale_shift_norm,
+        resample=resample,
+        deterministic=not train,
+        norm_eps=self.norm_eps,
+        dtype=self.dtype,
+        name=name,
+      )(h, emb)
+
+    def attend(h, name):
+      heads = self.num_heads
+      if self.head_channels is not None:
+        heads = h.shape[-1] // self.head_channels
+      return attention_block(heads, self.norm_eps, self.dtype, name=name)(h)
+
+    def stage(h, features, name):
+      h = residual(h, features, name)
+      if h.shape[1] in self.attention_resolutions:
+        h = attend(h, f'{name}_attention')
+      return h
+
+    widths = [self.channels * mult for mult in self.channel_mults]
+
+    h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(xt)
+    skips = [h]
+    for level, width in enumerate(widths):
+      if level:
+        name = f'down_{level}'
+        if self.resblock_updown:
+          h = residual(h, h.shape[-1], name, layers.downsample)
+        else:
+          h = layers.conv3x3(h.shape[-1], self.dtype, name, strides=2)(h)
+        skips.append(h)
+      for i in range(self.num_res_blocks):
+        h = stage(h, width, f'encoder_{level}_{i}')
+        skips.append(h)
+
+    h = residual(h, h.shape[-1], 'middle_0')
+    h = attend(h, 'middle_attention')
+    h = residual(h, h.shape[-1], 'middle_1')
+
+    for level, width in reversed(list(enumerate(widths))):
+      for i in range(self.num_res_blocks + 1):
+        h = jnp.concatenate([h, skips.pop()], axis=-1)
+        h = stage(h, width, f'decoder_{level}_{i}')
+      if level:
+        name = f'up_{level}'
+        double = partial(layers.upsample, size=skips[-1].shape[1:3])
+        if self.resblock_updown:
+          h = residual(h, width, name, double)
+        else:
+          h = layers.conv3x3(width, self.dtype, name)(double(h))
+
+    norm = layers.group_norm(
+      h.shape[-1], self.norm_eps, jnp.float32, 'norm_out'
+    )
+    out = layers.conv3x3(self.out_channels, jnp.float32, 'conv_out', zero=True)
+    return out(nn.swish(norm(h)))
+
+  def _embed(self, t, cond):
+    """swish(embedding of time + embedding of the label), [B, 4 channels]."""
+    width = 4 * self.channels
+    dense = partial(
+      nn.Dense, width, dtype=self.dtype, kernel_init=layers.kernel_init
+    )
+    emb = nn.swish(dense(name='time_0')(layers.sinusoidal(t, self.channels)))
+    emb = dense(name='time_1')(emb)
+    if self.num_classes is not None:
+      if cond is None:
+        label = jnp.full(t.shape, self.num_classes)
+      else:
+        label = cond['label']
+      embed = nn.Embed(
+        self.num_classes + 1,
+        width,
+        dtype=self.dtype,
+        embedding_init=nn.initializers.normal(1.0),
+        name='label',
+      )
+      emb = emb + embed(label)
+    # Every residual block begins with this swish: once here serves them all.
+    return nn.swish(emb)
+
+
+def _check(
+  net: UNet,
+  xt: jax.Array,
+  t: jax.Array,
+  cond: Mapping[str, jax.Array] | None,
+) -> None:
+  """Raises ValueError for settings or inputs that make no network."""
+  if xt.ndim != 4 or t.shape != xt.shape[:1]:
+    raise ValueError(
+      'xt must be [B, H, W, C] and t [B], got shapes '
+      f'{tuple(xt.shape)} and {tuple(t.shape)}'
+    )
+  if jnp.dtype(net.dtype) not in (jnp.float32, jnp.bfloat16):
+    raise ValueError(f'dtype must be float32 or bfloat16, got {net.dtype}')
+  if not 0 <= net.dropout < 1:
+    raise ValueError(f'dropout must be in [0, 1), got {net.dropout}')
+  if not net.channel_mults:
+    raise ValueError('channel_mults must name at least one level, got none')
+  positive = {
+    'out_channels': [net.out_channels],
+    'channels': [net.channels],
+    'channel_mults': net.channel_mults,
+    'num_res_blocks': [net.num_res_blocks],
+    'num_heads': [net.num_heads],
+    'head_channels': [1 if net.head_channels is None else net.head_channels],
+    'num_classes': [1 if net.num_classes is None else net.num_classes],
+  }
+  for name, values in positive.items():
+    if min(values) < 1:
+      raise ValueError(f'{name} must be at least 1, got {min(values)}')
+
+  size = xt.shape[1:3]
+  heights = [size[0]]
+  for _ in net.channel_mults[1:]:
+    if min(size) < 2:
+      raise ValueError(
+        f'{len(net.channel_mults)} levels do not fit an image of '
+        f'{xt.shape[1]}x{xt.shape[2]}: it cannot be halved beyond level '
+        f'{len(heights)}; shorten channel_mults'
+      )
+    size = tuple((n + 1) // 2 for n in size)
+    heights.append(size[0])
+  absent = sorted(set(net.attention_resolutions) - set(heights))
+  if absent:
+    raise ValueError(
+      f'attention_resolutions must be among the heights {heights} of the '
+      f'feature maps of a {xt.shape[1]}x{xt.shape[2]} image, got {absent}'
+    )
+  attending = [h in net.attention_resolutions for h in heights]
+  attending[-1] = True  # the middle
+  for mult, attends in zip(net.channel_mults, attending, strict=True):
+    width = net.channels * mult
+    name = 'num_heads' if net.head_channels is None else 'head_channels'
+    divisor = getattr(net, name)
+    if attends and width % divisor:
+      raise ValueError(
+        f'{name} must divide the {width} channels of every feature map that '
+        f'attends, got {divisor}'
+      )
+
+  if net.num_classes is None and cond:
+    raise ValueError(
+      f'cond was given ({sorted(cond)}) to a network without classes: set '
+      'num_classes, or pass cond=None'
+    )
+  if net.num_classes is not None and cond is not None:
+    if set(cond) != {'label'} or cond['label'].shape != t.shape:
+      shapes = {name: tuple(value.shape) for name, value in cond.items()}
+      raise ValueError(
+        f"cond must be {{'label': integers of shape {tuple(t.shape)}}}, got "
+        f'{shapes}'
+      )
+    if not jnp.issubdtype(cond['label'].dtype, jnp.integer):
+      raise ValueError(
+        f"cond['label'] must be integers, got {cond['label'].dtype}"
+      )

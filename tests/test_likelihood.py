@@ -1,0 +1,349 @@
+"""Likelihoods of data whose density, denoiser and bound are known exactly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exact import gaussian_denoiser, keys
+
+from jaxdiff import (
+  learned_variance,
+  likelihood,
+  parallel,
+  predictions,
+  processes,
+  schedules,
+)
+from jaxdiff.likelihood import fixed_variance, variational_bound
+
+MEAN, STD = 0.3, 0.2
+SHAPE = (2, 1)
+BETAS = schedules.linear_betas(40, 1e-3, 0.3)
+TIMES = np.linspace(1, 0, len(BETAS) + 1)
+
+
+def gaussian_data(num, seed=10):
+  draw = lambda key: MEAN + STD * jax.random.normal(key, SHAPE)
+  return jax.vmap(draw)(keys(seed, num))
+
+
+def gaussian_bits(x):
+  """-log N(x; MEAN, STD^2) in bits/dim, float64."""
+  z = (np.asarray(x, np.float64) - MEAN) / STD
+  nats = 0.5 * z**2 + np.log(STD * np.sqrt(2 * np.pi))
+  return nats.mean(axis=(1, 2)) / np.log(2)
+
+
+def log_snr_times(schedule, num_steps):
+  """From 1 to 0, even in log-SNR: an even grid in t has steps at the data's
+  end over which the SNR grows fourfold, however many they are."""
+  ends = (float(schedules.log_snr(schedule, t)) for t in (1.0, 0.0))
+  times = schedules.inverse(schedule, np.linspace(*ends, num_steps + 1))
+  return np.asarray(times).clip(0, 1) * (np.arange(num_steps + 1) < num_steps)
+
+
+def within(values, exact, atol=0.0):
+  """The mean over examples is the exact one, to 4.5 standard errors."""
+  values = np.asarray(values, np.float64)
+  error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+  np.testing.assert_array_less(
+    np.abs(values.mean(axis=0) - exact), 4.5 * error + atol
+  )
+
+
+def closed_form(variance):
+  """(L_T, [L_n], L_0) of Gaussian data, bits/dim, in float64.
+
+  The estimate's mean squared error at t is 1 / (1 / STD^2 + SNR); it is all a
+  Gaussian's bound depends on.
+  """
+  product = np.cumprod(1 - BETAS)
+  snr = product / (1 - product)
+  mse = 1 / (1 / STD**2 + snr)
+  prior = 0.5 * snr[-1] * (MEAN**2 + STD**2)
+  small = BETAS[1:] * (1 - product[:-1]) / (1 - product[1:])
+  model = small if variance == 'small' else BETAS[1:]
+  ratio = small / model
+  gain = np.sqrt(product[:-1]) * BETAS[1:] / (1 - product[1:])
+  steps = 0.5 * (gain**2 * mse[1:] / model + ratio - 1 - np.log(ratio))
+  data = 0.5 * (np.log(2 * np.pi / snr[0]) + mse[0] * snr[0])
+  return tuple(x / np.log(2) for x in (prior, steps[::-1], data))
+
+
+@pytest.mark.parametrize('variance', ['small', 'large'])
+def test_every_term_of_the_bound_is_its_closed_form(variance):
+  schedule = schedules.from_betas(BETAS)
+  x0 = gaussian_data(4000)
+  reverse = fixed_variance(
+    gaussian_denoiser(schedule, MEAN, STD), schedule, variance
+  )
+  bound = jax.jit(
+    lambda x0: variational_bound(
+      reverse, schedule, keys(1, len(x0)), x0, TIMES, bins=None
+    )
+  )(x0)
+  prior, steps, data = closed_form(variance)
+  within(bound.prior, prior)
+  within(bound.steps, steps)
+  within(bound.data, data)
+  within(bound.total, prior + steps.sum() + data)
+  # The tolerance is a small part of each term.
+  error = np.asarray(bound.steps).std(axis=0) / np.sqrt(len(x0))
+  assert (4.5 * error < 0.1 * steps).all()
+
+
+def test_learned_variance_between_the_fixed_ones_and_in_training():
+  schedule = schedules.from_betas(BETAS)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  x0 = gaussian_data(6)
+  bound = lambda reverse: jax.jit(
+    lambda x0: variational_bound(reverse, schedule, keys(1, 6), x0, TIMES)
+  )(x0)
+  for v, variance in ((-1.0, 'small'), (1.0, 'large')):
+    pair = lambda xt, t, v=v: (denoise(xt, t), jnp.full_like(xt, v))
+    np.testing.assert_allclose(
+      bound(likelihood.learned_variance(pair, schedule)).steps,
+      bound(fixed_variance(denoise, schedule, variance)).steps,
+      rtol=1e-3,
+      atol=1e-6,
+    )
+
+  # The loss that trains it is the same term: at t = 1 / T too, the decoder.
+  term = jax.jit(
+    jax.vmap(learned_variance.bound_term(predictions.x0, schedule, len(BETAS)))
+  )
+  reverse = likelihood.learned_variance(
+    lambda xt, t: (denoise(xt, t), 0.3 * xt), schedule
+  )
+  ours = bound(reverse)
+  corrupt = jax.vmap(processes.gaussian(schedule).corrupt)
+  for n in (5, len(BETAS) - 1):
+    t = jnp.full(6, TIMES[n], jnp.float32)
+    noise_keys = jax.vmap(lambda key, n=n: jax.random.fold_in(key, n))(
+      keys(1, 6)
+    )
+    xt = corrupt(noise_keys, x0, t)
+    trained = term(denoise(xt, t), 0.3 * xt, x0, xt, t)
+    same = ours.steps[:, n] if n < len(BETAS) - 1 else ours.data
+    np.testing.assert_allclose(same, trained, rtol=1e-3, atol=1e-6)
+
+
+def test_random_terms_are_terms_of_the_whole_and_unbiased():
+  schedule = schedules.from_betas(BETAS)
+  x0 = gaussian_data(1000)
+  reverse = fixed_variance(gaussian_denoiser(schedule, MEAN, STD), schedule)
+  run = lambda num_terms: jax.jit(
+    lambda x0: variational_bound(
+      reverse,
+      schedule,
+      keys(1, len(x0)),
+      x0,
+      TIMES,
+      num_terms=num_terms,
+      bins=None,
+    )
+  )(x0)
+  whole = run(None)
+  # As many parts as terms: each term once, at the same noise.
+  every = run(len(BETAS) - 1)
+  np.testing.assert_allclose(every.steps, whole.steps, rtol=1e-4, atol=1e-6)
+  some = run(3)
+  assert some.steps.shape == (len(x0), 3)
+  within(some.total - whole.total, 0.0)
+  one = some.steps[0, 0] / ((len(BETAS) - 1) / 3)
+  assert np.abs(whole.steps[0] - one).min() < 1e-6
+
+
+def test_bound_tends_to_the_likelihood_from_above():
+  schedule = schedules.cosine(-8, 8)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  reverse = fixed_variance(denoise, schedule)
+  x0 = gaussian_data(4000)
+  exact = gaussian_bits(x0)
+  gaps = []
+  for num_steps in (16, 64, 256):
+    times = log_snr_times(schedule, num_steps)
+    bound = jax.jit(
+      lambda x0, times=times: variational_bound(
+        reverse,
+        schedule,
+        keys(1, len(x0)),
+        x0,
+        times,
+        bins=None,
+      )
+    )(x0)
+    gap = np.asarray(bound.total, np.float64) - exact
+    error = gap.std(ddof=1) / np.sqrt(len(gap))
+    assert gap.mean() > -4.5 * error
+    gaps.append(gap.mean())
+  assert gaps[0] > 2 * gaps[1] > 4 * gaps[2]
+  assert gaps[2] < 0.1
+
+  limit = jax.jit(
+    lambda x0: likelihood.continuous_bound(
+      denoise, schedule, keys(2, len(x0)), x0, num_terms=32, bins=None
+    )
+  )(x0)
+  within(limit.total - exact, 0.0, atol=2e-3)
+
+
+@pytest.mark.parametrize('name', ['linear_vp', 've', 'sub_vp', 'flow', 'table'])
+def test_continuous_bound_of_exact_denoiser_is_the_likelihood(name):
+  schedule = {
+    'linear_vp': schedules.linear_vp(),
+    've': schedules.ve(),
+    'sub_vp': schedules.sub_vp(),
+    'flow': schedules.rectified_flow(),
+    'table': schedules.from_betas(schedules.linear_betas()),
+  }[name]
+  x0 = gaussian_data(4000)
+  bound = jax.jit(
+    lambda x0: likelihood.continuous_bound(
+      gaussian_denoiser(schedule, MEAN, STD),
+      schedule,
+      keys(2, len(x0)),
+      x0,
+      num_terms=16,
+      bins=None,
+    )
+  )(x0)
+  # 2e-3: x0_hat's variance is not quite (sigma / alpha)^2 at t_min.
+  within(bound.total - gaussian_bits(x0), 0.0, atol=2e-3)
+
+
+def test_continuous_bound_is_the_bound_with_any_denoiser():
+  # Not only with the optimal one, where both equal the likelihood: a wrong
+  # denoiser pays int 1/2 SNR bias^2, which the discrete bound pays too.
+  schedule = schedules.cosine(-8, 8)
+  wrong = gaussian_denoiser(schedule, MEAN + 0.2, 1.5 * STD)
+  x0 = gaussian_data(4000)
+  exact = gaussian_bits(x0)
+  reverse = fixed_variance(wrong, schedule)
+  times = log_snr_times(schedule, 4000)
+  args = schedule, keys(1, len(x0)), x0
+  discrete = jax.jit(
+    lambda: variational_bound(reverse, *args, times, num_terms=60, bins=None)
+  )()
+  continuous = jax.jit(
+    lambda: likelihood.continuous_bound(wrong, *args, num_terms=60, bins=None)
+  )()
+  assert (discrete.total - exact).mean() > 0.3
+  within(discrete.total - continuous.total, 0.0, atol=2e-2)
+
+
+def test_decoder_is_a_distribution_over_256_values():
+  schedule = schedules.cosine(-8, 8)
+  centres = jnp.linspace(-1, 1, 256).reshape(256, 1, 1)
+  # One estimate for all 256: nothing of x0 may reach it through xt.
+  reverse = lambda xt, t, s: (jnp.full_like(xt, 0.98), jnp.full_like(xt, 1e-3))
+  times = [1.0, 0.05, 0.0]
+  bound = jax.jit(
+    lambda x0: variational_bound(reverse, schedule, keys(0, 256), x0, times)
+  )(centres)
+  np.testing.assert_allclose(np.exp2(-bound.data).sum(), 1, atol=1e-5)
+
+
+def test_bound_of_8_bit_data_is_a_bound_on_its_probability():
+  # Data of two values with probability 1/2 each, 1 bit; the exact denoiser is
+  # the posterior mean. A fine grid at the data: the decoder is narrower than
+  # a bin.
+  schedule = schedules.cosine()
+  level = 21 / 255
+  sign = jnp.where(jnp.arange(4000) % 2, 1.0, -1.0)
+  x0 = level * sign[:, None]
+
+  def denoise(xt, t):
+    alpha, sigma = (x[:, None] for x in schedule(t))
+    return level * jnp.tanh(alpha * level * xt / sigma**2)
+
+  times = log_snr_times(schedule, 200)
+  bound = jax.jit(
+    lambda x0: variational_bound(
+      fixed_variance(denoise, schedule),
+      schedule,
+      keys(3, len(x0)),
+      x0,
+      times,
+    )
+  )(x0)
+  limit = jax.jit(
+    lambda x0: likelihood.continuous_bound(
+      denoise, schedule, keys(4, len(x0)), x0, num_terms=64
+    )
+  )(x0)
+  within(limit.total, 1.0, atol=1e-3)
+  assert 1.0 < bound.total.mean() < 1.1
+  assert np.abs(bound.data).max() < 1e-3
+
+
+def test_example_i_meets_the_noise_of_its_key_alone():
+  schedule = schedules.from_betas(BETAS)
+  reverse = fixed_variance(gaussian_denoiser(schedule, MEAN, STD), schedule)
+  x0 = gaussian_data(5)
+  run = jax.jit(
+    lambda keys, x0: variational_bound(
+      reverse, schedule, keys, x0, TIMES, num_terms=2
+    )
+  )
+  few, many = (run(keys(1, n), x0[:n]) for n in (2, 5))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b[:2], rtol=1e-5), few, many
+  )
+
+
+@pytest.mark.parametrize('mode', ['jit', 'pmap'])
+def test_bound_is_the_same_on_eight_devices(mode):
+  schedule = schedules.from_betas(BETAS)
+  reverse = fixed_variance(gaussian_denoiser(schedule, MEAN, STD), schedule)
+
+  def step(x0, index, axis_name=None):
+    del axis_name
+    noise_keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(1), i))(
+      index
+    )
+    return variational_bound(
+      reverse, schedule, noise_keys, x0, TIMES, num_terms=4
+    ).total
+
+  x0, index = np.asarray(gaussian_data(16)), np.arange(16)
+  run = lambda devices: parallel.compile_step(
+    step,
+    parallel.make_mesh(devices=jax.devices()[:devices]),
+    mode=mode,
+    in_axes=(0, 0),
+    out_axes=0,
+  )(x0, index)
+  np.testing.assert_allclose(run(8), run(1), rtol=1e-5)
+
+
+def test_dequantization():
+  k = np.arange(256)
+  x0 = jnp.asarray(k / 127.5 - 1, jnp.float32)
+  x = likelihood.dequantize(jax.random.key(0), x0)
+  np.testing.assert_array_equal(np.floor((np.asarray(x) + 1) * 128), k)
+  # A uniform density over [-1, 1) gives every one of 256 values 8 bits.
+  log_density = jnp.log(0.5) * jnp.full(3, 12.0)
+  np.testing.assert_allclose(
+    likelihood.bits_per_dim(log_density, 12), 8, rtol=1e-6
+  )
+  np.testing.assert_allclose(
+    likelihood.bits_per_dim(log_density, 12, None), 1, rtol=1e-6
+  )
+
+
+def test_what_cannot_be_is_refused():
+  schedule = schedules.cosine()
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  reverse = fixed_variance(denoise, schedule)
+  args = reverse, schedule, keys(0, 1), jnp.zeros((1, 1))
+  with pytest.raises(ValueError, match='must decrease to 0'):
+    variational_bound(*args, [0.0, 0.5, 1.0])
+  with pytest.raises(ValueError, match='must decrease to 0'):
+    variational_bound(*args, [1.0, 0.5])
+  with pytest.raises(ValueError, match='num_terms must be at least 1'):
+    variational_bound(*args, TIMES, num_terms=0)
+  with pytest.raises(ValueError, match="'small' or 'large', got 'learned'"):
+    fixed_variance(denoise, schedule, 'learned')
+  with pytest.raises(ValueError, match='t_min=0.5 and t_max=0.2'):
+    likelihood.continuous_bound(denoise, *args[1:], t_min=0.5, t_max=0.2)

@@ -1,0 +1,363 @@
+"""The U-Net: its size, its shapes, what it depends on, what it refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from jaxdiff.networks import layers
+from jaxdiff.networks.unet import UNet
+
+ADM = dict(
+  scale_shift_norm=True,
+  resblock_updown=True,
+  head_channels=64,
+  attention_resolutions=(32, 16, 8),
+  norm_eps=1e-5,
+)
+
+
+def small(**settings):
+  defaults = dict(
+    out_channels=1,
+    channels=8,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(4,),
+  )
+  return UNet(**(defaults | settings))
+
+
+def tiny(**settings):
+  """One level: a third of the time to compile, where levels do not matter."""
+  return small(**dict(channel_mults=(1,), attention_resolutions=()) | settings)
+
+
+def normal(*shape):
+  values = np.random.default_rng(1).normal(size=shape)
+  return jnp.asarray(values, jnp.float32)
+
+
+def inputs(batch=2, size=8, channels=1):
+  return normal(batch, size, size, channels), jnp.linspace(0.1, 0.9, batch)
+
+
+def shapes(net, *args):
+  return jax.eval_shape(net.init, jax.random.key(0), *args)['params']
+
+
+def random_params(net, *args):
+  """Every parameter random, those that start at zero or one too."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda s: jnp.asarray(rng.normal(size=s.shape) / 5, jnp.float32),
+    shapes(net, *args),
+  )
+
+
+def jit(function):
+  """Compiled without XLA's optimiser: nothing here runs more than thrice."""
+  options = {'xla_backend_optimization_level': 0}
+  return jax.jit(function, compiler_options=options)
+
+
+def forward(net, **settings):
+  return jit(
+    lambda params, *args, **kwargs: net.apply(
+      {'params': params}, *args, **settings, **kwargs
+    )
+  )
+
+
+def count(params):
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize(
+  'net, size, cond, expected',
+  [
+    # Ho et al. 2020, appendix B: 35.7M.
+    (UNet(3, dropout=0.1), 32, None, 35_746_307),
+    # Dhariwal and Nichol 2021: 552.8M at 256, unconditional.
+    (UNet(6, 256, (1, 1, 2, 2, 4, 4), **ADM), 256, None, 552_814_086),
+    # The same: 295.9M at 64 by class; ours has one more, null label of 768.
+    (
+      UNet(6, 192, (1, 2, 3, 4), 3, num_classes=1000, **ADM),
+      64,
+      {'label': jnp.zeros((1,), int)},
+      295_904_454 + 768,
+    ),
+  ],
+  ids=['ddpm-cifar10', 'adm-256', 'adm-64'],
+)
+def test_published_parameter_counts(net, size, cond, expected):
+  assert count(shapes(net, *inputs(1, size, 3), cond)) == expected
+
+
+@pytest.mark.parametrize('updown', [False, True])
+@pytest.mark.parametrize(
+  'size, channels, mults',
+  [(8, 1, (1, 2)), (28, 2, (1, 2, 2, 2)), (32, 3, (1, 2, 2)), (6, 4, (1,))],
+)
+def test_output_shape(size, channels, mults, updown):
+  net = small(
+    out_channels=2 * channels,
+    channel_mults=mults,
+    attention_resolutions=(size,),
+    resblock_updown=updown,
+  )
+  out, _ = jax.eval_shape(
+    net.init_with_output, jax.random.key(0), *inputs(2, size, channels)
+  )
+  assert out.shape == (2, size, size, 2 * channels)
+  assert out.dtype == jnp.float32
+
+
+def test_not_square():
+  net = small(channel_mults=(1, 2, 2), attention_resolutions=(6,))
+  xt = jnp.zeros((1, 6, 10, 1))
+  out, _ = jax.eval_shape(
+    net.init_with_output, jax.random.key(0), xt, jnp.zeros(1)
+  )
+  assert out.shape == xt.shape
+
+
+def test_a_new_network_outputs_zero():
+  net = small(scale_shift_norm=True, num_classes=3)
+  args = inputs()
+  params = jax.jit(net.init)(jax.random.key(3), *args)['params']
+  assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(params))
+  assert float(jnp.std(params['conv_in']['kernel'])) > 0.01
+  np.testing.assert_array_equal(forward(net)(params, *args), 0.0)
+
+
+def test_kernels_have_the_glorot_variance():
+  kernel = layers.kernel_init(jax.random.key(0), (3, 3, 40, 60))
+  bound = np.sqrt(6 / (9 * 100))
+  assert 0.99 * bound < float(jnp.abs(kernel).max()) <= bound
+  np.testing.assert_allclose(jnp.var(kernel), bound**2 / 3, rtol=0.03)
+  flat = layers.kernel_init(jax.random.key(0), (40, 60))
+  np.testing.assert_allclose(jnp.abs(flat).max(), np.sqrt(0.06), rtol=0.01)
+
+
+def test_output_depends_on_every_input_and_not_on_other_examples():
+  net = small(num_classes=3)
+  xt, t = inputs()
+  label = jnp.array([0, 1])
+  params = random_params(net, xt, t)
+  apply = forward(net)
+  out = apply(params, xt, t, {'label': label})
+
+  def changed(*args):
+    return np.abs(apply(params, *args) - out).max(axis=(1, 2, 3))
+
+  first = jnp.array([1.0, 0.0])
+  pixel = xt.at[0, 0, 0, 0].add(1.0)
+  for other in (
+    changed(pixel, t, {'label': label}),
+    changed(xt, t + 0.001 * first, {'label': label}),
+    changed(xt, t, {'label': jnp.array([2, 1])}),
+  ):
+    assert other[0] > 1e-3 and other[1] < 1e-5
+
+  null = apply(params, xt, t, {'label': jnp.full(2, 3)})
+  np.testing.assert_array_equal(apply(params, xt, t), null)
+  assert np.isnan(apply(params, xt, t, {'label': jnp.full(2, 4)})).all()
+
+
+def test_every_parameter_matters():
+  net = small(num_classes=1)
+  xt, t = inputs()
+  args = (xt, t, {'label': jnp.array([0, 1])})
+  params = random_params(net, *args)
+
+  def loss(params):
+    return jnp.mean(net.apply({'params': params}, *args) ** 2)
+
+  grads = flatten_dict(jit(jax.grad(loss))(params), sep='/')
+  largest = {name: float(jnp.abs(g).max()) for name, g in grads.items()}
+  # Softmax does not see what is added to every key alike.
+  unseen = {n for n in largest if n.endswith('attention/k/bias')}
+  assert len(unseen) == 4
+  assert {n for n, g in largest.items() if g < 1e-5} == unseen
+
+
+@pytest.mark.parametrize('resolutions', [(), (8,), (2, 4)])
+def test_blocks_attend_where_asked_and_in_the_middle(resolutions):
+  net = small(channel_mults=(1, 2, 2), attention_resolutions=resolutions)
+  names = {name for name in shapes(net, *inputs()) if 'attention' in name}
+  levels = [level for level, h in enumerate((8, 4, 2)) if h in resolutions]
+  expected = {'middle_attention'}
+  expected |= {f'encoder_{level}_0_attention' for level in levels}
+  expected |= {
+    f'decoder_{level}_{i}_attention' for level in levels for i in (0, 1)
+  }
+  assert names == expected
+
+
+def test_attention_is_softmax_attention():
+  x = normal(2, 5, 12)
+  module = layers.SelfAttention(num_heads=3)
+  params = random_params(module, x)
+  out = module.apply({'params': params}, x)
+  p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+  x = np.asarray(x, np.float64)
+  expected = np.zeros((2, 5, 12))
+  for head in range(3):
+    part = slice(4 * head, 4 * head + 4)
+    q, k, v = (
+      (x @ p[n]['kernel'] + p[n]['bias'])[..., part] for n in ('q', 'k', 'v')
+    )
+    weights = np.exp(q @ k.transpose(0, 2, 1) / 2)
+    expected[..., part] = weights / weights.sum(-1, keepdims=True) @ v
+  expected = expected @ p['out']['kernel'] + p['out']['bias']
+  np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def test_remat_changes_neither_numbers_nor_names():
+  xt, t = inputs()
+
+  def value_and_grads(remat):
+    net = tiny(remat=remat, dropout=0.3)
+    params = random_params(net, xt, t)
+
+    def loss(params):
+      rngs = {'dropout': jax.random.key(5)}
+      out = net.apply({'params': params}, xt, t, train=True, rngs=rngs)
+      return jnp.mean(out**2)
+
+    assert ('remat' in str(jax.make_jaxpr(loss)(params))) == remat
+    return jit(jax.value_and_grad(loss))(params)
+
+  value, grads = value_and_grads(False)
+  value_remat, grads_remat = value_and_grads(True)
+  np.testing.assert_allclose(value_remat, value, rtol=1e-6)
+  largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(
+      a, b, rtol=1e-4, atol=1e-6 * largest
+    ),
+    grads_remat,
+    grads,
+  )
+
+
+def test_bfloat16_computes_close_to_float32():
+  xt, t = inputs()
+  outs = {}
+  for dtype in (jnp.float32, jnp.bfloat16):
+    net = tiny(dtype=dtype, scale_shift_norm=True)
+    params = shapes(net, xt, t)
+    assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(params))
+    outs[dtype] = forward(net)(random_params(net, xt, t), xt, t)
+    assert outs[dtype].dtype == jnp.float32
+  error = jnp.std(outs[jnp.bfloat16] - outs[jnp.float32])
+  error /= jnp.std(outs[jnp.float32])
+  assert 1e-5 < float(error) < 0.05  # not equal: it did compute in bfloat16
+
+
+def test_dropout_only_while_training():
+  xt, t = inputs()
+  net = tiny(dropout=0.5)
+  params = random_params(net, xt, t)
+  train = forward(net, train=True)
+  one, same, two = (
+    train(params, xt, t, rngs={'dropout': jax.random.key(i)}) for i in (0, 0, 1)
+  )
+  np.testing.assert_array_equal(one, same)
+  assert float(jnp.abs(one - two).max()) > 1e-3
+  plain = forward(tiny())(params, xt, t)
+  np.testing.assert_array_equal(forward(net)(params, xt, t), plain)
+
+
+def test_head_channels_sets_the_heads():
+  xt, t = inputs()
+  params = random_params(tiny(), xt, t)
+  by_width = forward(tiny(head_channels=2))(params, xt, t)
+  by_number = forward(tiny(num_heads=4))(params, xt, t)  # of 8 channels
+  one_head = forward(tiny())(params, xt, t)
+  np.testing.assert_array_equal(by_width, by_number)
+  assert float(jnp.abs(by_width - one_head).max()) > 1e-4
+
+
+@pytest.mark.parametrize('size', [6, 7])
+def test_resizing(size):
+  x = normal(2, size, 6, 3)
+  half = layers.downsample(x)
+  assert half.shape == (2, (size + 1) // 2, 3, 3)
+  np.testing.assert_allclose(
+    half[:, -1, 0],
+    np.mean(x[:, 2 * half.shape[1] - 2 :, :2], axis=(1, 2)),
+    rtol=1e-5,
+    atol=1e-6,
+  )
+  back = layers.upsample(half, (size, 6))
+  assert back.shape == x.shape
+  np.testing.assert_array_equal(back[:, ::2, 1::2], half)
+  np.testing.assert_allclose(layers.downsample(back), half, rtol=1e-6)
+
+
+def test_norm_is_exact_far_from_zero():
+  # E[x^2] - E[x]^2 in float32 has no correct digit here.
+  x = 1000 + normal(2, 4, 4, 12)
+  norm = layers.group_norm(12, 1e-6, jnp.float32, None)
+  out = norm.apply(norm.init(jax.random.key(0), x), x)
+  groups = np.asarray(x, np.float64).reshape(2, 16, 3, 4)
+  mean = groups.mean((1, 3), keepdims=True)
+  std = groups.std((1, 3), keepdims=True)
+  expected = ((groups - mean) / std).reshape(x.shape)
+  np.testing.assert_allclose(out, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+  'channels, groups',
+  [(128, 32), (192, 32), (960, 32), (32, 8), (20, 5), (3, 1)],
+)
+def test_number_of_groups(channels, groups):
+  assert layers.num_groups(channels) == groups
+
+
+def test_time_embedding():
+  t = jnp.array([0.0, 0.25, 1.0])
+  out = layers.sinusoidal(t, 6)
+  angles = 1000 * np.array([0, 0.25, 1])[:, None] * np.array([1, 0.01, 1e-4])
+  expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
+  np.testing.assert_allclose(out, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  'settings, message',
+  [
+    (dict(attention_resolutions=(16,)), r'heights \[8, 4\].*got \[16\]'),
+    (dict(channel_mults=(1,) * 5, attention_resolutions=()), 'do not fit'),
+    (dict(channel_mults=()), 'at least one level'),
+    (dict(channel_mults=(1, 0)), 'channel_mults must be at least 1, got 0'),
+    (dict(channels=9), 'even dim'),
+    (dict(num_res_blocks=0), 'num_res_blocks must be at least 1'),
+    (dict(num_heads=3), 'num_heads must divide the 16 channels'),
+    (dict(head_channels=32), 'head_channels must divide'),
+    (dict(dropout=1.0), r'dropout must be in \[0, 1\)'),
+    (dict(dtype=jnp.float16), 'float32 or bfloat16'),
+    (dict(num_classes=0), 'num_classes must be at least 1'),
+  ],
+)
+def test_settings_that_make_no_network(settings, message):
+  with pytest.raises(ValueError, match=message):
+    shapes(small(**settings), *inputs())
+
+
+def test_inputs_that_fit_no_network():
+  xt, t = inputs()
+  label = jnp.array([0, 1])
+  with pytest.raises(ValueError, match=r'xt must be \[B, H, W, C\]'):
+    shapes(small(), xt[0], t)
+  with pytest.raises(ValueError, match=r't \[B\], got'):
+    shapes(small(), xt, t[:1])
+  with pytest.raises(ValueError, match='without classes'):
+    shapes(small(), xt, t, {'label': label})
+  for cond in ({'text': label}, {'label': label[:1]}, {}):
+    with pytest.raises(ValueError, match="cond must be {'label'"):
+      shapes(small(num_classes=2), xt, t, cond)
+  with pytest.raises(ValueError, match='must be integers'):
+    shapes(small(num_classes=2), xt, t, {'label': t})
