@@ -15,9 +15,8 @@ import jax
 import tyro
 from tqdm import tqdm
 
-from jaxdiff import config as configs
-from jaxdiff import outputs, parallel, pictures, run_config
-from jaxdiff.checkpoints import Checkpoints, DamagedCheckpointError
+from jaxdiff import build, outputs, parallel, pictures
+from jaxdiff.checkpoints import DamagedCheckpointError
 
 
 @dataclass(frozen=True)
@@ -41,44 +40,32 @@ class Options:
 
 def sample(options: Options) -> Path:
   workdir = Path(options.workdir)
-  saved = run_config.load_config(workdir)
-  image_shape = tuple(saved.pop('image_shape'))
-  config = configs.from_dict(saved)
+  if options.num < 1 or options.batch_size < 1:
+    raise ValueError('--num and --batch-size must be at least 1')
+  if options.out:
+    outputs.check_output(options.out)
+  mesh = parallel.make_mesh(devices=jax.local_devices())
+  run = build.load_run(
+    workdir, mesh, checkpoint=options.checkpoint, ema=options.ema
+  )
   chosen = {
     name: getattr(options, name)
     for name in ('sampler', 'steps', 'eta', 'times', 'threshold')
     if getattr(options, name) is not None
   }
   config = dataclasses.replace(
-    config, sampling=dataclasses.replace(config.sampling, **chosen)
+    run.config, sampling=dataclasses.replace(run.config.sampling, **chosen)
   )
-  if options.num < 1 or options.batch_size < 1:
-    raise ValueError('--num and --batch-size must be at least 1')
-  if options.out:
-    outputs.check_output(options.out)
-  mesh = parallel.make_mesh(devices=jax.local_devices())
   draw = parallel.compile_sample_step(
-    configs.make_sampler(config, image_shape), mesh, mode=options.mode
+    build.make_sampler(config, run.image_shape), mesh, mode=options.mode
   )
-
-  task = configs.make_task(config, image_shape)
-  abstract = jax.eval_shape(task.init, jax.random.key(0))
-  sharding = parallel.state_sharding(abstract, mesh)
-  restored = Checkpoints(workdir).restore(
-    parallel.placed(abstract, sharding), options.checkpoint
-  )
-  if restored is None:
-    raise FileNotFoundError(f'{workdir} holds no checkpoint yet: train first')
-  step, state = restored
-  params = state.ema_params if options.ema else state.params
-
   c = config.sampling
   out = options.out or str(
-    workdir / f'{c.sampler}{c.steps}_seed{options.seed}_step{step}.png'
+    workdir / f'{c.sampler}{c.steps}_seed{options.seed}_step{run.step}.png'
   )
   metadata = {
     'workdir': str(workdir),
-    'checkpoint_step': step,
+    'checkpoint_step': run.step,
     'ema': options.ema,
     'seed': options.seed,
     **{k: v for k, v in dataclasses.asdict(c).items() if k != 'num'},
@@ -93,7 +80,7 @@ def sample(options: Options) -> Path:
     return outputs.draw_to(
       out,
       options.num,
-      lambda index: pictures.to_uint8(draw(params, traced, index)),
+      lambda index: pictures.to_uint8(draw(run.params, traced, index)),
       metadata,
       batch_size=batch_size,
       progress=bar.update,

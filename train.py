@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxdiff import build, data, parallel, pictures, run_config
 from jaxdiff import config as configs
-from jaxdiff import data, parallel, pictures, run_config
 from jaxdiff.checkpoints import Checkpoints
 from jaxdiff.config import Config
 from jaxdiff.logs import Log, NonFiniteLossError
@@ -33,7 +33,7 @@ def train(config: Config) -> None:
     image_size=config.data.image_size,
     data_dir=config.data.data_dir,
   )
-  task = configs.make_task(config, dataset.image_shape)
+  task = build.make_task(config, dataset.image_shape)
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
   sharding = parallel.state_sharding(abstract, mesh)
@@ -94,7 +94,7 @@ def train(config: Config) -> None:
         params = parallel.gather(state.ema_params, mesh)
         if primary:
           options, index = (
-            configs.options(config),
+            build.options(config),
             np.arange(config.sampling.num),
           )
           images = pictures.to_uint8(preview(params, options, index))
@@ -134,8 +134,8 @@ def signals() -> Iterator[list[int]]:
 def finish(config: Config, image_shape: tuple[int, ...], params) -> None:
   """The last pictures, and where everything is."""
   workdir = Path(config.workdir)
-  draw = jax.jit(configs.make_sampler(config, image_shape, trajectory=True))
-  path = pictures.to_uint8(draw(params, configs.options(config), np.arange(6)))
+  draw = jax.jit(build.make_sampler(config, image_shape, trajectory=True))
+  path = pictures.to_uint8(draw(params, build.options(config), np.arange(6)))
   pictures.save_png(pictures.strip(path), workdir / 'denoising.png')
   metrics = pictures.read_metrics(workdir / 'metrics.jsonl')
   pictures.save_loss_curve(metrics, workdir / 'loss.png')

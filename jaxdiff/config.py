@@ -1,9 +1,8 @@
-"""Configurations, and the functions they stand for.
+"""Configurations: frozen dataclasses of numbers and names.
 
-A configuration is a frozen dataclass of numbers and names. This is the only
-module that knows it: the rest of the library is given functions. A name is
-looked up in one of the dictionaries below; a new schedule or sampler is one
-new line in one of them.
+A file of `configs/` defines one, the command line changes it field by field,
+`workdir/config.json` keeps it. What the names stand for is in `build`. The
+rest of the library never sees a configuration: it is given functions.
 """
 
 import argparse
@@ -11,31 +10,13 @@ import dataclasses
 import json
 import runpy
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
-import optax
 import tyro
-from jax import Array
-
-from jaxdiff import (
-  guidance,
-  losses,
-  predictions,
-  processes,
-  samplers,
-  schedules,
-  times,
-  training,
-)
-from jaxdiff.networks.unet import UNet
-from jaxdiff.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -151,205 +132,6 @@ class Config:
 # A run may be continued with other values of anything but these.
 FIXED = ('seed', 'data', 'diffusion', 'network', 'optimizer')
 
-SCHEDULES: dict[str, Callable[[int], Schedule]] = {
-  'cosine': lambda num_steps: schedules.cosine(),
-  'linear_vp': lambda num_steps: schedules.linear_vp(),
-  'linear_betas': lambda num_steps: schedules.from_betas(
-    schedules.linear_betas(num_steps)
-  ),
-  'scaled_linear_betas': lambda num_steps: schedules.from_betas(
-    schedules.scaled_linear_betas(num_steps)
-  ),
-  'cosine_betas': lambda num_steps: schedules.from_betas(
-    schedules.cosine_betas(num_steps)
-  ),
-  'sigmoid_betas': lambda num_steps: schedules.from_betas(
-    schedules.sigmoid_betas(num_steps)
-  ),
-}
-
-PREDICTIONS: dict[str, predictions.Kind] = {
-  'x0': predictions.x0,
-  'eps': predictions.eps,
-  'v': predictions.v,
-  'velocity': predictions.velocity,
-  'score': predictions.score,
-  'edm': predictions.edm(),
-}
-
-# (schedule, variance, eta) -> Step
-SAMPLERS: dict[str, Callable[..., samplers.Step]] = {
-  'ancestral': lambda schedule, variance, eta: samplers.ancestral(
-    processes.gaussian(schedule, variance)
-  ),
-  'ddim': lambda schedule, variance, eta: samplers.ddim(schedule, eta),
-}
-
-TIMES: dict[str, Callable[[int], Any]] = {
-  'uniform': samplers.uniform_times,
-  'quadratic': samplers.quadratic_times,
-}
-
-POSITIONS: dict[str, times.Positions] = {
-  'independent': times.independent,
-  'stratified': times.stratified,
-  'antithetic': times.antithetic,
-}
-
-THRESHOLDS: dict[str, Callable[[samplers.Denoiser], samplers.Denoiser]] = {
-  'none': lambda denoiser: denoiser,
-  'clip': guidance.clip,
-  'dynamic': guidance.dynamic_threshold,
-}
-
-
-def pick(choices: Mapping[str, Any], name: str, what: str) -> Any:
-  """choices[name], or a ValueError that lists them."""
-  if name not in choices:
-    raise ValueError(f'{what} must be one of {sorted(choices)}, got {name!r}')
-  return choices[name]
-
-
-def make_schedule(config: Config) -> Schedule:
-  """The noise levels of the diffusion."""
-  make = pick(SCHEDULES, config.diffusion.schedule, 'diffusion.schedule')
-  return make(config.diffusion.num_steps)
-
-
-def make_network(config: Config, image_shape: Sequence[int]) -> UNet:
-  """The denoising network for images [H, W, C]."""
-  return UNet(
-    out_channels=image_shape[-1],
-    **{
-      **dataclasses.asdict(config.network),
-      'dtype': jnp.dtype(config.network.dtype),
-    },
-  )
-
-
-def make_apply(network: UNet) -> losses.Apply:
-  """(params, xt, t, cond, dropout_key=None) -> prediction."""
-
-  def apply(
-    params: Any, xt: Array, t: Array, cond: Any, dropout_key: Any = None
-  ) -> Array:
-    train = dropout_key is not None
-    # Data may have labels that the network has no use for.
-    cond = None if network.num_classes is None else cond
-    rngs = {'dropout': dropout_key} if train else None
-    return network.apply(
-      {'params': params}, xt, t, cond, train=train, rngs=rngs
-    )
-
-  return apply
-
-
-def make_optimizer(config: Config) -> optax.GradientTransformation:
-  """Clip, Adam or AdamW, warm-up and decay over training.num_steps."""
-  c, total = config.optimizer, config.training.num_steps
-  if total < 1:
-    raise ValueError(f'training.num_steps must be at least 1, got {total}')
-  if c.warmup_steps >= total:
-    raise ValueError(
-      f'optimizer.warmup_steps={c.warmup_steps} leaves nothing of '
-      f'training.num_steps={total}'
-    )
-  decay_steps = total - c.warmup_steps
-  rate = {
-    'constant': optax.constant_schedule(c.learning_rate),
-    'cosine': optax.cosine_decay_schedule(c.learning_rate, decay_steps),
-    'linear': optax.linear_schedule(c.learning_rate, 0.0, decay_steps),
-  }[c.schedule]
-  if c.warmup_steps:
-    warmup = optax.linear_schedule(0.0, c.learning_rate, c.warmup_steps)
-    rate = optax.join_schedules([warmup, rate], [c.warmup_steps])
-  clip = optax.clip_by_global_norm(c.clip_norm) if c.clip_norm else None
-  adam = {
-    'adam': optax.adam(rate, c.b1, c.b2, c.eps),
-    'adamw': optax.adamw(rate, c.b1, c.b2, c.eps, weight_decay=c.weight_decay),
-  }[c.name]
-  return optax.chain(clip, adam) if clip else adam
-
-
-def make_sampler(
-  config: Config, image_shape: Sequence[int], *, trajectory: bool = False
-) -> Callable[..., Array]:
-  """draw(params, options, index[B]) -> images [B, H, W, C] in [-1, 1].
-
-  options: {'seed', 'eta'}, traced. Image i depends on (seed, i) alone. With
-  `trajectory`, all the xt on the way: [B, steps + 1, H, W, C].
-  """
-  c = config.sampling
-  schedule = make_schedule(config)
-  kind = pick(PREDICTIONS, config.diffusion.prediction, 'diffusion.prediction')
-  grid = pick(TIMES, c.times, 'sampling.times')(c.steps)
-  threshold = pick(THRESHOLDS, c.threshold, 'sampling.threshold')
-  make_step = pick(SAMPLERS, c.sampler, 'sampling.sampler')
-  apply = make_apply(make_network(config, image_shape))
-  prior = partial(processes.gaussian(schedule).prior, shape=tuple(image_shape))
-
-  def draw(
-    params: Any, options: Mapping[str, Array], index: Array, axis_name=None
-  ) -> Array:
-    del axis_name  # each sample is its own
-    prior_keys, step_keys = samplers.sample_keys(options['seed'], index)
-    denoiser = samplers.denoiser(apply, kind, schedule, params)
-    step = make_step(schedule, config.diffusion.variance, options['eta'])
-    x = samplers.sample(
-      step,
-      threshold(denoiser),
-      step_keys,
-      jax.vmap(prior)(prior_keys),
-      grid,
-      trajectory=trajectory,
-    )
-    return jnp.moveaxis(x, 1, 0) if trajectory else x
-
-  return draw
-
-
-def make_task(config: Config, image_shape: Sequence[int]) -> training.Task:
-  """Everything train.py needs, for images [H, W, C]."""
-  c, network = config.diffusion, make_network(config, image_shape)
-  optimizer = make_optimizer(config)
-  kind = pick(PREDICTIONS, c.prediction, 'diffusion.prediction')
-  sample_times = {
-    'continuous': times.continuous(),
-    'grid': times.grid(c.num_steps),
-  }[c.times]
-  loss = losses.denoising(
-    make_apply(network),
-    make_schedule(config),
-    kind,
-    space=pick(PREDICTIONS, c.loss, 'diffusion.loss') if c.loss else None,
-    times=sample_times,
-  )
-  step = training.make_train_step(
-    loss,
-    optimizer,
-    decay=config.training.ema_decay,
-    accumulate=config.training.accumulate,
-    positions=POSITIONS[c.positions],
-  )
-
-  def init(key: Array) -> training.TrainState:
-    init_key, key = jax.random.split(key)
-    xt, t = jnp.zeros((1, *image_shape)), jnp.zeros(1)
-    params = network.init(init_key, xt, t)['params']
-    return training.init_state(params, optimizer, key)
-
-  return training.Task(init, step, make_sampler(config, image_shape))
-
-
-def options(config: Config) -> dict[str, Any]:
-  """What a sampler takes as traced values: changing one never recompiles."""
-  return {'seed': config.seed, 'eta': config.sampling.eta}
-
-
-def describe(config: Config, image_shape: Sequence[int]) -> dict[str, Any]:
-  """What `workdir/config.json` holds: all that sampling needs to know."""
-  return {**to_dict(config), 'image_shape': list(image_shape)}
-
 
 def load_file(path: str) -> Config:
   """The `config` that a file of configs/ defines."""
@@ -398,3 +180,14 @@ def from_dict(
 def to_dict(config: Config) -> dict[str, Any]:
   """As JSON holds it: tuples are lists."""
   return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def describe(config: Config, image_shape: Sequence[int]) -> dict[str, Any]:
+  """What `workdir/config.json` holds: all that sampling needs to know."""
+  return {**to_dict(config), 'image_shape': list(image_shape)}
+
+
+def undescribe(saved: Mapping[str, Any]) -> tuple[Config, tuple[int, ...]]:
+  """The inverse of `describe`: (configuration, image shape)."""
+  values = {k: v for k, v in saved.items() if k != 'image_shape'}
+  return from_dict(values), tuple(saved['image_shape'])

@@ -1,21 +1,25 @@
-"""Sampling: time grids, steps, and `sample`, one `lax.scan` over them.
+"""Sampling: steps, and `sample`, one `lax.scan` over them.
 
   Denoiser = (xt[B, ...], t[B]) -> estimate      E[x0 | xt], or logits
   Step = (denoiser, keys[B], xt, t, s) -> xs     t, s scalars, s < t
+  Solver = (init, step)                          a Step with a memory
 
-Sample i depends on its own key and on nothing else in the batch.
+Sample i depends on its own key and on nothing else in the batch. More steps
+are in `solvers` (the ODE), `stochastic` (the SDE) and `langevin`; times come
+from `grids`, whose simplest two may be had from here.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff import predictions, processes
+from jaxdiff.grids import quadratic_times as quadratic_times
+from jaxdiff.grids import uniform_times as uniform_times
 from jaxdiff.losses import Apply
 from jaxdiff.predictions import Kind
 from jaxdiff.processes import Process
@@ -25,24 +29,23 @@ Denoiser = Callable[[Any, Array], Any]
 Step = Callable[[Denoiser, Array, Any, Array, Array], Any]
 
 
-def uniform_times(num_steps: int) -> np.ndarray:
-  """1 = t_0 > ... > t_N = 0, evenly spaced. [num_steps + 1] float32."""
-  _check_steps(num_steps)
-  return np.linspace(1, 0, num_steps + 1).astype(np.float32)
+class Solver(NamedTuple):
+  """A step that remembers: what `sample` carries beside x is its state."""
+
+  init: Callable[[Any], Any]  # x -> state
+  step: Callable[..., tuple[Any, Any]]  # Step's arguments, state -> xs, state
 
 
-def quadratic_times(num_steps: int) -> np.ndarray:
-  """Squares of an even grid: finer towards the data. [num_steps + 1] float32.
-
-  Source: DDIM (Song et al. 2021) appendix D.2.
-  """
-  _check_steps(num_steps)
-  return (np.linspace(1, 0, num_steps + 1) ** 2).astype(np.float32)
+def as_solver(step: Step | Solver) -> Solver:
+  """A Step as the Solver that remembers nothing; a Solver as it is."""
+  if isinstance(step, Solver):
+    return step
+  return Solver(lambda x: (), lambda *args: (step(*args[:-1]), ()))
 
 
-def _check_steps(num_steps: int) -> None:
-  if num_steps < 1:
-    raise ValueError(f'a sampler needs at least 1 step, got {num_steps}')
+def estimate(denoiser: Denoiser, xt: Array, t: ArrayLike) -> Array:
+  """The denoiser at one time for the whole batch, E[x0 | xt] [B, ...]."""
+  return denoiser(xt, jnp.broadcast_to(t, xt.shape[:1]))
 
 
 def denoiser(
@@ -130,7 +133,7 @@ def sample_keys(seed: ArrayLike, index: Array) -> tuple[Array, Array]:
 
 
 def sample(
-  step: Step,
+  step: Step | Solver,
   denoiser: Denoiser,
   keys: Array,
   x_init: Any,
@@ -141,27 +144,33 @@ def sample(
   """Carries x from times[0] to times[-1], one `lax.scan`.
 
   Args:
-    step: one of this module's.
+    step: a Step, or a Solver with its history.
     denoiser: the estimate of x0, called once or more for a step.
     keys: [B] one for each sample; step n uses fold_in(key, n).
     x_init: [B, ...] at times[0], usually the process's prior.
-    times: [N + 1] decreasing.
+    times: [N + 1] decreasing; increasing for `solvers.encode`.
     trajectory: return every x on the way.
 
   Returns:
     x at times[-1], [B, ...]; with `trajectory` x at all times, [N + 1, B, ...].
   """
   times = jnp.asarray(times)
+  solver = as_solver(step)
 
-  def body(xt: Any, now: tuple[Array, Array, Array]) -> tuple[Any, Any]:
+  def body(
+    carry: tuple[Any, Any], now: tuple[Array, Array, Array]
+  ) -> tuple[tuple[Any, Any], Any]:
+    xt, state = carry
     n, t, s = now
     step_keys = jax.vmap(lambda key: jax.random.fold_in(key, n))(keys)
-    xs = step(denoiser, step_keys, xt, t, s)
-    return xs, xs if trajectory else None
+    xs, state = solver.step(denoiser, step_keys, xt, t, s, state)
+    return (xs, state), xs if trajectory else None
 
   num_steps = len(times) - 1
-  x, path = jax.lax.scan(
-    body, x_init, (jnp.arange(num_steps), times[:-1], times[1:])
+  (x, _), path = jax.lax.scan(
+    body,
+    (x_init, solver.init(x_init)),
+    (jnp.arange(num_steps), times[:-1], times[1:]),
   )
   if not trajectory:
     return x

@@ -32,3 +32,17 @@ def keys(seed, num):
   return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(
     jnp.arange(num)
   )
+
+
+def mixture_denoiser(schedule, means, std):
+  """E[x0 | xt] for x0 an even mixture of N(mean, std^2) over means."""
+
+  def denoise(xt, t):
+    alpha, sigma = (x.reshape(x.shape + (1,) * xt.ndim) for x in schedule(t))
+    x, mean = xt[..., None], jnp.asarray(means).reshape((1,) * xt.ndim + (-1,))
+    var = (alpha * std) ** 2 + sigma**2
+    logits = -0.5 * (x - alpha * mean) ** 2 / var
+    each = mean + alpha * std**2 / var * (x - alpha * mean)
+    return jnp.sum(jax.nn.softmax(logits) * each, axis=-1)
+
+  return denoise

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
+from jaxdiff import build, networks
 from jaxdiff import config as configs
-from jaxdiff import networks
 
 ROOT = Path(__file__).parent.parent
 SHAPES = {
@@ -28,7 +28,7 @@ def in_the_repository(monkeypatch):
 def test_every_config_takes_a_step(path):
   config, shape = configs.load_file(str(path)), SHAPES[path.stem]
   # At full size without computing, then shrunken for real.
-  full = configs.make_task(config, shape)
+  full = build.make_task(config, shape)
   state = jax.eval_shape(full.init, jax.random.key(0))
   batch = {
     'x0': np.zeros((config.training.batch_size, *shape), np.float32),
@@ -38,7 +38,7 @@ def test_every_config_takes_a_step(path):
   assert metrics['loss'].shape == ()
 
   small = tiny.shrunken(config)
-  task = configs.make_task(small, shape)
+  task = build.make_task(small, shape)
   state = jax.jit(task.init)(jax.random.key(0))
   batch = {
     'x0': np.zeros((8, *shape), np.float32),
@@ -46,16 +46,16 @@ def test_every_config_takes_a_step(path):
   }
   state, metrics = jax.jit(task.step)(state, batch)
   assert np.isfinite(metrics['loss']) and state.step == 1
-  draw = configs.make_sampler(small, shape)
+  draw = build.make_sampler(small, shape)
   images = jax.eval_shape(
-    draw, state.params, configs.options(small), np.arange(2)
+    draw, state.params, build.options(small), np.arange(2)
   )
   assert images.shape == (2, *shape)
 
 
 def test_the_papers_network_has_the_papers_size():
   config = configs.load_file('configs/ddpm_cifar10.py')
-  task = configs.make_task(config, (32, 32, 3))
+  task = build.make_task(config, (32, 32, 3))
   state = jax.eval_shape(task.init, jax.random.key(0))
   count = sum(x.size for x in jax.tree.leaves(state.params))
   assert count == 35_746_307
@@ -126,7 +126,7 @@ def test_bad_names_list_the_good_ones(section, field, message):
   part = dataclasses.replace(getattr(tiny.config, section), **{field: 'no'})
   config = dataclasses.replace(tiny.config, **{section: part})
   with pytest.raises(ValueError, match=message + ".*got 'no'"):
-    configs.make_task(config, (8, 8, 1))
+    build.make_task(config, (8, 8, 1))
 
 
 def test_imports_bring_neither_tensorflow_nor_torch():

@@ -8,8 +8,15 @@ import optax
 import pytest
 import tiny
 
-from jaxdiff import config as configs
-from jaxdiff import data, losses, parallel, predictions, samplers, training
+from jaxdiff import (
+  build,
+  data,
+  losses,
+  parallel,
+  predictions,
+  samplers,
+  training,
+)
 
 SHAPE = (8, 8, 1)
 MODES = [(1, 'jit'), (1, 'pmap'), (8, 'jit'), (8, 'pmap')]
@@ -17,7 +24,7 @@ MODES = [(1, 'jit'), (1, 'pmap'), (8, 'jit'), (8, 'pmap')]
 
 @pytest.fixture(scope='module')
 def network():
-  model = configs.make_network(tiny.config, SHAPE)
+  model = build.make_network(tiny.config, SHAPE)
   key, other = jax.random.split(jax.random.key(0))
   params = model.init(key, jnp.zeros((1, *SHAPE)), jnp.zeros(1))['params']
   # The output starts at zero: move every weight off its start.
@@ -27,7 +34,7 @@ def network():
     x + 0.05 * jax.random.normal(k, x.shape)
     for x, k in zip(leaves, many, strict=True)
   ]
-  return configs.make_apply(model), jax.tree.unflatten(tree, noise)
+  return build.make_apply(model), jax.tree.unflatten(tree, noise)
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +51,7 @@ def updates(network, batch):
   """State and metrics after one SGD step, in every mode."""
   apply, params = network
   optimizer = optax.sgd(0.1)
-  loss = losses.denoising(apply, configs.SCHEDULES['cosine'](0), predictions.v)
+  loss = losses.denoising(apply, build.SCHEDULES['cosine'](0), predictions.v)
   step = training.make_train_step(loss, optimizer)
 
   def run(num, mode, fsdp=1):
@@ -86,7 +93,7 @@ def test_fsdp_divides_the_large_arrays(updates):
 def drawn(network):
   """Images, and the noise they start from, in every mode and batch size."""
   _, params = network
-  draw = configs.make_sampler(tiny.config, SHAPE)
+  draw = build.make_sampler(tiny.config, SHAPE)
   options = {'seed': 5, 'eta': 1.0}
 
   def noise(params, options, index, axis_name=None):
@@ -120,7 +127,7 @@ def test_samples_depend_on_seed_and_index_alone(drawn, mode):
 
 
 def test_initialise_is_init_and_lies_where_it_should():
-  model = configs.make_network(tiny.config, SHAPE)
+  model = build.make_network(tiny.config, SHAPE)
   init = lambda key: model.init(key, jnp.zeros((1, *SHAPE)), jnp.zeros(1))
   key, mesh = jax.random.key(3), mesh_of(8, fsdp=4)
   shapes = jax.eval_shape(init, key)

@@ -17,6 +17,7 @@ from PIL import Image
 
 import sample
 import train
+from jaxdiff import build
 from jaxdiff import config as configs
 from jaxdiff.checkpoints import Checkpoints
 
@@ -38,7 +39,7 @@ def state_of(workdir, step=None):
   """The newest state of a run, as numpy arrays."""
   saved = json.loads((workdir / 'config.json').read_text())
   shape = saved.pop('image_shape')
-  task = configs.make_task(configs.from_dict(saved), shape)
+  task = build.make_task(configs.from_dict(saved), shape)
   abstract = jax.eval_shape(task.init, jax.random.key(0))
   found, state = Checkpoints(workdir).restore(abstract, step)
   key = jax.random.key_data(state.key)

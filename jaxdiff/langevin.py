@@ -1,0 +1,111 @@
+"""Langevin dynamics at each noise level: sampling as a Markov chain.
+
+  x <- x + delta score(x) + sqrt(2 delta) z,   delta = 2 (snr sigma)^2,
+
+leaves the law of xt as it is, up to O(delta). A predictor takes x from one
+level to the next, the chain corrects what it got wrong; with a chain long
+enough hardly any predictor is needed.
+
+The papers take delta = 2 (snr |z| / |score|)^2 with norms averaged over the
+batch. Here both norms are at their size for noise, |score| = |z| / sigma, so
+that no sample depends on the others nor the step on the place.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff.samplers import Denoiser, Step, estimate
+from jaxdiff.schedules import Schedule
+from jaxdiff.stochastic import noise, split
+
+
+def langevin(
+  schedule: Schedule,
+  denoiser: Denoiser,
+  keys: Array,
+  xt: Array,
+  t: Array,
+  num: int = 1,
+  snr: ArrayLike = 0.16,
+) -> Array:
+  """`num` steps of Langevin dynamics at t, where sigma must not be 0. [B, ...]
+
+  Source: score SDE (Song et al. 2021) algorithm 4.
+  """
+  alpha, sigma = schedule(t)
+  delta = 2.0 * (snr * sigma) ** 2
+
+  def body(n: Array, xt: Array) -> Array:
+    score = -(xt - alpha * estimate(denoiser, xt, t)) / sigma**2
+    z = noise(jax.vmap(lambda key: jax.random.fold_in(key, n))(keys), xt)
+    return xt + delta * score + jnp.sqrt(2.0 * delta) * z
+
+  return jax.lax.fori_loop(0, num, body, xt)
+
+
+def predictor_corrector(
+  predictor: Step, schedule: Schedule, num: int = 1, snr: ArrayLike = 0.16
+) -> Step:
+  """A step of any kind, then `num` of Langevin dynamics where it led.
+
+  No correction at sigma_s = 0.
+
+  Args:
+    predictor: e.g. `ancestral(gaussian(schedule))`, or `euler(schedule)`.
+    schedule: the noise levels.
+    num: of corrections for each step.
+    snr: of each correction; may be traced.
+
+  Source: score SDE (Song et al. 2021) algorithm 1.
+  """
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    predict_keys, correct_keys = split(keys)
+    xs = predictor(denoiser, predict_keys, xt, t, s)
+    correct = lambda xs, keys: langevin(
+      schedule, denoiser, keys, xs, s, num, snr
+    )
+    noisy = schedule(s).sigma > 0
+    return jax.lax.cond(noisy, correct, lambda xs, keys: xs, xs, correct_keys)
+
+  return step
+
+
+def annealed_langevin(
+  schedule: Schedule, num: int = 10, snr: ArrayLike = 0.16
+) -> Step:
+  """Langevin dynamics at one noise level after another, and nothing else.
+
+  From t to s the sample is only scaled, by alpha_s / alpha_t; the chain of
+  `num` steps at s makes up for the rest. To sigma_s = 0, where there is no
+  chain, the step is the estimate of x0; from alpha_t = 0 the sample is scaled
+  by sigma_s / sigma_t instead.
+
+  Args:
+    schedule: the noise levels; NCSN's are `schedules.ve` on a uniform grid.
+    num: of steps at each level. Too few and the chain lags behind the levels:
+      over 100 of `cosine`, 10 leave the data 20 % too broad, 50 do not.
+    snr: of each step; may be traced.
+
+  Source: NCSN (Song & Ermon 2019) algorithm 1; the last step, Jolicoeur-
+  Martineau et al. 2021.
+  """
+
+  def scale(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    del keys
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    ratio = jnp.where(alpha_t > 0, alpha_s / alpha_t, sigma_s / sigma_t)
+    return jax.lax.cond(
+      sigma_s > 0,
+      lambda xt: ratio * xt,
+      lambda xt: alpha_s * estimate(denoiser, xt, t),
+      xt,
+    )
+
+  return predictor_corrector(scale, schedule, num, snr)

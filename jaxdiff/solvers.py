@@ -1,0 +1,212 @@
+"""Solvers of the probability-flow ODE: no noise and no memory.
+
+In y = x / alpha and rho = sigma / alpha the ODE is dy = eps d rho (EDM, eq. 1;
+DDIM, eq. 14). With h half the log-SNR gained from t to s, its solution is
+
+  xs = (sigma_s / sigma_t) xt + alpha_s int_0^h e^(u - h) x0(u) du
+
+(DPM-Solver++, eq. 8), x0(u) being the estimate on the way. Holding it at its
+value at t gives DDIM; the other solvers find out how it bends.
+
+At either end of a schedule h may be infinite: sigma_s = 0, the data, or
+alpha_t = 0, pure noise (zero terminal SNR, a rectified flow's t = 1). No bend
+is known there, and every solver takes DDIM's step, which needs none. Such a
+step errs by O((t - s)^2): no order above 2 survives it, unless the times are
+finer there. `multistep` has the solvers with a memory.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxdiff import predictions
+from jaxdiff.samplers import Denoiser, Step, estimate
+from jaxdiff.schedules import Schedule, log_snr
+
+
+def advance(
+  schedule: Schedule, xt: Array, x0: Array, t: Array, s: Array
+) -> Array:
+  """The ODE from t to s with the estimate held at x0.
+
+  xs = (sigma_s / sigma_t) xt + alpha_s (1 - e^-h) x0. [...]
+  """
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  # e^-h as a ratio: finite, 0, where h is not.
+  decay = alpha_t * sigma_s / (alpha_s * sigma_t)
+  return sigma_s / sigma_t * xt + alpha_s * (1.0 - decay) * x0
+
+
+def half_gain(schedule: Schedule, t: Array, s: Array) -> Array:
+  """h = (log_snr(s) - log_snr(t)) / 2; infinite at an end of some schedules."""
+  return 0.5 * (log_snr(schedule, s) - log_snr(schedule, t))
+
+
+def euler(schedule: Schedule) -> Step:
+  """ys = yt + (rho_s - rho_t) eps: order 1, one evaluation.
+
+  Euler's method in (y, rho) is `ddim(schedule, 0)` (DDIM, section 4.3), and on
+  `rectified_flow` it is Euler's in (x, t) too.
+  """
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    del keys
+    return advance(schedule, xt, estimate(denoiser, xt, t), t, s)
+
+  return step
+
+
+def heun(schedule: Schedule) -> Step:
+  """ys = yt + (rho_s - rho_t) (eps_t + eps_s) / 2: order 2, two evaluations.
+
+  eps_s is that of Euler's step. Source: EDM (Karras et al. 2022) algorithm 1.
+  """
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    del keys
+    return trapezoid(schedule, denoiser, xt, estimate(denoiser, xt, t), t, s)
+
+  return step
+
+
+def trapezoid(
+  schedule: Schedule,
+  denoiser: Denoiser,
+  xt: Array,
+  x0: Array,
+  t: Array,
+  s: Array,
+) -> Array:
+  """Heun's step once x0, the estimate at t, is known. [B, ...]"""
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  xs = advance(schedule, xt, x0, t, s)
+
+  def correct(xs: Array) -> Array:
+    change = _eps(schedule, estimate(denoiser, xs, s), xs, s) - _eps(
+      schedule, x0, xt, t
+    )
+    # alpha_s (rho_s - rho_t) / 2.
+    return xs + 0.5 * (sigma_s - alpha_s * sigma_t / alpha_t) * change
+
+  finite = jnp.isfinite(half_gain(schedule, t, s))
+  return jax.lax.cond(finite, correct, lambda xs: xs, xs)
+
+
+def _eps(schedule: Schedule, x0: Array, xt: Array, t: Array) -> Array:
+  return predictions.to_eps(predictions.x0, schedule, x0, xt, t)
+
+
+def rk4(schedule: Schedule) -> Step:
+  """The classical Runge-Kutta method on dx/dt: order 4, four evaluations.
+
+    dx/dt = alpha' x0 + sigma' eps
+
+  Its order is that of a smooth schedule: at the grid points of a table alpha'
+  jumps. Where alpha' or sigma' is infinite, and to sigma_s = 0, it takes the
+  step of `euler`; from alpha_t = 0 it starts like anywhere else.
+  """
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    del keys
+    middle, dt = 0.5 * (t + s), s - t
+
+    def slope(x: Array, t: Array) -> Array:
+      x0 = estimate(denoiser, x, t)
+      return predictions.convert(
+        predictions.x0, predictions.velocity, schedule, x0, x, t
+      )
+
+    def classical(xt: Array) -> Array:
+      k1 = slope(xt, t)
+      k2 = slope(xt + 0.5 * dt * k1, middle)
+      k3 = slope(xt + 0.5 * dt * k2, middle)
+      k4 = slope(xt + dt * k3, s)
+      return xt + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+    def held(xt: Array) -> Array:
+      return advance(schedule, xt, estimate(denoiser, xt, t), t, s)
+
+    # Of t and s: both are evaluated.
+    rates = [predictions.velocity(schedule, time) for time in (t, s)]
+    smooth = jnp.isfinite(jnp.asarray(rates)).all() & (schedule(s).sigma > 0)
+    return jax.lax.cond(smooth, classical, held, xt)
+
+  return step
+
+
+def dpmpp_2s(schedule: Schedule) -> Step:
+  """DPM-Solver++(2S): order 2, two evaluations, no memory.
+
+  The bend comes from a second estimate at u = (t + s) / 2:
+
+    x0 + (h / 2 h_u) (x0_u - x0) in place of x0.
+
+  The paper puts u in the middle of the log-SNR; any u between serves.
+
+  Source: DPM-Solver++ (Lu et al. 2022) algorithm 1.
+  """
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    del keys
+    u = 0.5 * (t + s)
+    h, h_u = half_gain(schedule, t, s), half_gain(schedule, t, u)
+    x0 = estimate(denoiser, xt, t)
+
+    def bend(x0: Array) -> Array:
+      xu = advance(schedule, xt, x0, t, u)
+      return x0 + 0.5 * h / h_u * (estimate(denoiser, xu, u) - x0)
+
+    x0 = jax.lax.cond(jnp.isfinite(h), bend, lambda x0: x0, x0)
+    return advance(schedule, xt, x0, t, s)
+
+  return step
+
+
+def encode(schedule: Schedule, iterations: int = 1) -> Step:
+  """DDIM inversion: from t up to s > t, undoing the step of `euler` back.
+
+    xs = (alpha_s / alpha_t) (xt - sigma_t eps) + sigma_s eps,
+
+  with eps that of the noisier end, as the step back from s will use. It asks
+  for xs, the unknown: iteration 0 takes xt in its place, which undoes the step
+  to first order and is the usual inversion; each further one puts in the xs
+  found, and where these converge (they do for short steps) the step is undone
+  exactly. Starts at sigma_t = 0 like anywhere else.
+
+  Used with increasing times, `sample(encode(schedule), ..., times[::-1])`; the
+  result is what `euler` takes back to the data.
+
+  Args:
+    schedule: the noise levels; alpha_s > 0.
+    iterations: evaluations for each step.
+
+  Raises:
+    ValueError: iterations is not positive.
+
+  Source: DDIM (Song et al. 2021) section 5.4; the iteration, Pan et al. 2023,
+  "Effective real image editing with accelerated iterative diffusion inversion".
+  """
+  if iterations < 1:
+    raise ValueError(f'encode needs at least 1 iteration, got {iterations}')
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    del keys
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+
+    def improve(_: int, xs: Array) -> Array:
+      eps = _eps(schedule, estimate(denoiser, xs, s), xs, s)
+      return alpha_s / alpha_t * (xt - sigma_t * eps) + sigma_s * eps
+
+    return jax.lax.fori_loop(0, iterations, improve, xt)
+
+  return step

@@ -1,0 +1,193 @@
+"""Solvers of the reverse SDE, which add noise on the way.
+
+  dx = (f x - g^2 score) dt + g dw,   f = alpha' / alpha,
+                                      g^2 = 2 sigma (sigma' - f sigma)
+
+(Song et al. 2021, eq. 6.) Also between it and the probability-flow ODE, `eta`
+being how much of the noise is added, and EDM's churn, which adds noise first
+and then solves the ODE. `samplers.ancestral` is the SDE's own first-order
+solver, exact while the estimate stays as it is.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff import predictions, processes, samplers
+from jaxdiff.multistep import History, no_history, remember
+from jaxdiff.samplers import Denoiser, Solver, Step, estimate
+from jaxdiff.schedules import Schedule, inverse, log_snr
+from jaxdiff.solvers import half_gain, heun
+
+
+def noise(keys: Array, x: Array) -> Array:
+  """Standard normal noise like x, each example's from its own key. [B, ...]"""
+  return jax.vmap(lambda key, x: jax.random.normal(key, x.shape))(keys, x)
+
+
+def split(keys: Array) -> tuple[Array, Array]:
+  """Two keys for each example, ([B], [B])."""
+  return jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
+
+
+def euler_ancestral(schedule: Schedule, eta: ArrayLike = 1.0) -> Step:
+  """k-diffusion's name for `samplers.ddim`; eta = 1 is `ancestral`.
+
+  In y = x / alpha and rho = sigma / alpha: Euler's step down to rho_down, then
+  noise of rho_up, where rho_up^2 = eta^2 rho_s^2 (1 - rho_s^2 / rho_t^2) and
+  rho_down^2 + rho_up^2 = rho_s^2. That is DDIM's step, for every eta.
+  """
+  return samplers.ddim(schedule, eta)
+
+
+def euler_maruyama(schedule: Schedule) -> Step:
+  """xs = xt + (s - t) (f xt - g^2 score) + g sqrt(t - s) z: weak order 1.
+
+  At alpha_t = 0, and wherever else f or g is infinite, it takes the step of
+  `ancestral`, which has the same limit.
+
+  Source: score SDE (Song et al. 2021) eq. 6.
+  """
+  first_order = samplers.ancestral(processes.gaussian(schedule))
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    alpha, sigma = schedule(t)
+    alpha_rate, sigma_rate = predictions.velocity(schedule, t)
+    f = alpha_rate / alpha
+    g_squared = 2.0 * sigma * (sigma_rate - f * sigma)
+
+    def euler(xt: Array, keys: Array) -> Array:
+      x0 = estimate(denoiser, xt, t)
+      score = -(xt - alpha * x0) / sigma**2
+      xs = xt + (s - t) * (f * xt - g_squared * score)
+      return xs + jnp.sqrt(g_squared * (t - s)) * noise(keys, xt)
+
+    return jax.lax.cond(
+      jnp.isfinite(f) & jnp.isfinite(g_squared),
+      euler,
+      lambda xt, keys: first_order(denoiser, keys, xt, t, s),
+      xt,
+      keys,
+    )
+
+  return step
+
+
+def dpmpp_sde_2m(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
+  """SDE-DPM-Solver++(2M): the estimate extrapolated, the noise exact.
+
+    xs = (sigma_s / sigma_t) e^(-eta h) xt
+         + alpha_s (1 - e^(-(1 + eta) h)) (x0 + (h / 2 h') (x0 - x0'))
+         + sigma_s sqrt(1 - e^(-2 eta h)) z
+
+  with x0' the last estimate, h' its step. eta = 0 is `dpmpp_2m`. The first
+  step, and that to sigma_s = 0, do not extrapolate; with eta = 1 they are
+  those of `ancestral`.
+
+  Args:
+    schedule: the noise levels.
+    eta: at least 0; may be traced.
+
+  Source: DPM-Solver++ (Lu et al. 2022) appendix B; eta, k-diffusion.
+  """
+
+  def step(
+    denoiser: Denoiser,
+    keys: Array,
+    xt: Array,
+    t: Array,
+    s: Array,
+    past: History,
+  ) -> tuple[Array, History]:
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    level = log_snr(schedule, t)
+    h, h_past = half_gain(schedule, t, s), 0.5 * (level - past.log_snr[0])
+    x0 = estimate(denoiser, xt, t)
+    # h' is infinite, and the gain 0, where there is no last estimate.
+    gain = jnp.where(jnp.isfinite(h), 0.5 * h / h_past, 0.0)
+    # e^-h as a ratio: finite, 0, where h is not.
+    decay = alpha_t * sigma_s / (alpha_s * sigma_t)
+    mean = sigma_s / sigma_t * decay**eta * xt + alpha_s * (
+      1.0 - decay ** (1.0 + eta)
+    ) * (x0 + gain * (x0 - past.x0[0]))
+    # Rounding may leave it a hair below 0 at s = t.
+    added = jnp.maximum(1.0 - decay ** (2.0 * eta), 0.0)
+    xs = mean + sigma_s * jnp.sqrt(added) * noise(keys, xt)
+    return xs, remember(past, level, x0)
+
+  return Solver(lambda x: no_history(1, x), step)
+
+
+def churn(
+  step: Step,
+  schedule: Schedule,
+  num_steps: int,
+  s_churn: ArrayLike,
+  s_min: ArrayLike = 0.0,
+  s_max: ArrayLike = math.inf,
+  s_noise: ArrayLike = 1.0,
+) -> Step:
+  """Another step after some noise: from t back up to t', then down to s.
+
+    rho' = (1 + min(s_churn / N, sqrt(2) - 1)) rho,  rho = sigma / alpha
+
+  where s_min <= rho <= s_max, and rho' = rho elsewhere; not above the noise of
+  t = 1, since there is no such t.
+
+  Args:
+    step: any, e.g. `heun(schedule)`.
+    schedule: the noise levels.
+    num_steps: N, of the whole grid.
+    s_churn: how much, over all steps.
+    s_min: the least sigma / alpha to be raised.
+    s_max: the largest.
+    s_noise: the standard deviation of the noise added.
+
+  Source: EDM (Karras et al. 2022) algorithm 2.
+  """
+
+  def churned(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    noise_keys, step_keys = split(keys)
+    alpha, sigma = schedule(t)
+    rho = sigma / alpha
+    gamma = jnp.minimum(s_churn / num_steps, math.sqrt(2) - 1)
+    # An infinite rho cannot be raised; and one raised by 0 stays exactly.
+    raised = (s_min <= rho) & (rho <= s_max) & jnp.isfinite(rho) & (gamma > 0)
+    up = inverse(schedule, log_snr(schedule, t) - 2.0 * jnp.log1p(gamma))
+    up = jnp.where(raised, jnp.maximum(up, t), t)
+    alpha_up, sigma_up = schedule(up)
+    scale = jnp.where(raised, alpha_up / alpha, 1.0)
+    # Not sigma'^2 - sigma^2 of the asked rho', but of the t' found.
+    added = jnp.maximum(sigma_up**2 - (scale * sigma) ** 2, 0.0)
+    std = s_noise * jnp.sqrt(jnp.where(raised, added, 0.0))
+    xt = scale * xt + std * noise(noise_keys, xt)
+    return step(denoiser, step_keys, xt, up, s)
+
+  return churned
+
+
+def edm_stochastic(
+  schedule: Schedule,
+  num_steps: int,
+  s_churn: ArrayLike = 40.0,
+  s_min: ArrayLike = 0.05,
+  s_max: ArrayLike = 50.0,
+  s_noise: ArrayLike = 1.003,
+) -> Step:
+  """EDM's stochastic sampler: `churn` before each step of `heun`.
+
+  s_churn = 0 is `heun`. The defaults are the paper's for ImageNet-64; see
+  `churn`.
+
+  Source: EDM (Karras et al. 2022) algorithm 2, table 5.
+  """
+  return churn(
+    heun(schedule), schedule, num_steps, s_churn, s_min, s_max, s_noise
+  )

@@ -1,0 +1,348 @@
+"""Our steps beside the schedulers of diffusers, which are the second opinion.
+
+Both are given the same exact denoiser, the same start and the same noise, and
+compared after every step. `docs/correspondence.md` has the table.
+"""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exact import gaussian_denoiser, keys
+
+from jaxdiff import (
+  grids,
+  multistep,
+  processes,
+  samplers,
+  schedules,
+  solvers,
+  stochastic,
+)
+
+torch = pytest.importorskip('torch')
+diffusers = pytest.importorskip('diffusers')
+
+MEAN, STD = 0.3, 0.5
+TABLE = schedules.from_betas(schedules.linear_betas())
+LATENT = schedules.from_betas(schedules.scaled_linear_betas())
+LATENT_BETAS = dict(
+  beta_schedule='scaled_linear', beta_start=0.00085, beta_end=0.012
+)
+START = jnp.array([[1.2, -0.4], [0.1, -1.9], [0.7, 0.3]])
+
+
+def ours(step, schedule, times, start=START):
+  """The path, [N + 1, B, ...], and the noise of each step, [N, B, ...]."""
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  sample_keys = keys(0, len(start))
+  path = samplers.sample(
+    step, denoise, sample_keys, start, times, trajectory=True
+  )
+
+  def noise(n):
+    fold = jax.vmap(jax.random.fold_in, (0, None))
+    return stochastic.noise(fold(sample_keys, n), start)
+
+  return np.asarray(path), [np.array(noise(n)) for n in range(len(times) - 1)]
+
+
+def theirs(scheduler, start, predict, noise=None, monkeypatch=None, along=None):
+  """The path of a scheduler whose network is predict(xt, scheduler, t).
+
+  Their steps are called one by one; where they ask for noise they get ours.
+  """
+  x, path = torch.tensor(np.asarray(start)), [np.asarray(start)]
+  if noise is not None:
+    module = importlib.import_module(type(scheduler).__module__)
+    monkeypatch.setattr(
+      module,
+      'randn_tensor',
+      lambda *_, **__: torch.tensor(noise[len(path) - 1]),
+    )
+  for t in scheduler.timesteps:
+    # `predict` scales its input itself, but they want the call.
+    scheduler.scale_model_input(x, t)
+    y = predict(x.double().numpy(), scheduler, t)
+    x = scheduler.step(torch.tensor(y, dtype=torch.float32), t, x).prev_sample
+    path.append(x.numpy())
+  return np.stack(path)
+
+
+def exact_x0(xt, alpha, sigma):
+  """E[x0 | xt], in float64."""
+  gain = alpha * STD**2 / ((alpha * STD) ** 2 + sigma**2)
+  return MEAN + gain * (xt - alpha * MEAN)
+
+
+def eps_by_timestep(xt, scheduler, t):
+  """For schedulers that index alphas_cumprod by the timestep."""
+  alpha_squared = scheduler.alphas_cumprod[int(t)].double().item()
+  alpha, sigma = np.sqrt(alpha_squared), np.sqrt(1 - alpha_squared)
+  return (xt - alpha * exact_x0(xt, alpha, sigma)) / sigma
+
+
+def eps_by_sigma(xt, scheduler, t):
+  """For those that keep sigmas, and x with alpha^2 + sigma^2 = 1."""
+  if scheduler.step_index is None:
+    scheduler._init_step_index(t)
+  rho = scheduler.sigmas[scheduler.step_index].double().item()
+  alpha, sigma = 1 / np.hypot(1, rho), rho / np.hypot(1, rho)
+  return (xt - alpha * exact_x0(xt, alpha, sigma)) / sigma
+
+
+def eps_of_exploding(xt, scheduler, t):
+  """For those that keep x / alpha."""
+  rho = scheduler.sigmas[scheduler.step_index].double().item()
+  return (xt - exact_x0(xt, 1.0, rho)) / rho
+
+
+def assert_same(path, other):
+  assert path.shape == other.shape and np.isfinite(path).all()
+  assert np.abs(path - other).max() < 5e-6 * np.abs(other).max()
+
+
+def over_alpha(path, schedule, times):
+  alpha = np.asarray(schedule(jnp.asarray(times)).alpha)
+  return path / alpha.reshape((-1,) + (1,) * (path.ndim - 1))
+
+
+def spaced(spacing, num):
+  """Their spacing of `num` steps of the latent table, ours and theirs."""
+  return {
+    'trailing': (
+      grids.trailing_times(num),
+      dict(timestep_spacing='trailing'),
+    ),
+    'leading': (
+      grids.leading_times(num, offset=1),
+      dict(timestep_spacing='leading', steps_offset=1),
+    ),
+  }[spacing]
+
+
+def spaced_by_sigma(grid, num, last=0.0):
+  """As DPM-Solver and UniPC space steps: their leading has one too many."""
+  if grid == 'karras':
+    return karras(num)
+  times, options = spaced(grid, num)
+  if grid == 'leading':
+    times = np.append(grids.leading_times(num + 1, offset=1)[:-2], last)
+  return times, options
+
+
+def karras(num):
+  """The Karras grid between the first and last levels of the latent table."""
+  rho = lambda t: float(LATENT(t).sigma / LATENT(t).alpha)
+  times = grids.karras_times(num, LATENT, sigma_min=rho(1 / 1000))
+  return times, dict(use_karras_sigmas=True)
+
+
+@pytest.mark.parametrize('variance', ['small', 'large'])
+@pytest.mark.parametrize('num', [10, 50])
+def test_ddpm(variance, num, monkeypatch):
+  step = samplers.ancestral(processes.gaussian(TABLE, variance))
+  path, noise = ours(step, TABLE, grids.leading_times(num))
+  scheduler = diffusers.DDPMScheduler(
+    variance_type=f'fixed_{variance}', clip_sample=False
+  )
+  scheduler.set_timesteps(num)
+  other = theirs(scheduler, START, eps_by_timestep, noise, monkeypatch)
+  assert_same(path, other)
+
+
+def test_ddpm_at_all_its_steps(monkeypatch):
+  # Over 1000 steps the rounding of float32 tables shows, theirs more than
+  # ours: both are held to the textbook's formula in float64.
+  process = processes.gaussian(TABLE)
+  times = grids.leading_times(1000)
+  path, noise = ours(samplers.ancestral(process), TABLE, times)
+  betas = schedules.linear_betas()
+  product = np.append(1.0, np.cumprod(1 - betas))
+  x, exact = np.asarray(START, np.float64), [START]
+  for n, i in enumerate(range(1000, 0, -1)):
+    beta, now, below = betas[i - 1], product[i], product[i - 1]
+    x0 = exact_x0(x, np.sqrt(now), np.sqrt(1 - now))
+    mean = np.sqrt(below) * beta * x0 + np.sqrt(1 - beta) * (1 - below) * x
+    var = beta * (1 - below) / (1 - now)
+    x = mean / (1 - now) + np.sqrt(var) * noise[n]
+    exact.append(x)
+  exact = np.stack(exact)
+  scheduler = diffusers.DDPMScheduler(clip_sample=False)
+  scheduler.set_timesteps(1000)
+  other = theirs(scheduler, START, eps_by_timestep, noise, monkeypatch)
+  error = lambda path: np.abs(path - exact).max() / np.abs(exact).max()
+  assert error(path) < 1.5e-5
+  assert error(other) < 6e-5
+
+
+@pytest.mark.parametrize('eta', [0.0, 1.0])
+@pytest.mark.parametrize('spacing', ['leading', 'trailing', 'stable diffusion'])
+def test_ddim(eta, spacing, monkeypatch):
+  one = dict(set_alpha_to_one=True)
+  times, options = {
+    'leading': (grids.leading_times(20), one),
+    'trailing': (
+      grids.trailing_times(20),
+      dict(timestep_spacing='trailing', **one),
+    ),
+    'stable diffusion': (
+      grids.leading_times(20, offset=1, last=1),
+      dict(steps_offset=1, set_alpha_to_one=False),
+    ),
+  }[spacing]
+  path, noise = ours(samplers.ddim(LATENT, eta), LATENT, times)
+  scheduler = diffusers.DDIMScheduler(
+    clip_sample=False, **LATENT_BETAS, **options
+  )
+  scheduler.set_timesteps(20)
+  step = scheduler.step
+  monkeypatch.setattr(scheduler, 'step', lambda *a: step(*a, eta=eta))
+  other = theirs(scheduler, START, eps_by_timestep, noise, monkeypatch)
+  assert_same(path, other)
+
+
+def test_ddim_inversion():
+  times = grids.leading_times(20)
+  path, _ = ours(solvers.encode(LATENT), LATENT, times[::-1])
+  scheduler = diffusers.DDIMInverseScheduler(
+    clip_sample=False, set_alpha_to_one=True, **LATENT_BETAS
+  )
+  scheduler.set_timesteps(20)
+  assert_same(path, theirs(scheduler, START, eps_by_timestep))
+
+
+@pytest.mark.parametrize('grid', ['trailing', 'leading', 'karras'])
+@pytest.mark.parametrize('name', ['2m', 'sde_2m'])
+def test_dpm_solver(name, grid, monkeypatch):
+  times, options = spaced_by_sigma(grid, 12)
+  step, kind = {
+    '2m': (multistep.dpmpp_2m(LATENT), 'dpmsolver++'),
+    'sde_2m': (stochastic.dpmpp_sde_2m(LATENT), 'sde-dpmsolver++'),
+  }[name]
+  path, noise = ours(step, LATENT, times)
+  scheduler = diffusers.DPMSolverMultistepScheduler(
+    algorithm_type=kind, **LATENT_BETAS, **options
+  )
+  scheduler.set_timesteps(len(times) - 1)
+  other = theirs(scheduler, START, eps_by_sigma, noise, monkeypatch)
+  assert_same(path, other)
+
+
+@pytest.mark.parametrize('grid', ['trailing', 'leading', 'karras'])
+def test_unipc(grid):
+  times, options = spaced_by_sigma(grid, 12)
+  path, _ = ours(multistep.unipc(LATENT), LATENT, times)
+  scheduler = diffusers.UniPCMultistepScheduler(**LATENT_BETAS, **options)
+  scheduler.set_timesteps(len(times) - 1)
+  assert_same(path, theirs(scheduler, START, eps_by_sigma))
+
+
+def test_unipc_of_order_3():
+  # Theirs lowers the order of the last two steps; without that it cannot go
+  # to sigma = 0, so both end at the first step of the table.
+  times, options = spaced_by_sigma('leading', 20, last=1 / 1000)
+  path, _ = ours(multistep.unipc(LATENT, 3), LATENT, times)
+  scheduler = diffusers.UniPCMultistepScheduler(
+    solver_order=3,
+    lower_order_final=False,
+    final_sigmas_type='sigma_min',
+    **LATENT_BETAS,
+    **options,
+  )
+  scheduler.set_timesteps(20)
+  assert_same(path, theirs(scheduler, START, eps_by_sigma))
+
+
+@pytest.mark.parametrize('grid', ['trailing', 'leading', 'karras'])
+def test_euler(grid):
+  times, options = karras(12) if grid == 'karras' else spaced(grid, 20)
+  path, _ = ours(solvers.euler(LATENT), LATENT, times)
+  path = over_alpha(path, LATENT, times)
+  scheduler = diffusers.EulerDiscreteScheduler(**LATENT_BETAS, **options)
+  scheduler.set_timesteps(len(times) - 1)
+  assert_same(path, theirs(scheduler, path[0], eps_of_exploding))
+
+
+@pytest.mark.parametrize('spacing', ['trailing', 'leading'])
+def test_euler_ancestral(spacing, monkeypatch):
+  times, options = spaced(spacing, 20)
+  path, noise = ours(stochastic.euler_ancestral(LATENT), LATENT, times)
+  path = over_alpha(path, LATENT, times)
+  scheduler = diffusers.EulerAncestralDiscreteScheduler(
+    **LATENT_BETAS, **options
+  )
+  scheduler.set_timesteps(20)
+  other = theirs(scheduler, path[0], eps_of_exploding, noise, monkeypatch)
+  assert_same(path, other)
+
+
+@pytest.mark.parametrize('grid', ['trailing', 'leading', 'karras'])
+def test_heun(grid):
+  times, options = karras(12) if grid == 'karras' else spaced(grid, 20)
+  path, _ = ours(solvers.heun(LATENT), LATENT, times)
+  path = over_alpha(path, LATENT, times)
+  scheduler = diffusers.HeunDiscreteScheduler(**LATENT_BETAS, **options)
+  scheduler.set_timesteps(len(times) - 1)
+  other = theirs(scheduler, path[0], eps_of_exploding)
+  # Theirs has every half step; the last step has no second half.
+  assert_same(path, np.concatenate([other[::2], other[-1:]]))
+
+
+def test_edm_euler():
+  schedule = schedules.edm()
+  times = grids.uniform_times(11)
+  path, _ = ours(solvers.euler(schedule), schedule, times, 80.0 * START)
+  # Their last step, from sigma_min to 0, is not a t: it is the estimate.
+  last = exact_x0(path[-1], 1.0, 0.002)
+  scheduler = diffusers.EDMEulerScheduler()
+  scheduler.set_timesteps(12)
+
+  def preconditioned(xt, scheduler, t):
+    sigma = scheduler.sigmas[scheduler.step_index].double().item()
+    norm = np.hypot(sigma, 0.5)
+    skip, out = (0.5 / norm) ** 2, 0.5 * sigma / norm
+    return (exact_x0(xt, 1.0, sigma) - skip * xt) / out
+
+  other = theirs(scheduler, path[0], preconditioned)
+  for ours_n, theirs_n in zip([*path, last], other, strict=True):
+    assert_same(ours_n, theirs_n)
+
+
+@pytest.mark.parametrize('shift', [1.0, 3.0])
+def test_flow_match_euler(shift):
+  schedule = schedules.shifted(schedules.rectified_flow(), shift)
+  path, _ = ours(solvers.euler(schedule), schedule, grids.uniform_times(20))
+  scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+  scheduler.set_timesteps(sigmas=np.linspace(1, 1 / 20, 20))
+
+  def velocity(xt, scheduler, t):
+    if scheduler.step_index is None:
+      scheduler._init_step_index(t)
+    sigma = scheduler.sigmas[scheduler.step_index].double().item()
+    return (xt - exact_x0(xt, 1 - sigma, sigma)) / sigma
+
+  scheduler.scale_model_input = lambda x, t: x
+  assert_same(path, theirs(scheduler, START, velocity))
+
+
+@pytest.mark.parametrize('name', ['plms', 'pndm'])
+@pytest.mark.parametrize('last', [0, 1])
+def test_pndm(name, last):
+  times = grids.leading_times(20, offset=1, last=last)
+  path, _ = ours(getattr(multistep, name)(LATENT), LATENT, times)
+  scheduler = diffusers.PNDMScheduler(
+    skip_prk_steps=name == 'plms',
+    steps_offset=1,
+    set_alpha_to_one=last == 0,
+    **LATENT_BETAS,
+  )
+  scheduler.set_timesteps(20)
+  other = theirs(scheduler, START, eps_by_timestep)
+  # The calls that end a step: of the Runge-Kutta steps the fourth, of the
+  # start of plms the second.
+  first = [0, 2] if name == 'plms' else [0, 4, 8, 12]
+  ends = [*first, *range(first[-1] + 1, len(other))]
+  assert_same(path, other[ends])
