@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdiff import build, data, parallel, pictures, run_config
+from jaxdiff import build, data, parallel, pictures
 from jaxdiff import config as configs
-from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.checkpoints import Checkpoints, run_config
 from jaxdiff.config import Config
 from jaxdiff.logs import Log, NonFiniteLossError
 

@@ -16,29 +16,31 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxdiff import (
-  config as configs,
-)
+from jaxdiff import config as configs
 from jaxdiff import (
   guidance,
   losses,
   parallel,
   predictions,
   processes,
-  run_config,
   samplers,
   schedules,
-  times,
   training,
 )
-from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.checkpoints import Checkpoints, run_config
 from jaxdiff.config import Config
+from jaxdiff.losses import times
 from jaxdiff.networks.unet import UNet
 from jaxdiff.schedules import Schedule
 
 SCHEDULES: dict[str, Callable[[int], Schedule]] = {
   'cosine': lambda num_steps: schedules.cosine(),
   'linear_vp': lambda num_steps: schedules.linear_vp(),
+  'sub_vp': lambda num_steps: schedules.sub_vp(),
+  've': lambda num_steps: schedules.ve(),
+  'edm': lambda num_steps: schedules.edm(),
+  'rectified_flow': lambda num_steps: schedules.rectified_flow(),
+  'laplace': lambda num_steps: schedules.laplace(),
   'linear_betas': lambda num_steps: schedules.from_betas(
     schedules.linear_betas(num_steps)
   ),
@@ -62,17 +64,43 @@ PREDICTIONS: dict[str, predictions.Kind] = {
   'edm': predictions.edm(),
 }
 
-# (schedule, variance, eta) -> Step
-SAMPLERS: dict[str, Callable[..., samplers.Step]] = {
-  'ancestral': lambda schedule, variance, eta: samplers.ancestral(
+# (schedule, variance, eta, number of steps) -> Step or Solver
+SAMPLERS: dict[str, Callable[..., samplers.Step | samplers.Solver]] = {
+  'ancestral': lambda schedule, variance, eta, steps: samplers.ancestral(
     processes.gaussian(schedule, variance)
   ),
-  'ddim': lambda schedule, variance, eta: samplers.ddim(schedule, eta),
+  'ddim': lambda schedule, variance, eta, steps: samplers.ddim(schedule, eta),
+  'dpmpp_2m': lambda schedule, *_: samplers.dpmpp_2m(schedule),
+  'dpmpp_2s': lambda schedule, *_: samplers.dpmpp_2s(schedule),
+  'dpmpp_3m': lambda schedule, *_: samplers.dpmpp_3m(schedule),
+  'dpmpp_sde_2m': lambda schedule, variance, eta, steps: samplers.dpmpp_sde_2m(
+    schedule, eta
+  ),
+  'edm_stochastic': lambda schedule, variance, eta, steps: (
+    samplers.edm_stochastic(schedule, steps)
+  ),
+  'euler': lambda schedule, *_: samplers.euler(schedule),
+  'euler_maruyama': lambda schedule, *_: samplers.euler_maruyama(schedule),
+  'heun': lambda schedule, *_: samplers.heun(schedule),
+  'plms': lambda schedule, *_: samplers.plms(schedule),
+  'pndm': lambda schedule, *_: samplers.pndm(schedule),
+  'predictor_corrector': lambda schedule, variance, eta, steps: (
+    samplers.predictor_corrector(
+      samplers.ancestral(processes.gaussian(schedule, variance)), schedule
+    )
+  ),
+  'rk4': lambda schedule, *_: samplers.rk4(schedule),
+  'unipc': lambda schedule, *_: samplers.unipc(schedule),
 }
 
-TIMES: dict[str, Callable[[int], Any]] = {
-  'uniform': samplers.uniform_times,
-  'quadratic': samplers.quadratic_times,
+# (number of steps, schedule) -> decreasing times
+TIMES: dict[str, Callable[[int, Schedule], Any]] = {
+  'uniform': lambda steps, schedule: samplers.uniform_times(steps),
+  'quadratic': lambda steps, schedule: samplers.quadratic_times(steps),
+  'karras': samplers.karras_times,
+  'log_snr': samplers.log_snr_times,
+  'trailing': lambda steps, schedule: samplers.trailing_times(steps),
+  'leading': lambda steps, schedule: samplers.leading_times(steps),
 }
 
 POSITIONS: dict[str, times.Positions] = {
@@ -102,8 +130,22 @@ def make_schedule(config: Config) -> Schedule:
 
 
 def make_kind(config: Config) -> predictions.Kind:
-  """What the network predicts."""
-  return pick(PREDICTIONS, config.diffusion.prediction, 'diffusion.prediction')
+  """What the network predicts.
+
+  Raises:
+    ValueError: unknown, or it says nothing of x0 where the schedule ends.
+  """
+  name = config.diffusion.prediction
+  kind = pick(PREDICTIONS, name, 'diffusion.prediction')
+  schedule = make_schedule(config)
+  (a, b), (alpha, sigma) = kind(schedule, 1.0), schedule(1.0)
+  if alpha * b == sigma * a:
+    raise ValueError(
+      f'diffusion.prediction={name} says nothing of the data at t = 1 of '
+      f'diffusion.schedule={config.diffusion.schedule}, where no signal is '
+      'left: use v, velocity or x0'
+    )
+  return kind
 
 
 def make_network(config: Config, image_shape: Sequence[int]) -> UNet:
@@ -117,18 +159,24 @@ def make_network(config: Config, image_shape: Sequence[int]) -> UNet:
   )
 
 
-def make_apply(network: UNet) -> losses.Apply:
-  """(params, xt, t, cond, dropout_key=None) -> prediction."""
+def make_apply(network: UNet, schedule: Schedule) -> losses.Apply:
+  """(params, xt, t, cond, dropout_key=None) -> prediction.
+
+  The network is given xt / sqrt(alpha^2 + sigma^2), of about unit size on
+  every schedule, and xt itself where variance is preserved. (EDM, Karras et
+  al. 2022, c_in, for data of unit size.)
+  """
 
   def apply(
     params: Any, xt: Array, t: Array, cond: Any, dropout_key: Any = None
   ) -> Array:
     train = dropout_key is not None
+    rngs = {'dropout': dropout_key} if train else None
     # Data may have labels that the network has no use for.
     cond = None if network.num_classes is None else cond
-    rngs = {'dropout': dropout_key} if train else None
+    size = jnp.hypot(*schedule(t)).reshape(-1, *[1] * (xt.ndim - 1))
     return network.apply(
-      {'params': params}, xt, t, cond, train=train, rngs=rngs
+      {'params': params}, xt / size, t, cond, train=train, rngs=rngs
     )
 
   return apply
@@ -172,10 +220,10 @@ def make_sampler(
   c = config.sampling
   schedule = make_schedule(config)
   kind = make_kind(config)
-  grid = pick(TIMES, c.times, 'sampling.times')(c.steps)
+  grid = pick(TIMES, c.times, 'sampling.times')(c.steps, schedule)
   threshold = pick(THRESHOLDS, c.threshold, 'sampling.threshold')
   make_step = pick(SAMPLERS, c.sampler, 'sampling.sampler')
-  apply = make_apply(make_network(config, image_shape))
+  apply = make_apply(make_network(config, image_shape), schedule)
   prior = partial(processes.gaussian(schedule).prior, shape=tuple(image_shape))
 
   def draw(
@@ -184,7 +232,9 @@ def make_sampler(
     del axis_name  # each sample is its own
     prior_keys, step_keys = samplers.sample_keys(options['seed'], index)
     denoiser = samplers.denoiser(apply, kind, schedule, params)
-    step = make_step(schedule, config.diffusion.variance, options['eta'])
+    step = make_step(
+      schedule, config.diffusion.variance, options['eta'], c.steps
+    )
     x = samplers.sample(
       step,
       threshold(denoiser),
@@ -200,7 +250,8 @@ def make_sampler(
 
 def make_task(config: Config, image_shape: Sequence[int]) -> training.Task:
   """Everything train.py needs, for images [H, W, C]."""
-  c, network = config.diffusion, make_network(config, image_shape)
+  c, schedule = config.diffusion, make_schedule(config)
+  network = make_network(config, image_shape)
   optimizer = make_optimizer(config)
   kind = make_kind(config)
   sample_times = {
@@ -208,8 +259,8 @@ def make_task(config: Config, image_shape: Sequence[int]) -> training.Task:
     'grid': times.grid(c.num_steps),
   }[c.times]
   loss = losses.denoising(
-    make_apply(network),
-    make_schedule(config),
+    make_apply(network, schedule),
+    schedule,
     kind,
     space=pick(PREDICTIONS, c.loss, 'diffusion.loss') if c.loss else None,
     times=sample_times,

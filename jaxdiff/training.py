@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.losses import Batch, Loss
-from jaxdiff.times import Positions, stratified
+from jaxdiff.losses.times import Positions, stratified
 
 
 class TrainState(NamedTuple):

@@ -2,7 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdiff import grids, schedules
+from jaxdiff import schedules
+from jaxdiff.samplers import grids
 
 TABLE = schedules.from_betas(schedules.linear_betas())
 

@@ -10,13 +10,13 @@ from exact import gaussian_denoiser, keys
 
 from jaxdiff import (
   guidance,
-  learned_variance,
   normal,
   predictions,
   processes,
   samplers,
   schedules,
 )
+from jaxdiff.losses import learned_variance
 
 STEPS = 20
 BETAS = schedules.linear_betas(STEPS, 1e-3, 0.4)

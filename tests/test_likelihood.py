@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 from exact import gaussian_denoiser, keys
 
-from jaxdiff import (
-  learned_variance,
-  likelihood,
-  parallel,
-  predictions,
-  processes,
-  schedules,
-)
+from jaxdiff import likelihood, parallel, predictions, processes, schedules
 from jaxdiff.likelihood import fixed_variance, variational_bound
+from jaxdiff.losses import learned_variance
 
 MEAN, STD = 0.3, 0.2
 SHAPE = (2, 1)

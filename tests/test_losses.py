@@ -5,14 +5,8 @@ import pytest
 import scipy.stats
 from exact import SCHEDULES, keys
 
-from jaxdiff import (
-  importance,
-  losses,
-  predictions,
-  schedules,
-  times,
-  weightings,
-)
+from jaxdiff import losses, predictions, schedules
+from jaxdiff.losses import importance, times, weightings
 
 KINDS = {
   'x0': predictions.x0,

@@ -34,7 +34,9 @@ def network():
     x + 0.05 * jax.random.normal(k, x.shape)
     for x, k in zip(leaves, many, strict=True)
   ]
-  return build.make_apply(model), jax.tree.unflatten(tree, noise)
+  return build.make_apply(
+    model, build.SCHEDULES['cosine'](0)
+  ), jax.tree.unflatten(tree, noise)
 
 
 @pytest.fixture(scope='module')

@@ -12,15 +12,8 @@ import numpy as np
 import pytest
 from exact import gaussian_denoiser, keys
 
-from jaxdiff import (
-  grids,
-  multistep,
-  processes,
-  samplers,
-  schedules,
-  solvers,
-  stochastic,
-)
+from jaxdiff import processes, samplers, schedules
+from jaxdiff.samplers import grids, multistep, solvers, stochastic
 
 torch = pytest.importorskip('torch')
 diffusers = pytest.importorskip('diffusers')

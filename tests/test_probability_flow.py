@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from exact import keys
 
-from jaxdiff import ode, parallel, schedules
-from jaxdiff import probability_flow as flow
-from jaxdiff.likelihood import bits_per_dim
+from jaxdiff import parallel, schedules
+from jaxdiff.likelihood import bits_per_dim, ode
+from jaxdiff.likelihood import probability_flow as flow
 
 MEANS = np.array([[-0.5, -0.4], [0.4, 0.1], [0.0, 0.6]], np.float32)
 STDS = np.array([0.1, 0.2, 0.15], np.float32)

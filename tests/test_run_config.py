@@ -2,7 +2,11 @@
 
 import pytest
 
-from jaxdiff.run_config import check_config, load_config, save_config
+from jaxdiff.checkpoints.run_config import (
+  check_config,
+  load_config,
+  save_config,
+)
 
 CONFIG = {
   'network': {'name': 'unet', 'channels': 64, 'attention': (8, 16), 'no': {}},

@@ -6,7 +6,8 @@ import pytest
 import scipy.stats
 from exact import SCHEDULES
 
-from jaxdiff import learned_schedule, schedules
+from jaxdiff import schedules
+from jaxdiff.schedules import learned as learned_schedule
 
 PARAMS = learned_schedule.init(jax.random.key(0))
 FAMILY = SCHEDULES | {

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 from exact import gaussian_denoiser, keys, mixture_denoiser
 
-from jaxdiff import (
-  grids,
-  langevin,
-  multistep,
-  processes,
-  samplers,
-  schedules,
-  solvers,
-  stochastic,
-)
+from jaxdiff import processes, samplers, schedules
+from jaxdiff.samplers import grids, langevin, multistep, solvers, stochastic
 from jaxdiff.schedules import NoiseLevel
 
 MEAN, STD = 0.3, 0.5

@@ -6,7 +6,8 @@ import optax
 import pytest
 from exact import SCHEDULES, gaussian_denoiser, keys
 
-from jaxdiff import losses, predictions, times, training
+from jaxdiff import losses, predictions, training
+from jaxdiff.losses import times
 
 SCHEDULE = SCHEDULES['cosine']
 

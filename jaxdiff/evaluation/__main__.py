@@ -50,7 +50,8 @@ class Likelihood:
       dataset = dataclasses.replace(dataset, size=size)
     schedule = build.make_schedule(run.config)
     network = build.make_network(run.config, run.image_shape)
-    apply, kind = build.make_apply(network), build.make_kind(run.config)
+    apply = build.make_apply(network, schedule)
+    kind = build.make_kind(run.config)
 
     def denoiser(params, cond):
       plain = samplers.denoiser(apply, kind, schedule, params, cond)

@@ -18,13 +18,9 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
-from jaxdiff import (
-  learned_variance,
-  likelihood,
-  ode,
-  parallel,
-  probability_flow,
-)
+from jaxdiff import likelihood, parallel
+from jaxdiff.likelihood import ode, probability_flow
+from jaxdiff.losses import learned_variance
 from jaxdiff.samplers import Denoiser
 from jaxdiff.schedules import Schedule
 

@@ -1,26 +1,11 @@
-"""Noise schedules by name: t in [0, 1] -> NoiseLevel(alpha, sigma).
-
-  xt = alpha(t) x0 + sigma(t) eps,  eps ~ N(0, I);  t = 0 is data, t = 1 prior
-
-Closed forms here, DDPM's tables in `betas`, one with parameters in
-`learned_schedule`; what a schedule is, its log-SNR and the inverse of that in
-`levels`. The names of `levels` and `betas` may be had from here.
-"""
+"""Schedules in closed form."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdiff.betas import cosine_betas as cosine_betas
-from jaxdiff.betas import from_betas as from_betas
-from jaxdiff.betas import linear_betas as linear_betas
-from jaxdiff.betas import scaled_linear_betas as scaled_linear_betas
-from jaxdiff.betas import sigmoid_betas as sigmoid_betas
-from jaxdiff.betas import zero_terminal_snr as zero_terminal_snr
-from jaxdiff.levels import NoiseLevel, Schedule, variance_preserving
-from jaxdiff.levels import inverse as inverse
-from jaxdiff.levels import log_snr as log_snr
+from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
 
 
 def cosine(log_snr_min: float = -15.0, log_snr_max: float = 15.0) -> Schedule:

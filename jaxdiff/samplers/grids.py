@@ -8,7 +8,7 @@ t = i / T). All are built in numpy.
 
 import numpy as np
 
-from jaxdiff.levels import Schedule, inverse, log_snr
+from jaxdiff.schedules.levels import Schedule, inverse, log_snr
 
 
 def uniform_times(num_steps: int) -> np.ndarray:

@@ -26,10 +26,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import losses, normal, predictions, processes
-from jaxdiff.losses import Apply, Batch, Loss
+from jaxdiff.losses.regression import Apply, Batch, Loss
+from jaxdiff.losses.times import grid
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import Schedule
-from jaxdiff.times import grid
 
 Pair = tuple[Array, Array]
 Denoiser = Callable[[Array, Array], Any]

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import predictions
-from jaxdiff.samplers import Denoiser, Step, estimate
+from jaxdiff.samplers.sampling import Denoiser, Step, estimate
 from jaxdiff.schedules import Schedule, log_snr
 
 

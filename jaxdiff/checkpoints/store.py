@@ -25,8 +25,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdiff import seals
-from jaxdiff.leaves import differences, from_arrays, named_leaves, to_arrays
+from jaxdiff.checkpoints import seals
+from jaxdiff.checkpoints.leaves import (
+  differences,
+  from_arrays,
+  named_leaves,
+  to_arrays,
+)
 
 # Orbax takes half a second to import, so only what needs it imports it.
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff.samplers import Denoiser, Step, estimate
+from jaxdiff.samplers.sampling import Denoiser, Step, estimate
+from jaxdiff.samplers.stochastic import noise, split
 from jaxdiff.schedules import Schedule
-from jaxdiff.stochastic import noise, split
 
 
 def langevin(

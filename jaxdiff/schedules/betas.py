@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxdiff.levels import NoiseLevel, Schedule, variance_preserving
+from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
 
 
 def from_betas(betas: ArrayLike) -> Schedule:

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff import predictions, processes, samplers
-from jaxdiff.multistep import History, no_history, remember
-from jaxdiff.samplers import Denoiser, Solver, Step, estimate
+from jaxdiff import predictions, processes
+from jaxdiff.samplers import sampling
+from jaxdiff.samplers.multistep import History, no_history, remember
+from jaxdiff.samplers.sampling import Denoiser, Solver, Step, estimate
+from jaxdiff.samplers.solvers import half_gain, heun
 from jaxdiff.schedules import Schedule, inverse, log_snr
-from jaxdiff.solvers import half_gain, heun
 
 
 def noise(keys: Array, x: Array) -> Array:
@@ -40,7 +41,7 @@ def euler_ancestral(schedule: Schedule, eta: ArrayLike = 1.0) -> Step:
   noise of rho_up, where rho_up^2 = eta^2 rho_s^2 (1 - rho_s^2 / rho_t^2) and
   rho_down^2 + rho_up^2 = rho_s^2. That is DDIM's step, for every eta.
   """
-  return samplers.ddim(schedule, eta)
+  return sampling.ddim(schedule, eta)
 
 
 def euler_maruyama(schedule: Schedule) -> Step:
@@ -51,7 +52,7 @@ def euler_maruyama(schedule: Schedule) -> Step:
 
   Source: score SDE (Song et al. 2021) eq. 6.
   """
-  first_order = samplers.ancestral(processes.gaussian(schedule))
+  first_order = sampling.ancestral(processes.gaussian(schedule))
 
   def step(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array

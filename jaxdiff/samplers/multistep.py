@@ -22,9 +22,9 @@ import numpy as np
 from jax import Array
 
 from jaxdiff import predictions
-from jaxdiff.samplers import Denoiser, Solver, estimate
+from jaxdiff.samplers.sampling import Denoiser, Solver, estimate
+from jaxdiff.samplers.solvers import advance, half_gain, trapezoid
 from jaxdiff.schedules import Schedule, log_snr
-from jaxdiff.solvers import advance, half_gain, trapezoid
 
 
 class History(NamedTuple):

@@ -34,8 +34,9 @@ import numpy as np
 from jax import Array
 from jax.scipy.stats import norm
 
-from jaxdiff import ode, schedules
-from jaxdiff.ode import Integrator
+from jaxdiff import schedules
+from jaxdiff.likelihood import ode
+from jaxdiff.likelihood.ode import Integrator
 from jaxdiff.samplers import Denoiser
 from jaxdiff.schedules import Schedule
 

@@ -1,6 +1,4 @@
-"""Training losses, one value for each example.
-
-  Loss = (params, keys[B], batch) -> (per_example[B], metrics)
+"""The error of a prediction: the regression that trains a denoiser.
 
 `batch` is {'x0': [B, ...], 'cond': {name: [B, ...]}}; `keys` holds one key for
 each example, so the noise an example meets does not depend on how a batch is
@@ -18,11 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import predictions
+from jaxdiff.losses.times import Times, continuous
+from jaxdiff.losses.weightings import Weighting
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import NoiseLevel, Schedule, log_snr
-from jaxdiff.times import Times, continuous
-from jaxdiff.times import grid as grid
-from jaxdiff.weightings import Weighting
 
 Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_key=None)
 Batch = Mapping[str, Any]

@@ -1,12 +1,6 @@
-"""Sampling: steps, and `sample`, one `lax.scan` over them.
+"""The loop over times, and the two steps every other is compared with.
 
-  Denoiser = (xt[B, ...], t[B]) -> estimate      E[x0 | xt], or logits
-  Step = (denoiser, keys[B], xt, t, s) -> xs     t, s scalars, s < t
-  Solver = (init, step)                          a Step with a memory
-
-Sample i depends on its own key and on nothing else in the batch. More steps
-are in `solvers` (the ODE), `stochastic` (the SDE) and `langevin`; times come
-from `grids`, whose simplest two may be had from here.
+Sample i depends on its own key and on nothing else in the batch.
 """
 
 from collections.abc import Callable
@@ -18,8 +12,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff import predictions, processes
-from jaxdiff.grids import quadratic_times as quadratic_times
-from jaxdiff.grids import uniform_times as uniform_times
 from jaxdiff.losses import Apply
 from jaxdiff.predictions import Kind
 from jaxdiff.processes import Process

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff.levels import NoiseLevel, Schedule, variance_preserving
+from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
 
 
 def init(
