@@ -21,15 +21,14 @@ config = Config(
   diffusion=Diffusion(schedule='cosine', prediction='v'),
   network=Network(
     channels=32,
-    channel_mults=(1, 2, 3),
+    channel_mults=(1, 2, 2),
     num_res_blocks=1,
     attention_resolutions=(7,),
-    head_channels=32,
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=200),
+  optimizer=Optimizer(learning_rate=8e-4, schedule='cosine', warmup_steps=200),
   training=Training(
-    num_steps=10_000, batch_size=64, ema_decay=0.999, preview_every=1000
+    num_steps=4200, batch_size=32, ema_decay=0.999, preview_every=700
   ),
-  sampling=Sampling(sampler='ddim', steps=50),
-  checkpoint=Checkpoint(every=1000),
+  sampling=Sampling(sampler='ancestral', steps=100),
+  checkpoint=Checkpoint(every=350),
 )

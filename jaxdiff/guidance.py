@@ -1,15 +1,192 @@
 """Guidance: Denoiser -> Denoiser.
 
 Whatever changes the estimate of x0 before a sampler uses it wraps the
-denoiser; the sampler does not know. Scales may be traced: changing one never
-recompiles.
+denoiser; the sampler does not know, and wrappers go around one another. Two
+estimates, c with the condition and u without, make classifier-free guidance,
+
+  u + scale (c - u),
+
+and since the score of xt is (alpha x0 - xt) / sigma^2, this is the estimate
+whose score is that of p(xt)^(1 - scale) p(xt | cond)^scale, at each level of
+noise. c and u are one network with two conditions: `samplers.denoiser` with
+the wanted `cond`, and with the null one (or with one that is not wanted, a
+negative prompt).
+
+Scales, thresholds and intervals may be traced: changing one never recompiles.
 """
 
+import math
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.samplers import Denoiser
+from jaxdiff.schedules import Schedule
+
+
+def classifier_free(
+  cond: Denoiser, uncond: Denoiser, scale: ArrayLike
+) -> Denoiser:
+  """u + scale (c - u): scale 0 forgets the condition, 1 is `cond` itself.
+
+  The paper's w is scale - 1. The same combination of eps, of v or of scores
+  gives the same, all being linear in x0.
+
+  Source: Ho & Salimans 2022 eq. 6.
+  """
+
+  def guided(xt: Array, t: Array) -> Array:
+    u = uncond(xt, t)
+    return u + scale * (cond(xt, t) - u)
+
+  return guided
+
+
+def autoguidance(good: Denoiser, bad: Denoiser, scale: ArrayLike) -> Denoiser:
+  """A model guided by a worse version of itself, away from its mistakes.
+
+  bad + scale (good - bad): it is `classifier_free`, and what is new is the
+  choice of the two, same task and condition, `bad` smaller or trained for
+  less.
+
+  Source: Karras et al. 2024, "Guiding a diffusion model with a bad version of
+  itself", eq. 3.
+  """
+  return classifier_free(good, bad, scale)
+
+
+def limited_interval(
+  guided: Denoiser, plain: Denoiser, low: ArrayLike, high: ArrayLike
+) -> Denoiser:
+  """Guidance for low < t <= high, and the plain denoiser elsewhere.
+
+  Early guidance costs variety, late guidance does nothing: where no t of a
+  batch is inside, `guided` is not evaluated.
+
+  Args:
+    guided: e.g. `classifier_free(cond, uncond, scale)`.
+    plain: e.g. `cond`.
+    low: in t. The paper's bounds are noise levels sigma / alpha; the t of one
+      is `schedules.inverse(schedule, -2 log(sigma / alpha))`.
+    high: in t.
+
+  Source: Kynkaanniemi et al. 2024, "Applying guidance in a limited interval",
+  eq. 6.
+  """
+
+  def limited(xt: Array, t: Array) -> Array:
+    inside = (low < t) & (t <= high)
+    return jax.lax.cond(
+      jnp.any(inside),
+      lambda: jnp.where(_beside(inside, xt), guided(xt, t), plain(xt, t)),
+      lambda: plain(xt, t),
+    )
+
+  return limited
+
+
+def rescaled(
+  guided: Denoiser, cond: Denoiser, phi: ArrayLike = 0.7
+) -> Denoiser:
+  """Guidance without the contrast it adds.
+
+    x (phi std(c) / std(x) + 1 - phi),
+
+  x the guided estimate, standard deviations over one example: phi = 1 has the
+  deviation of c, phi = 0 is x itself. The paper takes them over the network's
+  v; here, as everywhere in this file, over the estimates of x0.
+
+  Source: Lin et al. 2024, "Common diffusion noise schedules and sample steps
+  are flawed", eq. 14 to 16.
+  """
+
+  def rescale(xt: Array, t: Array) -> Array:
+    x0 = guided(xt, t)
+    std = lambda x: jnp.std(x, axis=_dims(x), keepdims=True)
+    size = std(x0)
+    # A constant example has no contrast to correct.
+    ratio = jnp.where(size > 0, std(cond(xt, t)) / _nonzero(size), 1.0)
+    return x0 * (phi * ratio + 1.0 - phi)
+
+  return rescale
+
+
+def apg(
+  cond: Denoiser,
+  uncond: Denoiser,
+  scale: ArrayLike,
+  eta: ArrayLike = 0.0,
+  threshold: ArrayLike = math.inf,
+) -> Denoiser:
+  """Adaptive projected guidance: little of what only saturates.
+
+  With d = c - u, first shortened to the norm `threshold` if it is longer, and
+  d_c the part of it along c, over one example,
+
+    c + (scale - 1) (d - d_c + eta d_c).
+
+  eta = 1 with no threshold is `classifier_free`. The paper's momentum, which
+  adds a (negative) part of the last steps' d to this one's, is left out: a
+  denoiser has no memory.
+
+  Args:
+    cond: estimates x0 with the condition, c.
+    uncond: without, u.
+    scale: as in `classifier_free`.
+    eta: how much is kept along c.
+    threshold: of the Euclidean norm of d, so it grows with the data's size;
+      the paper has 2.5 to 15, for latents and 64x64 images.
+
+  Source: Sadat et al. 2024, "Eliminating oversaturation and artifacts of high
+  guidance scales in diffusion models", algorithm 1.
+  """
+
+  def guided(xt: Array, t: Array) -> Array:
+    c = cond(xt, t)
+    total = lambda x: jnp.sum(x, axis=_dims(x), keepdims=True)
+    d = c - uncond(xt, t)
+    norm = jnp.sqrt(total(d**2))
+    d *= jnp.minimum(1.0, threshold / _nonzero(norm))
+    along = total(d * c) / _nonzero(total(c**2)) * c
+    return c + (scale - 1.0) * (d - along + eta * along)
+
+  return guided
+
+
+def classifier_gradient(
+  denoiser: Denoiser,
+  log_prob: Callable[[Array, Array], Array],
+  scale: ArrayLike,
+  schedule: Schedule,
+) -> Denoiser:
+  """An unconditional model with a classifier of noisy data.
+
+    x0 + scale (sigma^2 / alpha) grad log p(y | xt),
+
+  which for scale 1 and the exact classifier is E[x0 | xt, y]. Where alpha is
+  0 the gradient is 0 too and says nothing: the estimate stays as it is.
+
+  Args:
+    denoiser: estimates x0, unconditionally.
+    log_prob: (xt [B, ...], t [B]) -> log p(y | xt) [B] in nats, each from its
+      own example, y being fixed by the caller.
+    scale: more than 1 for the paper's sharpened p(y | xt)^scale.
+    schedule: the noise levels.
+
+  Source: Dhariwal & Nichol 2021 algorithm 2.
+  """
+
+  def guided(xt: Array, t: Array) -> Array:
+    # Examples do not mix, so the gradient of the sum is that of each.
+    gradient = jax.grad(lambda xt: jnp.sum(log_prob(xt, t)))(xt)
+    alpha, sigma = schedule(t)
+    gain = jnp.where(alpha > 0, sigma**2 / _nonzero(alpha), 0.0)
+    return denoiser(xt, t) + scale * _beside(gain, xt) * gradient
+
+  return guided
 
 
 def clip(denoiser: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
@@ -34,9 +211,23 @@ def dynamic_threshold(
 
   def thresholded(xt: Array, t: Array) -> Array:
     x0 = denoiser(xt, t)
-    dims = tuple(range(1, x0.ndim))
-    size = jnp.quantile(jnp.abs(x0), quantile, axis=dims, keepdims=True)
+    size = jnp.quantile(jnp.abs(x0), quantile, axis=_dims(x0), keepdims=True)
     size = jnp.maximum(size, 1.0)
     return jnp.clip(x0, -size, size) / size
 
   return thresholded
+
+
+def _dims(x: Array) -> tuple[int, ...]:
+  """The axes of one example."""
+  return tuple(range(1, x.ndim))
+
+
+def _beside(each: Array, x: Array) -> Array:
+  """One number an example, [B], with the axes of x [B, ...]."""
+  return each.reshape(each.shape + (1,) * (x.ndim - 1))
+
+
+def _nonzero(x: Array) -> Array:
+  # To divide by where it does not matter: 0 / 0 must not become nan.
+  return jnp.where(x == 0, 1.0, x)
