@@ -1,7 +1,6 @@
-"""The functions that a configuration stands for.
+"""The functions that a configuration stands for, put together.
 
-A name is looked up in one of the dictionaries below: a new schedule, sampler
-or threshold is one new line in one of them.
+What its names stand for is in `choices`.
 """
 
 import dataclasses
@@ -18,109 +17,28 @@ from jax.sharding import Mesh
 
 from jaxdiff import config as configs
 from jaxdiff import (
-  guidance,
+  edits,
   losses,
   parallel,
   predictions,
   processes,
   samplers,
-  schedules,
   training,
 )
 from jaxdiff.checkpoints import Checkpoints, run_config
+from jaxdiff.choices import (
+  POSITIONS,
+  PREDICTIONS,
+  SAMPLERS,
+  SCHEDULES,
+  THRESHOLDS,
+  TIMES,
+  pick,
+)
 from jaxdiff.config import Config
 from jaxdiff.losses import times
 from jaxdiff.networks.unet import UNet
 from jaxdiff.schedules import Schedule
-
-SCHEDULES: dict[str, Callable[[int], Schedule]] = {
-  'cosine': lambda num_steps: schedules.cosine(),
-  'linear_vp': lambda num_steps: schedules.linear_vp(),
-  'sub_vp': lambda num_steps: schedules.sub_vp(),
-  've': lambda num_steps: schedules.ve(),
-  'edm': lambda num_steps: schedules.edm(),
-  'rectified_flow': lambda num_steps: schedules.rectified_flow(),
-  'laplace': lambda num_steps: schedules.laplace(),
-  'linear_betas': lambda num_steps: schedules.from_betas(
-    schedules.linear_betas(num_steps)
-  ),
-  'scaled_linear_betas': lambda num_steps: schedules.from_betas(
-    schedules.scaled_linear_betas(num_steps)
-  ),
-  'cosine_betas': lambda num_steps: schedules.from_betas(
-    schedules.cosine_betas(num_steps)
-  ),
-  'sigmoid_betas': lambda num_steps: schedules.from_betas(
-    schedules.sigmoid_betas(num_steps)
-  ),
-}
-
-PREDICTIONS: dict[str, predictions.Kind] = {
-  'x0': predictions.x0,
-  'eps': predictions.eps,
-  'v': predictions.v,
-  'velocity': predictions.velocity,
-  'score': predictions.score,
-  'edm': predictions.edm(),
-}
-
-# (schedule, variance, eta, number of steps) -> Step or Solver
-SAMPLERS: dict[str, Callable[..., samplers.Step | samplers.Solver]] = {
-  'ancestral': lambda schedule, variance, eta, steps: samplers.ancestral(
-    processes.gaussian(schedule, variance)
-  ),
-  'ddim': lambda schedule, variance, eta, steps: samplers.ddim(schedule, eta),
-  'dpmpp_2m': lambda schedule, *_: samplers.dpmpp_2m(schedule),
-  'dpmpp_2s': lambda schedule, *_: samplers.dpmpp_2s(schedule),
-  'dpmpp_3m': lambda schedule, *_: samplers.dpmpp_3m(schedule),
-  'dpmpp_sde_2m': lambda schedule, variance, eta, steps: samplers.dpmpp_sde_2m(
-    schedule, eta
-  ),
-  'edm_stochastic': lambda schedule, variance, eta, steps: (
-    samplers.edm_stochastic(schedule, steps)
-  ),
-  'euler': lambda schedule, *_: samplers.euler(schedule),
-  'euler_maruyama': lambda schedule, *_: samplers.euler_maruyama(schedule),
-  'heun': lambda schedule, *_: samplers.heun(schedule),
-  'plms': lambda schedule, *_: samplers.plms(schedule),
-  'pndm': lambda schedule, *_: samplers.pndm(schedule),
-  'predictor_corrector': lambda schedule, variance, eta, steps: (
-    samplers.predictor_corrector(
-      samplers.ancestral(processes.gaussian(schedule, variance)), schedule
-    )
-  ),
-  'rk4': lambda schedule, *_: samplers.rk4(schedule),
-  'unipc': lambda schedule, *_: samplers.unipc(schedule),
-}
-
-# (number of steps, schedule) -> decreasing times
-TIMES: dict[str, Callable[[int, Schedule], Any]] = {
-  'uniform': lambda steps, schedule: samplers.uniform_times(steps),
-  'quadratic': lambda steps, schedule: samplers.quadratic_times(steps),
-  'karras': samplers.karras_times,
-  'log_snr': samplers.log_snr_times,
-  'trailing': lambda steps, schedule: samplers.trailing_times(steps),
-  'leading': lambda steps, schedule: samplers.leading_times(steps),
-}
-
-POSITIONS: dict[str, times.Positions] = {
-  'independent': times.independent,
-  'stratified': times.stratified,
-  'antithetic': times.antithetic,
-}
-
-THRESHOLDS: dict[str, Callable[[samplers.Denoiser], samplers.Denoiser]] = {
-  'none': lambda denoiser: denoiser,
-  'clip': guidance.clip,
-  'dynamic': guidance.dynamic_threshold,
-}
-
-
-def pick(choices: Mapping[str, Any], name: str, what: str) -> Any:
-  """choices[name], or a ValueError that lists them."""
-  if name not in choices:
-    raise ValueError(f'{what} must be one of {sorted(choices)}, got {name!r}')
-  return choices[name]
 
 
 def make_schedule(config: Config) -> Schedule:
@@ -210,38 +128,45 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
 
 
 def make_sampler(
-  config: Config, image_shape: Sequence[int], *, trajectory: bool = False
+  config: Config,
+  image_shape: Sequence[int],
+  *,
+  edit: edits.Edit | None = None,
+  trajectory: bool = False,
 ) -> Callable[..., Array]:
   """draw(params, options, index[B]) -> images [B, H, W, C] in [-1, 1].
 
-  options: {'seed', 'eta'}, traced. Image i depends on (seed, i) alone. With
-  `trajectory`, all the xt on the way: [B, steps + 1, H, W, C].
+  options: {'seed', 'eta'} and the images of an edit, traced. Image i depends
+  on these and on i alone. With `trajectory`, all the xt on the way:
+  [B, steps + 1, H, W, C]; not of an edit.
   """
   c = config.sampling
   schedule = make_schedule(config)
   kind = make_kind(config)
+  process = processes.gaussian(schedule)
   grid = pick(TIMES, c.times, 'sampling.times')(c.steps, schedule)
   threshold = pick(THRESHOLDS, c.threshold, 'sampling.threshold')
   make_step = pick(SAMPLERS, c.sampler, 'sampling.sampler')
   apply = make_apply(make_network(config, image_shape), schedule)
-  prior = partial(processes.gaussian(schedule).prior, shape=tuple(image_shape))
+  prior = partial(process.prior, shape=tuple(image_shape))
 
   def draw(
     params: Any, options: Mapping[str, Array], index: Array, axis_name=None
   ) -> Array:
     del axis_name  # each sample is its own
     prior_keys, step_keys = samplers.sample_keys(options['seed'], index)
-    denoiser = samplers.denoiser(apply, kind, schedule, params)
+    denoiser = threshold(samplers.denoiser(apply, kind, schedule, params))
     step = make_step(
       schedule, config.diffusion.variance, options['eta'], c.steps
     )
+    if edit:
+      parts = edits.Parts(
+        schedule, process, step, denoiser, grid, prior_keys, step_keys
+      )
+      return edit(parts, options, index)
+    x_init = jax.vmap(prior)(prior_keys)
     x = samplers.sample(
-      step,
-      threshold(denoiser),
-      step_keys,
-      jax.vmap(prior)(prior_keys),
-      grid,
-      trajectory=trajectory,
+      step, denoiser, step_keys, x_init, grid, trajectory=trajectory
     )
     return jnp.moveaxis(x, 1, 0) if trajectory else x
 

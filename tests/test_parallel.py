@@ -9,34 +9,24 @@ import pytest
 import tiny
 
 from jaxdiff import (
-  build,
   data,
+  guidance,
   losses,
   parallel,
   predictions,
   samplers,
+  schedules,
   training,
 )
 
 SHAPE = (8, 8, 1)
+SCHEDULE = schedules.cosine()
 MODES = [(1, 'jit'), (1, 'pmap'), (8, 'jit'), (8, 'pmap')]
 
 
 @pytest.fixture(scope='module')
-def network():
-  model = build.make_network(tiny.config, SHAPE)
-  key, other = jax.random.split(jax.random.key(0))
-  params = model.init(key, jnp.zeros((1, *SHAPE)), jnp.zeros(1))['params']
-  # The output starts at zero: move every weight off its start.
-  leaves, tree = jax.tree.flatten(params)
-  many = jax.random.split(other, len(leaves))
-  noise = [
-    x + 0.05 * jax.random.normal(k, x.shape)
-    for x, k in zip(leaves, many, strict=True)
-  ]
-  return build.make_apply(
-    model, build.SCHEDULES['cosine'](0)
-  ), jax.tree.unflatten(tree, noise)
+def params():
+  return tiny.init(jax.random.key(0))
 
 
 @pytest.fixture(scope='module')
@@ -49,11 +39,10 @@ def mesh_of(num, **kwargs):
 
 
 @pytest.fixture(scope='module')
-def updates(network, batch):
+def updates(params, batch):
   """State and metrics after one SGD step, in every mode."""
-  apply, params = network
   optimizer = optax.sgd(0.1)
-  loss = losses.denoising(apply, build.SCHEDULES['cosine'](0), predictions.v)
+  loss = losses.denoising(tiny.apply, SCHEDULE, predictions.v)
   step = training.make_train_step(loss, optimizer)
 
   def run(num, mode, fsdp=1):
@@ -92,11 +81,17 @@ def test_fsdp_divides_the_large_arrays(updates):
 
 
 @pytest.fixture(scope='module')
-def drawn(network):
+def drawn(params):
   """Images, and the noise they start from, in every mode and batch size."""
-  _, params = network
-  draw = build.make_sampler(tiny.config, SHAPE)
   options = {'seed': 5, 'eta': 1.0}
+
+  def draw(params, options, index, axis_name=None):
+    prior_keys, step_keys = samplers.sample_keys(options['seed'], index)
+    x = jax.vmap(lambda key: jax.random.normal(key, SHAPE))(prior_keys)
+    denoiser = samplers.denoiser(tiny.apply, predictions.v, SCHEDULE, params)
+    step = samplers.ddim(SCHEDULE, options['eta'])
+    times = samplers.uniform_times(3)
+    return samplers.sample(step, guidance.clip(denoiser), step_keys, x, times)
 
   def noise(params, options, index, axis_name=None):
     prior_keys, step_keys = samplers.sample_keys(options['seed'], index)
@@ -129,16 +124,16 @@ def test_samples_depend_on_seed_and_index_alone(drawn, mode):
 
 
 def test_initialise_is_init_and_lies_where_it_should():
-  model = build.make_network(tiny.config, SHAPE)
-  init = lambda key: model.init(key, jnp.zeros((1, *SHAPE)), jnp.zeros(1))
   key, mesh = jax.random.key(3), mesh_of(8, fsdp=4)
-  shapes = jax.eval_shape(init, key)
-  sharding = parallel.state_sharding(shapes, mesh, min_size=64)
-  params = parallel.initialise(init, key, sharding)
-  chex.assert_trees_all_equal(
-    jax.device_get(params), jax.device_get(jax.jit(init)(key))
+  sharding = parallel.state_sharding(
+    jax.eval_shape(tiny.init, key), mesh, min_size=64
+  )
+  params = parallel.initialise(tiny.init, key, sharding)
+  chex.assert_trees_all_close(
+    jax.device_get(params), jax.device_get(tiny.init(key)), rtol=1e-6
   )
   assert jax.tree.map(lambda x: x.sharding, params) == sharding
+  assert not params['in'].sharding.is_fully_replicated
 
 
 def test_impossible_settings_are_refused():

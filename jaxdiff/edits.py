@@ -1,0 +1,111 @@
+"""The edits that sample.py offers: `editing` put together with a trained run.
+
+An Edit draws the images of `index` from what a sampler is made of and from
+the images it was given: arrays in `options`, [H, W, C] in [-1, 1], traced, so
+that another image does not recompile.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxdiff import editing, samplers
+from jaxdiff.processes import Process
+from jaxdiff.schedules import Schedule
+
+# Which images each needs.
+IMAGES: dict[str, tuple[str, ...]] = {
+  'img2img': ('image',),
+  'inpaint': ('image', 'mask'),
+  'interpolate': ('image', 'other'),
+}
+
+
+class Parts(NamedTuple):
+  """What a sampler is made of."""
+
+  schedule: Schedule
+  process: Process
+  step: samplers.Step | samplers.Solver
+  denoiser: samplers.Denoiser
+  times: np.ndarray
+  prior_keys: Array
+  step_keys: Array
+
+
+Edit = Callable[[Parts, Mapping[str, Array], Array], Array]
+
+
+def img2img(strength: float) -> Edit:
+  """Variations of 'image'; see `editing.sdedit`."""
+
+  def edit(parts: Parts, options: Mapping[str, Array], index: Array) -> Array:
+    start = editing.sdedit(
+      parts.process,
+      parts.prior_keys,
+      _each(options['image'], index),
+      parts.times,
+      strength,
+    )
+    return samplers.sample(parts.step, parts.denoiser, parts.step_keys, *start)
+
+  return edit
+
+
+def inpaint(jump: int, repeats: int) -> Edit:
+  """'image' with new content where 'mask' [H, W, 1] is true, by RePaint.
+
+  repeats = 1 is replacement alone; see `editing.repaint_times`.
+  """
+
+  def edit(parts: Parts, options: Mapping[str, Array], index: Array) -> Array:
+    x0 = _each(options['image'], index)
+    step = editing.inpaint(
+      editing.resample(parts.step, parts.schedule),
+      parts.process,
+      x0,
+      options['mask'][None],
+    )
+    prior = lambda key: parts.process.prior(key, x0.shape[1:])
+    return samplers.sample(
+      step,
+      parts.denoiser,
+      parts.step_keys,
+      jax.vmap(prior)(parts.prior_keys),
+      editing.repaint_times(parts.times, jump, repeats),
+    )
+
+  return edit
+
+
+def interpolate(num: int, iterations: int = 10) -> Edit:
+  """Image i is i / (num - 1) of the way from 'image' to 'other'.
+
+  By DDIM both ways, whatever the step; see `editing.interpolate`.
+  """
+  if num < 2:
+    raise ValueError(
+      f'an interpolation shows both ends: at least 2 images, got {num}'
+    )
+
+  def edit(parts: Parts, options: Mapping[str, Array], index: Array) -> Array:
+    return editing.interpolate(
+      parts.schedule,
+      parts.denoiser,
+      options['image'],
+      options['other'],
+      index / (num - 1),
+      parts.times,
+      iterations,
+    )
+
+  return edit
+
+
+def _each(image: Array, index: Array) -> Array:
+  """The same image for every sample."""
+  return jnp.broadcast_to(image, (len(index), *image.shape))
