@@ -89,7 +89,7 @@ def train(config: Config) -> None:
       if saving or due(config.training.log_every):
         log.flush()  # raises before a state gone wrong is saved
       if saving:
-        store.save(step, state)
+        store.save(step, parallel.joined(state, sharding))
       if due(config.training.preview_every):
         params = parallel.gather(state.ema_params, mesh)
         if primary:

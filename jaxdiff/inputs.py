@@ -83,7 +83,8 @@ def read(
   if given.keys() != set(wanted):
     flags = lambda names: ', '.join(f'--{n}' for n in sorted(names)) or 'none'
     raise ValueError(
-      f'of the images this edit needs {flags(wanted)}, got {flags(given)}'
+      f'--edit decides which images are needed: here {flags(wanted)}, got '
+      f'{flags(given)}'
     )
   arrays = {
     name: (read_mask if name == 'mask' else read_image)(path, image_shape)

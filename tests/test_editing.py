@@ -25,13 +25,13 @@ def same_law(x, mean, std, slack):
 def img2img(schedule, x0, strength, steps=200):
   process = processes.gaussian(schedule)
   start_keys, step_keys = samplers.sample_keys(3, jnp.arange(len(x0)))
-  return samplers.sample(
-    samplers.ancestral(process),
-    gaussian_denoiser(schedule, MEAN, STD),
-    step_keys,
-    *editing.sdedit(
-      process, start_keys, x0, samplers.uniform_times(steps), strength
-    ),
+  start, times = editing.sdedit(
+    process, start_keys, x0, samplers.uniform_times(steps), strength
+  )
+  step = samplers.ancestral(process)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  return jax.jit(lambda x: samplers.sample(step, denoise, step_keys, x, times))(
+    start
   )
 
 
@@ -91,7 +91,7 @@ def correlated(schedule):
   return denoise
 
 
-def fill(step, times, num=NUM):
+def fill(step, times, num=2_000):
   """The second number, given that the first is 1.3. [num]"""
   process = processes.gaussian(COSINE)
   x0 = jnp.broadcast_to(jnp.array([1.3, 9.0]), (num, 2))
@@ -139,7 +139,7 @@ def test_replacement_is_exact_where_the_known_says_nothing():
   x = samplers.sample(
     step, denoise, keys(2, NUM), x, samplers.uniform_times(200)
   )
-  np.testing.assert_array_equal(x[:, 0], 1.3)
+  np.testing.assert_array_equal(x[:, 0], x0[:, 0])
   same_law(x[:, 1], MEAN, STD, 0.02)
 
 
@@ -233,11 +233,13 @@ def between(a, b, weights, steps, iterations):
 def test_interpolation_gives_its_ends_back(key):
   a, b = MEAN + STD * jax.random.normal(key, (2, 4, 4, 1))
   errors = [
-    np.abs(between(a, b, [0.0, 1.0], 50, n) - jnp.stack([a, b])).max()
-    for n in (1, 4, 30)
+    np.abs(between(a, b, [0.0, 1.0], 200, n) - jnp.stack([a, b])).max()
+    for n in (1, 4, 100)
   ]
-  # The noisiest steps take most iterations, 0.8 of the error staying at each.
-  assert 0.2 > errors[0] > 2 * errors[1] and errors[2] < 1e-4
+  # The usual inversion is off by a first order; iterating undoes the steps, if
+  # slowly the last one, into nearly pure noise.
+  assert 0.05 > errors[0] > 4 * errors[1]
+  assert errors[2] < 1e-4
 
 
 def test_interpolation_follows_the_exact_flow(key):
@@ -253,15 +255,20 @@ def test_interpolation_follows_the_exact_flow(key):
 
 
 def test_interpolation_needs_some_signal_at_its_start():
-  with pytest.raises(ValueError, match=r'at t = 1 .*times\[1:\]'):
-    editing.interpolate(
+  run = lambda times: jax.jit(
+    lambda a: editing.interpolate(
       schedules.rectified_flow(),
-      None,
-      jnp.zeros(2),
-      jnp.ones(2),
+      lambda xt, t: 0.5 * xt,
+      a,
+      -2 * a + 1,
       jnp.zeros(1),
-      samplers.uniform_times(4),
+      times,
     )
+  )(jnp.arange(3.0))
+  times = samplers.uniform_times(4)
+  with pytest.raises(ValueError, match=r'at t = 1 .*times\[1:\]'):
+    run(times)
+  assert np.isfinite(run(times[1:])).all()
 
 
 def test_an_edit_is_a_function_of_its_own_key(key):

@@ -20,6 +20,7 @@ import train
 from jaxdiff import build
 from jaxdiff import config as configs
 from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.evaluation import __main__ as evaluation
 
 ROOT = Path(__file__).parent.parent
 FLAGS = (
@@ -163,6 +164,33 @@ def test_a_loss_gone_wrong_stops_the_run(tmp_path, capsys):
   step, state = state_of(tmp_path)
   chex.assert_tree_all_finite(state)
   assert step >= 4
+
+
+def test_pmap_over_eight_devices_trains_as_one_device_does(finished, tmp_path):
+  run(
+    '--workdir',
+    tmp_path,
+    '--training.num-steps',
+    30,
+    '--parallel.mode',
+    'pmap',
+  )
+  losses = lambda path: [
+    json.loads(line)['loss'] for line in (path / 'metrics.jsonl').open()
+  ]
+  here, there = losses(tmp_path), losses(finished[0])
+  # Adam turns rounding into 3e-4 a step.
+  np.testing.assert_allclose(here[:4], there[:4], rtol=1e-3)
+  assert len(here) == len(there)
+
+
+def test_bits_per_dim_of_a_run(finished, capsys):
+  flags = '--steps 4 --num 16 --batch-size 16 --no-ode'
+  evaluation.main(['likelihood', str(finished[0]), *flags.split()])
+  assert 'bits/dim of 16 examples' in capsys.readouterr().out
+  report = json.loads((finished[0] / 'likelihood.json').read_text())
+  assert report['checkpoint_step'] == 30 and report['bound'][0] > 0
+  assert (finished[0] / 'likelihood.png').stat().st_size > 1000
 
 
 def test_another_network_is_refused(finished):

@@ -1,0 +1,129 @@
+"""The edits of sample.py: images from files, through a network, untrained."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from jaxdiff import build, edits, inputs
+
+SHAPE = (8, 8, 1)
+
+
+@pytest.fixture(scope='module')
+def params():
+  init = build.make_task(tiny.config, SHAPE).init
+  return jax.jit(init)(jax.random.key(0)).params
+
+
+def drawing(params, edit, images):
+  """Three indices -> three images."""
+  sampler = jax.jit(build.make_sampler(tiny.config, SHAPE, edit=edit))
+  options = {'seed': 0, 'eta': 0.5, **images}
+  return lambda *index: np.asarray(sampler(params, options, jnp.array(index)))
+
+
+@pytest.fixture
+def image(key):
+  return jax.random.uniform(key, SHAPE, minval=-1, maxval=1)
+
+
+def test_img2img_without_strength_is_the_image(params, image):
+  x = drawing(params, edits.img2img(0.0), {'image': image})(0, 1, 2)
+  np.testing.assert_allclose(x, np.stack([image] * 3), atol=5e-3)
+
+
+def test_inpainting_fills_the_mask_and_nothing_else(params, image):
+  mask = np.zeros((8, 8, 1), bool)
+  mask[4:] = True
+  images = {'image': image, 'mask': mask}
+  draw = drawing(params, edits.inpaint(jump=1, repeats=2), images)
+  x = draw(0, 1, 2)
+  np.testing.assert_array_equal(x[:, :4], np.stack([image[:4]] * 3))
+  assert np.abs(x[:, 4:] - image[None, 4:]).mean() > 0.1
+  assert np.abs(x[0] - x[1]).max() > 0.1
+  # Image i is a function of the seed and of i, whatever is drawn with it.
+  np.testing.assert_allclose(draw(2, 7, 0)[0], x[2], atol=1e-5)
+
+
+def test_interpolation_counts_from_one_end_to_the_other(params, image):
+  images = {'image': image, 'other': -image}
+  edit = edits.interpolate(3, iterations=40)
+  x = drawing(params, edit, images)(2, 0, 1)
+  # Two steps are long, and undone only roughly.
+  near = lambda a, b: np.abs(a - b).mean()
+  assert near(x[1], images['image']) < 0.2 < near(x[1], images['other'])
+  assert near(x[0], images['other']) < 0.2 < near(x[0], images['image'])
+  with pytest.raises(ValueError, match='at least 2 images, got 1'):
+    edits.interpolate(1)
+
+
+def test_another_image_does_not_recompile(params, image):
+  sampler = build.make_sampler(tiny.config, SHAPE, edit=edits.img2img(0.5))
+  sampler = jax.jit(chex.assert_max_traces(sampler, 1))
+  options = lambda x, seed: {'seed': seed, 'eta': 0.0, 'image': x}
+  index = jnp.arange(2)
+  first = sampler(params, options(image, 0), index)
+  assert np.any(first != sampler(params, options(-image, 1), index))
+
+
+def save(path, pixels, mode=None):
+  Image.fromarray(np.asarray(pixels, np.uint8), mode).save(path)
+  return str(path)
+
+
+def test_images_are_brought_to_the_model_s_range_size_and_channels(tmp_path):
+  pixels = np.arange(64).reshape(8, 8) * 4
+  same = save(tmp_path / 'same.png', pixels)
+  x = inputs.read_image(same, SHAPE)
+  assert x.dtype == np.float32
+  np.testing.assert_allclose(x[..., 0], pixels / 127.5 - 1, atol=1e-6)
+  np.testing.assert_array_equal(
+    inputs.read_image(same, (8, 8, 3)), np.repeat(x, 3, axis=2)
+  )
+  large = save(tmp_path / 'large.png', pixels.repeat(6, 0).repeat(6, 1))
+  np.testing.assert_allclose(inputs.read_image(large, SHAPE), x, atol=0.15)
+  white = save(tmp_path / 'white.png', np.full((8, 8, 3), 255))
+  np.testing.assert_array_equal(inputs.read_image(white, SHAPE), 1)
+
+
+def test_white_is_filled(tmp_path):
+  pixels = np.zeros((16, 16))
+  pixels[:8] = 255
+  mask = inputs.read_mask(save(tmp_path / 'm.png', pixels), (8, 8, 3))
+  assert mask.shape == (8, 8, 1) and mask.dtype == bool
+  np.testing.assert_array_equal(mask[..., 0], pixels[::2, ::2] > 0)
+  with pytest.raises(ValueError, match='black.png has nothing white'):
+    inputs.read_mask(save(tmp_path / 'black.png', 0 * pixels), SHAPE)
+
+
+def test_images_that_do_not_serve_are_refused(tmp_path):
+  with pytest.raises(FileNotFoundError, match='no image .*none.png'):
+    inputs.read_image(str(tmp_path / 'none.png'), SHAPE)
+  text = tmp_path / 'text.png'
+  text.write_text('no image')
+  with pytest.raises(ValueError, match='cannot read the image .*text.png'):
+    inputs.read_image(str(text), SHAPE)
+  wide = save(tmp_path / 'wide.png', np.zeros((8, 12)))
+  with pytest.raises(ValueError, match='12x8 pixels, .* draws 8x8: crop'):
+    inputs.read_image(wide, SHAPE)
+  with pytest.raises(ValueError, match='1 or 3 channels .* has 4'):
+    inputs.read_image(wide, (8, 8, 4))
+
+
+def test_an_edit_is_given_its_images_and_no_others(tmp_path):
+  path = save(tmp_path / 'a.png', np.zeros((8, 8)))
+  paths = {'image': path, 'mask': None, 'other': None}
+  arrays, described = inputs.read(paths, edits.IMAGES['img2img'], SHAPE)
+  assert arrays.keys() == {'image'} and described['image']['path'] == path
+  before = described['image']['sha256']
+  save(tmp_path / 'a.png', np.ones((8, 8)))
+  _, described = inputs.read(paths, ('image',), SHAPE)
+  assert described['image']['sha256'] != before
+  with pytest.raises(ValueError, match='--image, --mask, got --image$'):
+    inputs.read(paths, edits.IMAGES['inpaint'], SHAPE)
+  with pytest.raises(ValueError, match='none, got --image$'):
+    inputs.read(paths, (), SHAPE)
