@@ -27,7 +27,7 @@ config = Config(
   ),
   optimizer=Optimizer(learning_rate=8e-4, schedule='cosine', warmup_steps=200),
   training=Training(
-    num_steps=4200, batch_size=32, ema_decay=0.999, preview_every=700
+    num_steps=3500, batch_size=32, ema_decay=0.999, preview_every=700
   ),
   sampling=Sampling(sampler='ancestral', steps=100),
   checkpoint=Checkpoint(every=350),

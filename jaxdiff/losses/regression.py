@@ -11,6 +11,7 @@ key. `times` has the maps from u to t, `weightings` the weights.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -175,6 +176,8 @@ def denoising(
   ) -> tuple[Array, dict[str, Array]]:
     xt, t, target, dropout_key = corrupt(keys, batch)
     y = apply(params, xt, t, batch.get('cond', {}), dropout_key)
+    # Unequal shapes would broadcast into a loss that looks like one.
+    chex.assert_equal_shape([y, target])
     one = lambda y, target, t: jnp.mean(
       error(jnp.sqrt(weight_at(t)) * (y - target))
     )

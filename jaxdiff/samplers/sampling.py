@@ -6,6 +6,7 @@ Sample i depends on its own key and on nothing else in the batch.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -55,6 +56,7 @@ def denoiser(
 
   def denoise(xt: Array, t: Array) -> Array:
     y = apply(params, xt, t, cond or {})
+    chex.assert_equal_shape([y, xt])
     to_x0 = lambda y, xt, t: predictions.to_x0(kind, schedule, y, xt, t)
     return jax.vmap(to_x0)(y, xt, t)
 
@@ -146,6 +148,7 @@ def sample(
   Returns:
     x at times[-1], [B, ...]; with `trajectory` x at all times, [N + 1, B, ...].
   """
+  chex.assert_equal_shape_prefix([keys, *jax.tree.leaves(x_init)], 1)
   times = jnp.asarray(times)
   solver = as_solver(step)
 
