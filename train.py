@@ -15,7 +15,11 @@ import numpy as np
 
 from jaxdiff import build, data, parallel, pictures
 from jaxdiff import config as configs
-from jaxdiff.checkpoints import Checkpoints, run_config
+from jaxdiff.checkpoints import (
+  Checkpoints,
+  DamagedCheckpointError,
+  run_config,
+)
 from jaxdiff.config import Config
 from jaxdiff.logs import Log, NonFiniteLossError
 
@@ -44,10 +48,11 @@ def train(config: Config) -> None:
   if (workdir / 'config.json').exists():
     saved = run_config.load_config(workdir)
     run_config.check_config(saved, described, configs.FIXED)
-  if primary:
-    run_config.save_config(workdir, described)
 
   with contextlib.ExitStack() as stack:
+    if primary:
+      stack.enter_context(run_config.only_writer(workdir))
+      run_config.save_config(workdir, described)
     came = stack.enter_context(signals())
     store = stack.enter_context(
       Checkpoints(
@@ -155,7 +160,12 @@ def main(argv: list[str] | None = None) -> None:
     c = config.parallel
     parallel.start(c.coordinator, c.num_processes, c.process_id)
     train(config)
-  except (ValueError, FileNotFoundError, NonFiniteLossError) as error:
+  except (
+    ValueError,
+    OSError,
+    NonFiniteLossError,
+    DamagedCheckpointError,
+  ) as error:
     sys.exit(f'train.py: {error}')
 
 

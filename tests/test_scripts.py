@@ -19,7 +19,7 @@ import sample
 import train
 from jaxdiff import build
 from jaxdiff import config as configs
-from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.checkpoints import Checkpoints, run_config
 from jaxdiff.evaluation import __main__ as evaluation
 
 ROOT = Path(__file__).parent.parent
@@ -211,6 +211,12 @@ def test_bits_per_dim_of_a_run(finished, capsys):
 def test_another_network_is_refused(finished):
   with pytest.raises(SystemExit, match=r'network\.channels.* 8.* 16'):
     run('--workdir', finished[0], '--network.channels', 16)
+
+
+def test_one_run_at_a_time(finished):
+  with run_config.only_writer(finished[0]):
+    with pytest.raises(SystemExit, match='another run is writing'):
+      run('--workdir', finished[0], '--training.num-steps', 30)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 Knows nothing of what a configuration holds: nested mappings of what JSON can.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,3 +96,23 @@ def _fields(name: str, value: Any) -> Iterator[tuple[str, Any]]:
       yield from _fields(f'{name}.{key}', below)
   else:
     yield name, value
+
+
+@contextlib.contextmanager
+def only_writer(workdir: str | os.PathLike[str]) -> Iterator[None]:
+  """Holds the workdir for this process; a killed one lets it go.
+
+  Raises:
+    BlockingIOError: another process holds it.
+  """
+  path = Path(workdir) / '.lock'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with open(path, 'w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise BlockingIOError(
+        f'another run is writing to {workdir}: wait for it, or use another '
+        'workdir'
+      ) from None
+    yield
