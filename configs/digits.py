@@ -1,6 +1,11 @@
 """The 1,797 real 8x8 digits of scikit-learn: the default run.
 
-python train.py
+  python train.py
+
+701,345 parameters, 2,000 steps of 64. 4 min 12 s from a fresh clone on two CPU
+cores (2026-11-22, Python 3.11, jax 0.10.2). Expected: loss 0.27; a classifier
+of real digits is sure of DDPM's samples 0.93 times as often as of real ones
+(`python -m benchmarks.digits_quality runs/digits`, and the README).
 """
 
 from jaxdiff.config import (

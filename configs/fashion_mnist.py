@@ -1,7 +1,12 @@
-"""Fashion-MNIST, 28x28 grey.
+"""Fashion-MNIST, 28x28 grey, with a network small enough for a CPU.
 
-python -m jaxdiff.data prepare tfds:fashion_mnist
-python train.py --config configs/fashion_mnist.py
+  python -m jaxdiff.data prepare tfds:fashion_mnist
+  python train.py --config configs/fashion_mnist.py
+
+1,112,801 parameters, 112,000 images (1.9 epochs). 50 minutes on ONE core of a
+two-core CPU (2026-11-22, Python 3.11, jax 0.10.2), loss 0.16; the grid in the
+README. That run took its first 2,800 steps on the learning-rate schedule of
+4,200 and the rest, resumed, on that of 3,500. Longer is better.
 """
 
 from jaxdiff.config import (
