@@ -8,7 +8,7 @@ import pytest
 from exact import gaussian_denoiser, keys, mixture_denoiser
 
 from jaxdiff import processes, samplers, schedules
-from jaxdiff.samplers import grids, langevin, multistep, solvers, stochastic
+from jaxdiff.samplers import grids, mcmc, multistep, solvers, stochastic
 from jaxdiff.schedules import NoiseLevel
 
 MEAN, STD = 0.3, 0.5
@@ -40,10 +40,10 @@ SDE = {
   'dpmpp_sde_2m': stochastic.dpmpp_sde_2m,
   'dpmpp_sde_2m_half': lambda s: stochastic.dpmpp_sde_2m(s, 0.5),
   'edm_stochastic': lambda s: stochastic.edm_stochastic(s, 200, s_noise=1.0),
-  'predictor_corrector': lambda s: langevin.predictor_corrector(
+  'predictor_corrector': lambda s: mcmc.predictor_corrector(
     solvers.euler(s), s, 2
   ),
-  'annealed_langevin': lambda s: langevin.annealed_langevin(s, 50),
+  'annealed_langevin': lambda s: mcmc.annealed_langevin(s, 50),
 }
 
 
@@ -209,7 +209,7 @@ def test_solvers_that_meet():
     (stochastic.dpmpp_sde_2m(COSINE, 0.0), multistep.dpmpp_2m(COSINE), times),
     (stochastic.edm_stochastic(COSINE, 6, 0.0), solvers.heun(COSINE), times),
     (
-      langevin.predictor_corrector(solvers.euler(COSINE), COSINE, 0),
+      mcmc.predictor_corrector(solvers.euler(COSINE), COSINE, 0),
       solvers.euler(COSINE),
       times,
     ),
@@ -260,7 +260,7 @@ def test_changing_seed_or_a_scale_does_not_recompile():
     steps = [
       stochastic.dpmpp_sde_2m(COSINE, eta),
       stochastic.edm_stochastic(COSINE, 3, s_churn),
-      langevin.annealed_langevin(COSINE, 2, snr),
+      mcmc.annealed_langevin(COSINE, 2, snr),
     ]
     step_keys = jax.vmap(jax.random.split, (0, None))(
       samplers.sample_keys(seed, jnp.arange(3))[1], len(steps)

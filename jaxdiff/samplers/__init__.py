@@ -6,7 +6,7 @@
 
 `sampling` has the loop, DDPM's step and DDIM's; `grids` the times; `solvers`
 and `multistep` the probability-flow ODE without and with a memory;
-`stochastic` the SDE; `langevin` the Markov chains.
+`stochastic` the SDE; `mcmc` the Markov chains.
 """
 
 from jaxdiff.samplers.grids import (
@@ -17,7 +17,7 @@ from jaxdiff.samplers.grids import (
   trailing_times,
   uniform_times,
 )
-from jaxdiff.samplers.langevin import (
+from jaxdiff.samplers.mcmc import (
   annealed_langevin,
   langevin,
   predictor_corrector,
