@@ -3,6 +3,16 @@
 Image i depends on the seed and on i alone, whatever the batch size or the
 number of devices. A job that was interrupted goes on where it was.
 
+A model of classes or texts draws what it is asked for, a row for each:
+
+  --labels 0,1,2 --scale 2               all classes without
+  --prompt "a small red circle" --scale 3 --negative-prompt "a square"
+  --prompts FILE --seeds 7,8,9           a line and a seed each
+
+A model that enlarges needs the small image, or the model that draws it:
+
+  --image SMALL.png      --base WORKDIR of the smaller model
+
 With --edit it starts from images of yours:
 
   --edit img2img --image A.png --strength 0.6   variations; 1 keeps nothing
@@ -15,13 +25,22 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import tyro
 from tqdm import tqdm
 
-from jaxdiff import build, edits, inputs, outputs, parallel, pictures
+from jaxdiff import (
+  build,
+  edits,
+  inputs,
+  outputs,
+  parallel,
+  pictures,
+  requests,
+)
+from jaxdiff import config as configs
 from jaxdiff.checkpoints import DamagedCheckpointError
 
 
@@ -30,8 +49,16 @@ class Options:
   """Draw images from the run in WORKDIR. None: as the run was configured."""
 
   workdir: Annotated[str, tyro.conf.Positional]
-  num: int = 64
+  num: int | None = None  # None: 64, and as many of each label or prompt
   seed: int = 0
+  seeds: str | None = None  # 1,2,3: instead, one for each label or prompt
+  label: int | None = None
+  labels: str | None = None  # 0,1,2
+  prompt: str | None = None
+  prompts: str | None = None  # a file, one a line
+  negative_prompt: str | None = None
+  scale: float | None = None  # of guidance; 1: none, 0: no condition
+  base: str | None = None  # a workdir: its images are what is enlarged
   sampler: str | None = None
   steps: int | None = None
   eta: float | None = None  # ddim: 0 deterministic, 1 ancestral
@@ -43,7 +70,7 @@ class Options:
   ema: bool = True  # the averaged weights
   mode: Literal['jit', 'pmap'] = 'jit'
   edit: Literal['img2img', 'inpaint', 'interpolate'] | None = None
-  image: str | None = None  # what is edited: of the model's proportions
+  image: str | None = None  # what is edited, or enlarged
   mask: str | None = None  # inpaint: white is filled
   other: str | None = None  # interpolate: where it ends
   strength: float = 0.6  # img2img: the time t in [0, 1] it is noised to
@@ -51,7 +78,9 @@ class Options:
   jump: int = 5  # inpaint: steps in a stretch
 
 
-def make_edit(options: Options) -> tuple[edits.Edit | None, dict[str, Any]]:
+def make_edit(
+  options: Options, num: int
+) -> tuple[edits.Edit | None, dict[str, Any]]:
   """The edit, and the numbers it depends on."""
   match options.edit:
     case 'img2img':
@@ -63,78 +92,136 @@ def make_edit(options: Options) -> tuple[edits.Edit | None, dict[str, Any]]:
     case 'interpolate':
       if options.sampler not in (None, 'ddim') or options.eta:
         raise ValueError('--edit interpolate has --sampler ddim, --eta 0')
-      numbers = {'num': options.num, 'sampler': 'ddim', 'eta': 0.0}
-      return edits.interpolate(options.num), numbers
+      numbers = {'num': num, 'sampler': 'ddim', 'eta': 0.0}
+      return edits.interpolate(num), numbers
   return None, {}
 
 
-def sample(options: Options) -> Path:
-  workdir = Path(options.workdir)
-  if options.num < 1 or options.batch_size < 1:
-    raise ValueError('--num and --batch-size must be at least 1')
-  if options.out:
-    outputs.check_output(options.out)
-  mesh = parallel.make_mesh(devices=jax.local_devices())
+class Stage(NamedTuple):
+  """A run to be sampled, and what it is told."""
+
+  run: build.Run
+  request: requests.Request
+  traced: dict[str, Any]
+
+
+def stages(options: Options, mesh: Any) -> list[Stage]:
+  """The run, after that of the small images where there is one."""
+  workdirs = [*filter(None, [options.base]), options.workdir]
+  runs = [load(options, workdir, mesh) for workdir in workdirs]
+  labels = options.labels
+  if options.label is not None:
+    if labels is not None:
+      raise ValueError('give --label or --labels, not both')
+    labels = str(options.label)
+  asked = requests.Asked(
+    labels, options.prompt, options.prompts, options.negative_prompt
+  )
+  requests.check_asked(asked, runs)
+
+  def stage(run: build.Run, workdir: str) -> Stage:
+    request = requests.make_request(run, workdir, asked)
+    told = build.with_null(request.cond, request.null)
+    traced = build.options(run.config, **told)
+    num = max(1, len(request.names))
+    traced['seed'] = requests.read_seeds(options.seeds, options.seed, num)
+    return Stage(run, request, traced)
+
+  return [stage(*pair) for pair in zip(runs, workdirs, strict=True)]
+
+
+def load(options: Options, workdir: str, mesh: Any) -> build.Run:
+  """A run, its sampling as configured unless told otherwise."""
   run = build.load_run(
     workdir, mesh, checkpoint=options.checkpoint, ema=options.ema
   )
   chosen = {
     name: getattr(options, name)
-    for name in ('sampler', 'steps', 'eta', 'times', 'threshold')
+    for name in ('sampler', 'steps', 'eta', 'times', 'threshold', 'scale')
     if getattr(options, name) is not None
   }
-  config = dataclasses.replace(
-    run.config, sampling=dataclasses.replace(run.config.sampling, **chosen)
-  )
-  edit, numbers = make_edit(options)
+  sampling = dataclasses.replace(run.config.sampling, **chosen)
+  return run._replace(config=dataclasses.replace(run.config, sampling=sampling))
+
+
+def sample(options: Options) -> Path:
+  if options.out:
+    outputs.check_output(options.out)
+  mesh = parallel.make_mesh(devices=jax.local_devices())
+  *before, (run, request, traced) = all_stages = stages(options, mesh)
+  names = next((s.request.names for s in all_stages if s.request.names), [])
+  rows = max(1, len(names))
+  num = -(-64 // rows) * rows if options.num is None else options.num
+  if num < 1 or options.batch_size < 1:
+    raise ValueError('--num and --batch-size must be at least 1')
+
+  edit, numbers = make_edit(options, num)
+  enlarging = bool(run.config.condition.low_res)
+  if options.base and not enlarging:
+    raise ValueError(f'{options.workdir} enlarges nothing: --base has no use')
+  wanted = edits.IMAGES.get(options.edit, ())
   images, described = inputs.read(
     {name: getattr(options, name) for name in ('image', 'mask', 'other')},
-    edits.IMAGES.get(options.edit, ()),
-    run.image_shape,
+    ('image',) if enlarging and not before else wanted,
+    run.small_shape if enlarging else run.spec.shape,
   )
-  draw = parallel.compile_sample_step(
-    build.make_sampler(config, run.image_shape, edit=edit),
-    mesh,
-    mode=options.mode,
-  )
-  c = config.sampling
-  name = options.edit or c.sampler
+  if enlarging and not before:
+    small = {'low_res': images.pop('image')[None]}
+    traced['cond'] = {**traced.get('cond', {}), **small}
+  traced |= images
+
+  draw = build.make_sampler(run.config, run.spec, edit=edit)
+  params = run.params
+  if before:
+    base = build.make_sampler(before[0].run.config, before[0].run.spec)
+    draw = build.make_cascade(base, draw)
+    params, traced = (before[0].run.params, params), (before[0].traced, traced)
+  draw = parallel.compile_sample_step(draw, mesh, mode=options.mode)
+
+  c = run.config.sampling
+  name = options.edit or c.sampler.partition('(')[0]
   out = options.out or str(
-    workdir / f'{name}{c.steps}_seed{options.seed}_step{run.step}.png'
+    Path(options.workdir)
+    / f'{name}{c.steps}_seed{options.seed}_step{run.step}.png'
   )
   metadata = {
-    'workdir': str(workdir),
+    'workdir': options.workdir,
     'checkpoint_step': run.step,
     'ema': options.ema,
-    'seed': options.seed,
-    **{k: v for k, v in dataclasses.asdict(c).items() if k != 'num'},
-    **({'edit': options.edit, **numbers, **described} if edit else {}),
+    'seed': options.seeds or options.seed,
+    'conditions': names,
+    **{k: v for k, v in configs.to_dict(c).items() if k != 'num'},
+    **({'negative_prompt': options.negative_prompt} if names else {}),
+    **({'base': [options.base, before[0].run.step]} if before else {}),
+    **({'edit': options.edit, **numbers} if edit else {}),
+    **described,
     'versions': {
       name: version(name) for name in ('jaxdiff', 'jax', 'flax', 'numpy')
     },
   }
   # Every device takes the same number of images.
-  batch_size = -(-min(options.batch_size, options.num) // mesh.size) * mesh.size
-  traced = {'seed': options.seed, 'eta': c.eta, **images}
-  with tqdm(total=options.num, desc='sampling', unit='image') as bar:
-    return outputs.draw_to(
+  batch_size = -(-min(options.batch_size, num) // mesh.size) * mesh.size
+  with tqdm(total=num, desc='sampling', unit='image') as bar:
+    path = outputs.draw_to(
       out,
-      options.num,
-      lambda index: pictures.to_uint8(draw(run.params, traced, index)),
+      num,
+      lambda index: pictures.to_uint8(draw(params, traced, index)),
       metadata,
+      names=names,
       batch_size=batch_size,
       progress=bar.update,
     )
+  print(f'{num} images: {path}')
+  return path
 
 
 def main(argv: list[str] | None = None) -> None:
   options = tyro.cli(Options, args=argv)
   try:
     parallel.start()
-    path = sample(options)
+    sample(options)
   except (ValueError, FileNotFoundError, DamagedCheckpointError) as error:
     sys.exit(f'sample.py: {error}')
-  print(f'{options.num} images: {path}')
 
 
 if __name__ == '__main__':

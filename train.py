@@ -32,19 +32,15 @@ def train(config: Config) -> None:
   parallel.check_batch_size(
     config.training.batch_size, mesh, config.training.accumulate
   )
-  dataset = data.load(
-    config.data.name,
-    image_size=config.data.image_size,
-    data_dir=config.data.data_dir,
-  )
-  task = build.make_task(config, dataset.image_shape)
+  examples = build.load_examples(config, workdir)
+  task = build.make_task(config, examples.spec, examples.null)
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
   sharding = parallel.state_sharding(abstract, mesh)
   train_step = parallel.compile_train_step(
     task.step, mesh, sharding, mode=config.parallel.mode
   )
-  described = configs.describe(config, dataset.image_shape)
+  described = configs.describe(config, examples.spec)
   if (workdir / 'config.json').exists():
     saved = run_config.load_config(workdir)
     run_config.check_config(saved, described, configs.FIXED)
@@ -72,7 +68,7 @@ def train(config: Config) -> None:
       Log(workdir, first, total, config.training.batch_size, primary)
     )
     batches = data.batches(
-      dataset,
+      examples.dataset,
       config.training.batch_size,
       seed=config.seed,
       start_step=first,
@@ -81,7 +77,9 @@ def train(config: Config) -> None:
       process_count=jax.process_count(),
     )
     stack.callback(batches.close)
-    preview = jax.jit(task.preview)
+    preview, num = jax.jit(task.preview), config.sampling.num
+    told = build.preview_conditions(config, examples, num)
+    options = build.options(config, **told)
 
     for step in range(first + 1, total + 1):
       state, metrics = train_step(state, next(batches))
@@ -98,13 +96,9 @@ def train(config: Config) -> None:
       if due(config.training.preview_every):
         params = parallel.gather(state.ema_params, mesh)
         if primary:
-          options, index = (
-            build.options(config),
-            np.arange(config.sampling.num),
-          )
-          images = pictures.to_uint8(preview(params, options, index))
+          images = preview(params, options, np.arange(num))
           path = workdir / 'samples' / f'{step:07d}.png'
-          pictures.save_png(pictures.grid(images), path)
+          pictures.save_png(pictures.grid(pictures.to_uint8(images)), path)
       if stopping and step < total:
         store.wait()
         if primary:
@@ -113,7 +107,7 @@ def train(config: Config) -> None:
 
     params = parallel.gather(state.ema_params, mesh)
   if primary:
-    finish(config, dataset.image_shape, params)
+    finish(config, examples.spec, params, options)
 
 
 @contextlib.contextmanager
@@ -136,11 +130,11 @@ def signals() -> Iterator[list[int]]:
       signal.signal(number, handler)
 
 
-def finish(config: Config, image_shape: tuple[int, ...], params) -> None:
+def finish(config: Config, spec: configs.Spec, params, options) -> None:
   """The last pictures, and where everything is."""
   workdir = Path(config.workdir)
-  draw = jax.jit(build.make_sampler(config, image_shape, trajectory=True))
-  path = pictures.to_uint8(draw(params, build.options(config), np.arange(6)))
+  draw = jax.jit(build.make_sampler(config, spec, trajectory=True))
+  path = pictures.to_uint8(draw(params, options, np.arange(6)))
   pictures.save_png(pictures.strip(path), workdir / 'denoising.png')
   metrics = pictures.read_metrics(workdir / 'metrics.jsonl')
   pictures.save_loss_curve(metrics, workdir / 'loss.png')

@@ -18,6 +18,7 @@ from jaxdiff.config import (
   Optimizer,
   Sampling,
   Training,
+  UNet,
 )
 
 config = Config(
@@ -32,11 +33,13 @@ config = Config(
     variance='large',
   ),
   network=Network(
-    channels=128,
-    channel_mults=(1, 2, 2, 2),
-    num_res_blocks=2,
-    attention_resolutions=(16,),
-    dropout=0.1,
+    unet=UNet(
+      channels=128,
+      channel_mults=(1, 2, 2, 2),
+      num_res_blocks=2,
+      attention_resolutions=(16,),
+      dropout=0.1,
+    )
   ),
   optimizer=Optimizer(
     name='adam', learning_rate=2e-4, warmup_steps=5000, clip_norm=1.0

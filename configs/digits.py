@@ -17,6 +17,7 @@ from jaxdiff.config import (
   Optimizer,
   Sampling,
   Training,
+  UNet,
 )
 
 config = Config(
@@ -24,10 +25,12 @@ config = Config(
   data=Data(name='digits'),
   diffusion=Diffusion(schedule='cosine', prediction='v'),
   network=Network(
-    channels=32,
-    channel_mults=(1, 2),
-    num_res_blocks=1,
-    attention_resolutions=(4,),
+    unet=UNet(
+      channels=32,
+      channel_mults=(1, 2),
+      num_res_blocks=1,
+      attention_resolutions=(4,),
+    )
   ),
   optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
   training=Training(

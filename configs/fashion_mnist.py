@@ -18,6 +18,7 @@ from jaxdiff.config import (
   Optimizer,
   Sampling,
   Training,
+  UNet,
 )
 
 config = Config(
@@ -25,10 +26,12 @@ config = Config(
   data=Data(name='tfds:fashion_mnist', flip=True),
   diffusion=Diffusion(schedule='cosine', prediction='v'),
   network=Network(
-    channels=32,
-    channel_mults=(1, 2, 2),
-    num_res_blocks=1,
-    attention_resolutions=(7,),
+    unet=UNet(
+      channels=32,
+      channel_mults=(1, 2, 2),
+      num_res_blocks=1,
+      attention_resolutions=(7,),
+    )
   ),
   optimizer=Optimizer(learning_rate=8e-4, schedule='cosine', warmup_steps=200),
   training=Training(

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import tyro
 
@@ -23,7 +23,7 @@ import tyro
 class Data:
   """What to train on."""
 
-  name: str = 'digits'  # digits | tfds:<name> | folder:<path>
+  name: str = 'digits'  # see `data.load`: tfds:<name>, folder:<path>, ...
   image_size: int | None = None  # a folder's images are cut to this
   flip: bool = False  # mirror half of the images
   data_dir: str | None = None  # where prepared sets lie
@@ -31,20 +31,50 @@ class Data:
 
 @dataclass(frozen=True)
 class Diffusion:
-  """The process, what the network predicts, and the loss."""
+  """The process, what the network predicts, and the loss.
+
+  Names may have arguments: --diffusion.weighting 'min_snr(5)'.
+  """
 
   schedule: str = 'cosine'
   num_steps: int = 1000  # T, of the schedules that are tables of betas
+  zero_terminal_snr: bool = False  # of a table of betas: no signal at t = 1
+  shift: float = 1.0  # of sigma / alpha, for larger images (SD3)
   prediction: str = 'v'
   loss: str | None = None  # the error is measured in this; None: prediction
-  times: Literal['continuous', 'grid'] = 'continuous'
+  weighting: str | None = None  # instead: a weight for the error of x0
+  per_log_snr: bool = False  # each nat of log-SNR weighs alike
+  error: str = 'square'  # square | abs | huber | pseudo_huber
+  offset_noise: float = 0.0  # strength of one more normal for each channel
+  times: str = 'continuous'  # continuous | grid | logit_normal | log_normal
   positions: Literal['independent', 'stratified', 'antithetic'] = 'stratified'
-  variance: Literal['small', 'large'] = 'small'
+  importance: int | None = None  # bins of t, drawn where the loss is large
+  variance: Literal['small', 'large', 'learned'] = 'small'
+  objective: Literal['hybrid', 'vlb'] = 'hybrid'  # what trains a learned one
+  vlb_scale: float = 1e-3  # hybrid: L_simple + vlb_scale L_vlb
 
 
 @dataclass(frozen=True)
-class Network:
-  """The U-Net."""
+class Condition:
+  """What the network is told beside the noisy image."""
+
+  label: bool = False  # the set's classes
+  text: Literal['bytes', 'bpe', 'clip'] | None = None  # the set's captions
+  low_res: int | None = None  # edge of a small image to be made a large one
+  drop: float = 0.1  # probability of training without label and text
+  augment: float = 0.5  # low_res: the most noise it is given in training
+  # Of text:
+  length: int = 96  # tokens, at most, with both ends
+  vocab_size: int = 512  # bpe: trained on the captions
+  width: int = 128  # of the encoder, trained with the denoiser
+  depth: int = 2
+  num_heads: int = 4
+  clip: str | None = None  # clip: a folder of a frozen published encoder
+
+
+@dataclass(frozen=True)
+class UNet:
+  """See `networks.unet`."""
 
   channels: int = 128
   channel_mults: tuple[int, ...] = (1, 2, 2, 2)
@@ -52,11 +82,31 @@ class Network:
   attention_resolutions: tuple[int, ...] = (16,)
   num_heads: int = 1
   head_channels: int | None = None
+  transformer_depth: int = 1  # with text: blocks wherever it attends
   dropout: float = 0.0
   scale_shift_norm: bool = False
   resblock_updown: bool = False
+
+
+@dataclass(frozen=True)
+class DiT:
+  """See `networks.dit`."""
+
+  patch_size: int = 2
+  width: int = 384
+  depth: int = 12
+  num_heads: int = 6
+
+
+@dataclass(frozen=True)
+class Network:
+  """The denoising network: one of two kinds, and its sizes."""
+
+  kind: Literal['unet', 'dit'] = 'unet'
+  unet: UNet = field(default_factory=UNet)
+  dit: DiT = field(default_factory=DiT)
   dtype: Literal['float32', 'bfloat16'] = 'float32'
-  remat: bool = False
+  remat: bool = False  # recompute blocks in the backward pass: less memory
 
 
 @dataclass(frozen=True)
@@ -76,6 +126,8 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Training:
+  """How long, how many at once, and what is looked at."""
+
   num_steps: int = 1000
   batch_size: int = 128  # over all devices and hosts
   accumulate: int = 1  # microbatches a step is cut into
@@ -93,11 +145,18 @@ class Sampling:
   eta: float = 0.0  # ddim: 0 deterministic, 1 ancestral
   times: str = 'uniform'
   threshold: str = 'clip'  # of the denoised estimate
+  scale: float = 1.0  # of guidance; 1 is the conditional model, 0 the other
+  guidance: str = 'classifier_free'  # or apg
+  interval: tuple[float, float] = (0.0, 1.0)  # the t that are guided
+  rescale: float = 0.0  # phi of guidance.rescaled
+  augment: float = 0.1  # low_res: the noise put on the small image
   num: int = 64
 
 
 @dataclass(frozen=True)
 class Checkpoint:
+  """When the state is saved, and which saves stay."""
+
   every: int = 500
   max_to_keep: int = 3
   keep_every: int | None = None
@@ -105,6 +164,8 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Parallel:
+  """Over which devices and hosts."""
+
   mode: Literal['jit', 'pmap'] = 'jit'
   fsdp: int = 1  # devices each parameter is divided over
   coordinator: str | None = None  # several hosts: 'auto', or host:port
@@ -120,6 +181,7 @@ class Config:
   workdir: str = 'runs/digits'
   seed: int = 0
   data: Data = field(default_factory=Data)
+  condition: Condition = field(default_factory=Condition)
   diffusion: Diffusion = field(default_factory=Diffusion)
   network: Network = field(default_factory=Network)
   optimizer: Optimizer = field(default_factory=Optimizer)
@@ -130,7 +192,7 @@ class Config:
 
 
 # A run may be continued with other values of anything but these.
-FIXED = ('seed', 'data', 'diffusion', 'network', 'optimizer')
+FIXED = ('seed', 'data', 'condition', 'diffusion', 'network', 'optimizer')
 
 
 def load_file(path: str) -> Config:
@@ -177,17 +239,28 @@ def from_dict(
   return kind(**{name: value(name, x) for name, x in values.items()})
 
 
-def to_dict(config: Config) -> dict[str, Any]:
+def to_dict(config: Any) -> dict[str, Any]:
   """As JSON holds it: tuples are lists."""
   return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def describe(config: Config, image_shape: Sequence[int]) -> dict[str, Any]:
+class Spec(NamedTuple):
+  """What a network must know of a data set."""
+
+  shape: tuple[int, ...]  # of one example
+  num_classes: int | None = None
+  text_dims: tuple[int, int] | None = None  # of text, sequence and vector
+
+
+def describe(config: Config, spec: Spec) -> dict[str, Any]:
   """What `workdir/config.json` holds: all that sampling needs to know."""
-  return {**to_dict(config), 'image_shape': list(image_shape)}
+  return {**to_dict(config), 'spec': json.loads(json.dumps(spec._asdict()))}
 
 
-def undescribe(saved: Mapping[str, Any]) -> tuple[Config, tuple[int, ...]]:
-  """The inverse of `describe`: (configuration, image shape)."""
-  values = {k: v for k, v in saved.items() if k != 'image_shape'}
-  return from_dict(values), tuple(saved['image_shape'])
+def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
+  """The inverse of `describe`."""
+  values = {k: v for k, v in saved.items() if k != 'spec'}
+  spec = {
+    k: tuple(v) if isinstance(v, list) else v for k, v in saved['spec'].items()
+  }
+  return from_dict(values), Spec(**spec)

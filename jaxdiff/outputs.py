@@ -8,7 +8,7 @@ or a grid the files wait in `OUT.parts` until all are there.
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def draw_to(
   metadata: Mapping[str, Any],
   *,
   batch_size: int,
+  names: Sequence[str] = (),
   progress: Callable[[int], Any] = lambda done: None,
 ) -> Path:
   """Draws images 0 .. num - 1 and leaves them at `out`.
@@ -46,6 +47,8 @@ def draw_to(
     metadata: what the images depend on; kept as JSON beside them. Images of
       an earlier job are taken only if theirs is the same.
     batch_size: images at a time.
+    names: M conditions, image i having that of i modulo M; a grid is labelled
+      with them, a row each.
     progress: told how many more are there, after each batch.
 
   Returns:
@@ -75,7 +78,8 @@ def draw_to(
 
   images = np.stack([_read(file(i)) for i in range(num)])
   if out.suffix == '.png':
-    pictures.save_png(pictures.grid(images), out)
+    grid = pictures.labelled_grid(images, names) if names else None
+    pictures.save_png(pictures.grid(images) if grid is None else grid, out)
   else:
     temporary = out.with_name(f'.{out.stem}.{os.getpid()}.npz')
     np.savez(temporary, arr_0=images)

@@ -2,12 +2,13 @@
 
 import json
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 
@@ -58,6 +59,46 @@ def grid(
     top, left = gap + i // columns * cell[0], gap + i % columns * cell[1]
     canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
   return canvas
+
+
+def labelled_grid(
+  images: np.ndarray, names: Sequence[str], width: int = 640
+) -> np.ndarray:
+  """A row for each name, the name left of it.
+
+  Args:
+    images: uint8 [N, H, W, C], C 1 or 3; image i has the name i modulo M.
+    names: [M].
+    width: in pixels, of the images at most, unless they need more.
+
+  Returns:
+    uint8 [H', W', 3].
+  """
+  num, height = len(names), images.shape[1]
+  columns = -(-len(images) // num)
+  blank = np.full((num * columns, *images.shape[1:]), 255, np.uint8)
+  blank[: len(images)] = images
+  # Image i is in row i mod M: transposed, the rows follow one another.
+  rows = blank.reshape(columns, num, *images.shape[1:]).swapaxes(0, 1)
+  picture = grid(rows.reshape(blank.shape), columns, width)
+  scale = max(1, width // (columns * (images.shape[2] + 1)))
+  cell = height * scale + max(1, scale // 2)
+  font = ImageFont.load_default(size=min(16, max(10, cell // 3)))
+  letter = font.getlength('n')
+  most = max(map(len, names))
+  per_line = max(6, most if most < 8 else min(most, 24))
+  lines = [textwrap.fill(name, per_line) for name in names]
+  margin = int(letter * min(per_line, most) * 1.1) + 12
+  canvas = Image.new(
+    'RGB', (picture.shape[1] + margin, picture.shape[0]), 'white'
+  )
+  pixels = picture.repeat(3, axis=-1) if picture.shape[-1] == 1 else picture
+  canvas.paste(Image.fromarray(pixels), (margin, 0))
+  draw = ImageDraw.Draw(canvas)
+  for row, name in enumerate(lines):
+    centre = row * cell + cell // 2
+    draw.multiline_text((6, centre), name, 'black', font, anchor='lm')
+  return np.asarray(canvas)
 
 
 def strip(path: np.ndarray, columns: int = 11) -> np.ndarray:

@@ -4,14 +4,26 @@ import dataclasses
 
 import jax
 
-from jaxdiff.config import Config, Network, Optimizer, Sampling, Training
+from jaxdiff.config import (
+  Config,
+  Network,
+  Optimizer,
+  Sampling,
+  Spec,
+  Training,
+  UNet,
+)
 
 NETWORK = Network(
-  channels=8,
-  channel_mults=(1, 2),
-  num_res_blocks=1,
-  attention_resolutions=(4,),
+  unet=UNet(
+    channels=8,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(4,),
+  )
 )
+
+SPEC = Spec((8, 8, 1), num_classes=10)
 
 config = Config(
   network=NETWORK,
@@ -43,16 +55,20 @@ def apply(params, xt, t, cond, dropout_key=None):
 
 def shrunken(config):
   """A configuration of any size, cut down to one a test can run."""
-  levels = len(config.network.channel_mults)
   shrink = dataclasses.replace
+  unet = config.network.unet
   return shrink(
     config,
+    condition=shrink(config.condition, width=8, depth=1, num_heads=2),
     network=shrink(
       config.network,
-      channels=8,
-      channel_mults=config.network.channel_mults[:levels],
-      num_res_blocks=1,
-      head_channels=8 if config.network.head_channels else None,
+      unet=shrink(
+        unet,
+        channels=8,
+        num_res_blocks=1,
+        head_channels=8 if unet.head_channels else None,
+      ),
+      dit=shrink(config.network.dit, width=8, depth=1, num_heads=2),
     ),
     optimizer=shrink(config.optimizer, warmup_steps=1),
     training=shrink(config.training, num_steps=4, batch_size=8),

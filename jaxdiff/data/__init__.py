@@ -13,8 +13,8 @@ TensorFlow is never imported here; only preparing an official TFDS set needs
 it (`python -m jaxdiff.data prepare tfds:<name>`).
 """
 
-from jaxdiff.data.dataset import Dataset
+from jaxdiff.data.dataset import Dataset, encoded
 from jaxdiff.data.loading import load
 from jaxdiff.data.pipeline import batches, epoch
 
-__all__ = ['Dataset', 'batches', 'epoch', 'load']
+__all__ = ['Dataset', 'batches', 'encoded', 'epoch', 'load']

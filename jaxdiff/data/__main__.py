@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from jaxdiff.data.preparing import (
+  prepare_captioned_shapes,
   prepare_digits,
   prepare_tfds,
   resolve_data_dir,
@@ -22,7 +23,8 @@ def prepare(
 
   Args:
     name: tfds:<name>, an image set of TFDS; needs pip install 'jaxdiff[tf]'.
-      Or digits, which prepares itself when first loaded.
+      Or digits or captioned_shapes, which prepare themselves when first
+      loaded.
     manual_dir: Where files downloaded by hand are; without it TFDS downloads
       them.
     data_dir: Where to put it. Default: $TFDS_DATA_DIR, else
@@ -32,6 +34,9 @@ def prepare(
   kind, _, rest = name.partition(':')
   if name == 'digits':
     folder = prepare_digits(root)
+  elif name == 'captioned_shapes':
+    for size in (16, 32):
+      folder = prepare_captioned_shapes(root, size).parent.parent
   elif kind == 'tfds' and rest:
     try:
       folder = prepare_tfds(rest, root, manual_dir)
@@ -39,8 +44,8 @@ def prepare(
       sys.exit(f'error: {error}')
   else:
     sys.exit(
-      f"error: the set to prepare must be 'digits' or 'tfds:<name>', got "
-      f'{name!r}'
+      "error: the set to prepare must be 'digits', 'captioned_shapes' or "
+      f"'tfds:<name>', got {name!r}"
     )
   print(f'{name} is prepared in {folder}')
 

@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,8 +22,11 @@ class Dataset:
     image_shape: (H, W, C).
     num_classes: Number of labels, or None for a set without labels.
     gather: Indices [b] to {'x0': uint8 [b, H, W, C] in [0, 255], 'label':
-      int32 [b]}, new arrays at every call; a set without labels has no
-      'label'. Safe to call from several threads.
+      int32 [b], 'caption': str [b] (of dtype object, since they differ in
+      length)}, new arrays at every call; 'label' and 'caption' only where the
+      set has them. Safe to call from several threads.
+    has_captions: Whether `gather` returns captions; `encoded` makes
+      conditions of them.
   """
 
   name: str
@@ -32,6 +35,7 @@ class Dataset:
   image_shape: tuple[int, int, int]
   num_classes: int | None
   gather: Callable[[np.ndarray], Arrays]
+  has_captions: bool = False
 
   def __len__(self) -> int:
     return self.size
@@ -40,6 +44,31 @@ class Dataset:
   def num_bytes(self) -> int:
     """Memory the images take as uint8 arrays."""
     return self.size * math.prod(self.image_shape)
+
+
+def encoded(
+  dataset: Dataset, encode: Callable[[Sequence[str]], Arrays]
+) -> Dataset:
+  """The same set with what `encode` makes of its captions in their place.
+
+  Args:
+    dataset: A set with captions.
+    encode: Captions [b] to {name: [b, ...]}, such as {'tokens': int32 [b, L]}.
+
+  Raises:
+    ValueError: If the set has no captions.
+  """
+  if not dataset.has_captions:
+    raise ValueError(
+      f'only captions can be encoded, and {dataset.name} {dataset.split} has '
+      'none'
+    )
+
+  def gather(indices: np.ndarray) -> Arrays:
+    arrays = dict(dataset.gather(indices))
+    return arrays | encode(list(arrays.pop('caption')))
+
+  return dataclasses.replace(dataset, gather=gather, has_captions=False)
 
 
 def threaded(dataset: Dataset, num_threads: int | None = None) -> Dataset:

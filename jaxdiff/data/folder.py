@@ -3,6 +3,7 @@
   path/**/*.png               the split 'train', no labels
   path/<class>/**/*.png       the split 'train', labels by sub-folder
   path/{train,test}/...       two splits, each laid out as above
+  path/captions.json          captions of all images; or one in each split
 
 Every image below is used. Sub-folders are classes when there are at least two
 and no image lies beside them; they are numbered in alphabetical order over
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxdiff.data.captions import read_captions
 from jaxdiff.data.dataset import Arrays, Dataset
 from jaxdiff.data.images import decode_image, is_grey
 
@@ -33,7 +35,8 @@ def read_folder(
   Raises:
     FileNotFoundError: If there is no such folder, or no image in it.
     ValueError: If the split does not exist, the sizes differ and `image_size`
-      is not given, or a file is broken (it is named).
+      is not given, a file is broken, or captions and images do not match
+      (what is wrong is named).
   """
   path = Path(path).expanduser()
   if not path.is_dir():
@@ -61,6 +64,12 @@ def read_folder(
     classes.index(file.relative_to(roots[split]).parts[0])
     for file in (files if classes else [])
   ]
+  captions = None
+  for root in (roots[split], path):
+    if (root / 'captions.json').is_file():
+      known = [file for s in images for file in images[s]]
+      captions = read_captions(root / 'captions.json', files, known)
+      break
   channels = _scan(files, image_size)
   shape = decode_image(files[0], str(files[0]), channels, image_size).shape
 
@@ -73,9 +82,12 @@ def read_folder(
         # Equal in the header, but turned by its EXIF tag.
         raise ValueError(_sizes_differ(files[0], shape, file, image.shape))
       x0[row] = image
-    if not classes:
-      return {'x0': x0}
-    return {'x0': x0, 'label': np.array(labels, np.int32)[indices]}
+    arrays = {'x0': x0}
+    if classes:
+      arrays['label'] = np.array(labels, np.int32)[indices]
+    if captions is not None:
+      arrays['caption'] = np.array(captions, object)[indices]
+    return arrays
 
   return Dataset(
     name=f'folder:{path}',
@@ -84,6 +96,7 @@ def read_folder(
     image_shape=shape,
     num_classes=len(classes) or None,
     gather=gather,
+    has_captions=captions is not None,
   )
 
 

@@ -6,7 +6,11 @@ import shlex
 
 from jaxdiff.data.dataset import Dataset, cached, threaded
 from jaxdiff.data.folder import read_folder
-from jaxdiff.data.preparing import prepare_digits, resolve_data_dir
+from jaxdiff.data.preparing import (
+  prepare_captioned_shapes,
+  prepare_digits,
+  resolve_data_dir,
+)
 from jaxdiff.data.records import find_prepared, read_prepared
 
 
@@ -20,10 +24,12 @@ def load(
   """Loads a split of a set of images.
 
   Args:
-    name: 'digits' (1,797 scans of 8x8, built in), 'tfds:<name>' (any prepared
+    name: 'digits' (1,797 scans of 8x8, built in), 'captioned_shapes' (24,000
+      drawn scenes of 16x16 or 32x32, built in), 'tfds:<name>' (any prepared
       TFDS image set) or 'folder:<path>' (PNG and JPEG files).
     split: 'train', 'test' or what else the set has.
-    image_size: Edge to resize and crop to; None keeps the size.
+    image_size: Edge to resize and crop to; None keeps the size. Of
+      captioned_shapes 16 or 32 (the default), drawn at that size.
     data_dir: Where prepared sets are. Default: $TFDS_DATA_DIR, else
       ~/.cache/jaxdiff/data.
     cache_bytes: Up to this size (default 4 GiB) the images are kept in
@@ -40,6 +46,10 @@ def load(
   if name == 'digits':
     folder = prepare_digits(resolve_data_dir(data_dir))
     dataset = read_prepared(folder, name, split, image_size)
+  elif name == 'captioned_shapes':
+    root = resolve_data_dir(data_dir)
+    folder = prepare_captioned_shapes(root, image_size)
+    dataset = read_prepared(folder, name, split)
   elif kind == 'tfds' and rest:
     root = resolve_data_dir(data_dir)
     folder = find_prepared(root, rest)
@@ -55,8 +65,8 @@ def load(
     dataset = read_folder(rest, split, image_size)
   else:
     raise ValueError(
-      "the name of a set must be 'digits', 'tfds:<name>' or 'folder:<path>', "
-      f'got {name!r}'
+      "the name of a set must be 'digits', 'captioned_shapes', 'tfds:<name>' "
+      f"or 'folder:<path>', got {name!r}"
     )
   dataset = dataclasses.replace(dataset, name=name)
   reader = threaded(dataset)

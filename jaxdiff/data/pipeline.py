@@ -56,7 +56,8 @@ def batches(
   Returns:
     An iterator of rows [p B/P, (p + 1) B/P) of each batch, b = B/P, on the
     host: {'x0': float32 [b, H, W, C] in [-1, 1], 'cond': {'label': int32
-    [b]}}; 'cond' is {} for a set without labels.
+    [b], 'tokens': int32 [b, L]}}; 'cond' has what the set has, and is {} for
+    a set without labels whose captions, if any, are not `encoded`.
 
   Raises:
     ValueError: If the set is empty, the batch does not divide among the
@@ -140,7 +141,8 @@ def _raw(seed: int, stream: tuple[int, ...], size: int) -> np.ndarray:
 
 def _to_batch(arrays: Arrays) -> Batch:
   """uint8 [b, H, W, C] -> float32 in [-1, 1]; the rest is the condition."""
-  cond = {key: value for key, value in arrays.items() if key != 'x0'}
+  # No device holds strings: captions are a condition once they are tokens.
+  cond = {k: v for k, v in arrays.items() if k not in ('x0', 'caption')}
   x0 = arrays['x0'].astype(np.float32)
   x0 /= 127.5  # In place: memory traffic is most of the cost.
   x0 -= 1

@@ -31,18 +31,47 @@ def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
 
 def prepare_digits(data_dir: Path) -> Path:
   """The folder of the built-in set 'digits', prepared if it is not yet."""
-  if folder := find_prepared(data_dir, 'digits'):
+  return _prepare_built_in('digits', data_dir)
+
+
+def prepare_captioned_shapes(data_dir: Path, image_size: int | None) -> Path:
+  """The folder of the built-in set 'captioned_shapes', prepared if need be.
+
+  Args:
+    data_dir: The directory of all sets.
+    image_size: 16 or 32; None is 32.
+
+  Raises:
+    ValueError: If there are no scenes of that size.
+  """
+  image_size = image_size or 32
+  if image_size not in (16, 32):
+    raise ValueError(
+      f'captioned_shapes has images of size 16 and 32, got {image_size}'
+    )
+  config = f'{image_size}x{image_size}'
+  return _prepare_built_in(f'captioned_shapes/{config}', data_dir)
+
+
+def _prepare_built_in(name: str, data_dir: Path) -> Path:
+  """Prepares 'set' or 'set/config', one of those written here."""
+  if folder := find_prepared(data_dir, name):
     return folder
-  with _locked(data_dir / 'digits.lock'):
+  with _locked(data_dir / f'{name.replace("/", "_")}.lock'):
     # Another process may have finished while this one waited.
-    if folder := find_prepared(data_dir, 'digits'):
+    if folder := find_prepared(data_dir, name):
       return folder
     import tensorflow_datasets as tfds
 
+    from jaxdiff.data.captioned_shapes import CaptionedShapes
     from jaxdiff.data.digits import Digits
 
     tfds.disable_progress_bar()  # It takes a second.
-    builder = Digits(data_dir=os.fspath(data_dir))
+    stem, _, config = name.partition('/')
+    builder_class = {'digits': Digits, 'captioned_shapes': CaptionedShapes}
+    builder = builder_class[stem](
+      data_dir=os.fspath(data_dir), config=config or None
+    )
     builder.download_and_prepare(file_format='array_record')
     return Path(builder.data_path)
 

@@ -74,6 +74,8 @@ def read_prepared(
   image_key = _image_key(features, name)
   label = features['label'] if 'label' in features else None
   has_label = isinstance(label, tfds.features.ClassLabel)
+  text = features['caption'] if 'caption' in features else None
+  has_captions = isinstance(text, tfds.features.Text)
   *edges, channels = features[image_key].shape
   channels = 1 if channels == 1 else 3
   if image_size is not None:
@@ -87,7 +89,10 @@ def read_prepared(
 
   # The image stays encoded (TFDS would decode it without the checks of
   # `decode_image`), and what is not used is not decoded either.
-  skip = {key: tfds.decode.SkipDecoding() for key in features if key != 'label'}
+  used = ('label', 'caption')
+  skip = {
+    key: tfds.decode.SkipDecoding() for key in features if key not in used
+  }
   source = builder.as_data_source(split, decoders=skip)
 
   def gather(indices: np.ndarray) -> Arrays:
@@ -100,10 +105,14 @@ def read_prepared(
         channels,
         image_size,
       )
-    if not has_label:
-      return {'x0': x0}
-    labels = np.array([record['label'] for record in records], np.int32)
-    return {'x0': x0, 'label': labels}
+    arrays = {'x0': x0}
+    if has_label:
+      labels = [record['label'] for record in records]
+      arrays['label'] = np.array(labels, np.int32)
+    if has_captions:
+      captions = [record['caption'].decode() for record in records]
+      arrays['caption'] = np.array(captions, object)
+    return arrays
 
   return Dataset(
     name=name,
@@ -112,6 +121,7 @@ def read_prepared(
     image_shape=shape,
     num_classes=label.num_classes if has_label else None,
     gather=gather,
+    has_captions=has_captions,
   )
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from jaxdiff import build, data, guidance, parallel, samplers
 from jaxdiff.checkpoints import DamagedCheckpointError
 from jaxdiff.evaluation import likelihood
+from jaxdiff.losses import learned_variance
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,21 @@ class Likelihood:
     run = build.load_run(
       self.workdir, mesh, checkpoint=self.checkpoint, ema=self.ema
     )
-    dataset = data.load(
-      run.config.data.name,
-      self.split,
-      image_size=run.config.data.image_size,
-      data_dir=run.config.data.data_dir,
-    )
+    dataset = build.load_examples(run.config, self.workdir, self.split).dataset
     if self.num is not None:
       size = min(self.num, len(dataset))
       dataset = dataclasses.replace(dataset, size=size)
     schedule = build.make_schedule(run.config)
-    network = build.make_network(run.config, run.image_shape)
-    apply = build.make_apply(network, schedule)
-    kind = build.make_kind(run.config)
+    network = build.make_network(run.config, run.spec)
+    learned = run.config.diffusion.variance == 'learned'
+    clip = learned_variance.on_mean(guidance.clip) if learned else guidance.clip
+    make, encode = (
+      build.make_denoiser(run.config, network),
+      build.make_encode(network),
+    )
 
     def denoiser(params, cond):
-      plain = samplers.denoiser(apply, kind, schedule, params, cond)
-      return guidance.clip(plain)
+      return clip(make(params, encode(params, cond)))
 
     size = -(-min(self.batch_size, len(dataset)) // mesh.size) * mesh.size
     num_batches = -(-len(dataset) // size)

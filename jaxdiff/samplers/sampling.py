@@ -115,15 +115,18 @@ def sample_keys(seed: ArrayLike, index: Array) -> tuple[Array, Array]:
   """The keys of samples `index`: functions of (seed, i) alone.
 
   Args:
-    seed: integer, may be traced.
+    seed: integer, or one for each sample [B]; may be traced.
     index: [B] which samples.
 
   Returns:
     (prior_keys [B], step_keys [B]): one for x at t = 1, one for `sample`.
   """
-  key = jax.random.key(seed)
-  keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(index)
-  return keys[:, 0], keys[:, 1]
+
+  def one(seed: Array, i: Array) -> tuple[Array, Array]:
+    return tuple(jax.random.split(jax.random.fold_in(jax.random.key(seed), i)))
+
+  index = jnp.asarray(index)
+  return jax.vmap(one)(jnp.broadcast_to(seed, index.shape), index)
 
 
 def sample(

@@ -1,0 +1,41 @@
+"""Text to image: small scenes of coloured shapes, 16x16, from their captions.
+
+  python train.py --config configs/captioned_shapes.py
+"""
+
+from jaxdiff.config import (
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
+
+config = Config(
+  workdir='runs/captioned_shapes',
+  data=Data(name='captioned_shapes', image_size=16),
+  condition=Condition(
+    text='bpe', vocab_size=320, length=24, width=96, depth=2, num_heads=4
+  ),
+  diffusion=Diffusion(schedule='cosine', prediction='v'),
+  network=Network(
+    unet=UNet(
+      channels=32,
+      channel_mults=(1, 2, 2),
+      num_res_blocks=1,
+      attention_resolutions=(8, 4),
+      num_heads=4,
+    ),
+  ),
+  optimizer=Optimizer(learning_rate=8e-4, schedule='cosine', warmup_steps=200),
+  training=Training(
+    num_steps=7500, batch_size=32, ema_decay=0.999, preview_every=1000
+  ),
+  sampling=Sampling(sampler='ddim', steps=50, scale=2.0, num=36),
+  checkpoint=Checkpoint(every=500),
+)

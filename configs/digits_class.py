@@ -1,0 +1,40 @@
+"""Digits by class: the default run, told which digit to draw.
+
+  python train.py --config configs/digits_class.py
+  python sample.py runs/digits_class --labels 0,1,2,3 --scale 2
+"""
+
+from jaxdiff.config import (
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
+
+config = Config(
+  workdir='runs/digits_class',
+  data=Data(name='digits'),
+  condition=Condition(label=True, drop=0.1),
+  diffusion=Diffusion(schedule='cosine', prediction='v'),
+  network=Network(
+    unet=UNet(
+      channels=32,
+      channel_mults=(1, 2),
+      num_res_blocks=1,
+      attention_resolutions=(4,),
+      scale_shift_norm=True,
+    ),
+  ),
+  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
+  training=Training(
+    num_steps=2000, batch_size=64, ema_decay=0.998, preview_every=1000
+  ),
+  sampling=Sampling(sampler='ancestral', steps=50, scale=2.0, num=60),
+  checkpoint=Checkpoint(every=500),
+)

@@ -1,0 +1,52 @@
+"""The functions that a configuration stands for, put together.
+
+What its names stand for is in `choices`.
+"""
+
+from jaxdiff.build.diffusion import make_kind, make_loss, make_schedule
+from jaxdiff.build.examples import (
+  Examples,
+  Prompts,
+  load_examples,
+  make_prompts,
+  preview_conditions,
+  with_null,
+)
+from jaxdiff.build.model import (
+  make_apply,
+  make_denoiser,
+  make_encode,
+  make_network,
+  takes,
+)
+from jaxdiff.build.run import (
+  Run,
+  load_run,
+  make_optimizer,
+  make_task,
+)
+from jaxdiff.build.sampling import make_cascade, make_sampler, options
+
+__all__ = [
+  'Examples',
+  'Prompts',
+  'Run',
+  'load_examples',
+  'load_run',
+  'make_apply',
+  'make_cascade',
+  'make_denoiser',
+  'make_encode',
+  'make_kind',
+  'make_loss',
+  'make_network',
+  'make_optimizer',
+  'make_prompts',
+  'make_sampler',
+  'make_schedule',
+  'make_task',
+  'options',
+  'preview_conditions',
+  'takes',
+  'with_null',
+]

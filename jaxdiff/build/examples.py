@@ -1,0 +1,133 @@
+"""The data of a run, and the conditions that come with it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdiff import conditions, data, text
+from jaxdiff.build.model import takes
+from jaxdiff.config import Config, Spec
+
+VOCABULARY = 'tokenizer.json'  # of bpe, in the workdir
+
+
+class Prompts(NamedTuple):
+  """How a run reads prompts.
+
+  encode: prompts [N] -> {name: [N, ...]}, conditions its network takes.
+  count: a prompt -> its tokens with both ends; over `length` it is cut.
+  """
+
+  encode: Callable[[Sequence[str]], dict[str, np.ndarray]]
+  count: Callable[[str], int]
+  length: int
+  dims: tuple[int, int]  # of the sequence and of the vector that they become
+
+
+def make_prompts(config: Config, workdir: str | Path) -> Prompts | None:
+  """None without condition.text.
+
+  Raises:
+    FileNotFoundError: the vocabulary of the run is not there.
+  """
+  c = config.condition
+  if c.text is None:
+    return None
+  if c.text == 'bytes':
+    tokenizer = text.byte_tokenizer(c.length)
+  else:
+    path = Path(workdir) / VOCABULARY
+    if not path.exists():
+      raise FileNotFoundError(f'{path}, the vocabulary of the run, is missing')
+    tokenizer = text.bpe_tokenizer(path, c.length)
+  encode = lambda prompts: {'tokens': tokenizer.encode(prompts)}
+  return Prompts(encode, tokenizer.count, tokenizer.length, (c.width, c.width))
+
+
+class Examples(NamedTuple):
+  """A split of the set of a run, as its network sees it."""
+
+  dataset: data.Dataset
+  spec: Spec
+  null: dict[str, np.ndarray]  # a row for each condition that may be dropped
+
+
+def load_examples(
+  config: Config, workdir: str | Path, split: str = 'train'
+) -> Examples:
+  """Reads a split of `data.name`, its captions as the run reads prompts.
+
+  Raises:
+    ValueError: the set lacks what the run is conditioned on.
+  """
+  c = config.condition
+  dataset = data.load(
+    config.data.name,
+    split,
+    image_size=config.data.image_size,
+    data_dir=config.data.data_dir,
+  )
+  null: dict[str, Any] = {}
+  if c.label:
+    if dataset.num_classes is None:
+      raise ValueError(
+        f'condition.label needs a set with labels; {dataset.name} has none'
+      )
+    null['label'] = np.int32(dataset.num_classes)
+  if c.text and not dataset.has_captions:
+    raise ValueError(
+      f'condition.text needs a set with captions; {dataset.name} has none'
+    )
+  if c.text == 'bpe':
+    _learn_vocabulary(Path(workdir) / VOCABULARY, dataset, c.vocab_size)
+  prompts = make_prompts(config, workdir)
+  if prompts:
+    dataset = data.encoded(dataset, prompts.encode)
+    null |= {name: x[0] for name, x in prompts.encode(['']).items()}
+  spec = Spec(
+    dataset.image_shape, dataset.num_classes, prompts.dims if prompts else None
+  )
+  return Examples(dataset, spec, null)
+
+
+def _learn_vocabulary(path: Path, dataset: data.Dataset, size: int) -> None:
+  """Learns the byte pairs of a new run from the captions of its set, once."""
+  if path.exists():
+    return
+  captions = dataset.gather(np.arange(len(dataset)))['caption']
+  vocabulary = text.train_bpe(list(captions), size)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_suffix('.tmp')
+  temporary.write_text(vocabulary)
+  temporary.replace(path)
+
+
+def preview_conditions(
+  config: Config, examples: Examples, num: int
+) -> dict[str, dict[str, np.ndarray]]:
+  """What previews are drawn with: {'cond', 'null'} of `options`, or {}.
+
+  Every label in turn; or the captions, or the small images, of the first
+  examples of the set.
+  """
+  names = takes(config)
+  if not names:
+    return {}
+  batch = next(data.epoch(examples.dataset, min(num, len(examples.dataset))))
+  cond = {k: x for k, x in batch['cond'].items() if k in names}
+  if cond.keys() == {'label'}:
+    cond['label'] = np.arange(examples.spec.num_classes, dtype=np.int32)
+  if config.condition.low_res:
+    small = conditions.shrink(batch['x0'], config.condition.low_res)
+    cond['low_res'] = np.asarray(small)
+  return with_null(cond, examples.null)
+
+
+def with_null(
+  cond: dict[str, np.ndarray], null: dict[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+  """{'cond', 'null'} of `options`; no 'null' where nothing was dropped."""
+  rows = {name: np.asarray(x)[None] for name, x in null.items()}
+  return {'cond': cond, **({'null': rows} if rows else {})}

@@ -1,0 +1,135 @@
+"""A run: what train.py trains, and what it leaves."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.sharding import Mesh
+
+from jaxdiff import conditions, parallel, training
+from jaxdiff import config as configs
+from jaxdiff.build.diffusion import make_loss, make_schedule
+from jaxdiff.build.model import blank, make_apply, make_network, takes
+from jaxdiff.build.sampling import make_sampler
+from jaxdiff.checkpoints import Checkpoints, run_config
+from jaxdiff.choices import POSITIONS
+from jaxdiff.config import Config, Spec
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+  """Clip, Adam or AdamW, warm-up and decay over training.num_steps."""
+  c, total = config.optimizer, config.training.num_steps
+  if total < 1:
+    raise ValueError(f'training.num_steps must be at least 1, got {total}')
+  if c.warmup_steps >= total:
+    raise ValueError(
+      f'optimizer.warmup_steps={c.warmup_steps} leaves nothing of '
+      f'training.num_steps={total}'
+    )
+  decay_steps = total - c.warmup_steps
+  rate = {
+    'constant': optax.constant_schedule(c.learning_rate),
+    'cosine': optax.cosine_decay_schedule(c.learning_rate, decay_steps),
+    'linear': optax.linear_schedule(c.learning_rate, 0.0, decay_steps),
+  }[c.schedule]
+  if c.warmup_steps:
+    warmup = optax.linear_schedule(0.0, c.learning_rate, c.warmup_steps)
+    rate = optax.join_schedules([warmup, rate], [c.warmup_steps])
+  clip = optax.clip_by_global_norm(c.clip_norm) if c.clip_norm else None
+  adam = {
+    'adam': optax.adam(rate, c.b1, c.b2, c.eps),
+    'adamw': optax.adamw(rate, c.b1, c.b2, c.eps, weight_decay=c.weight_decay),
+  }[c.name]
+  return optax.chain(clip, adam) if clip else adam
+
+
+def make_task(
+  config: Config, spec: Spec, null: dict[str, np.ndarray] | None = None
+) -> training.Task:
+  """Everything train.py needs, for data of this spec.
+
+  Args:
+    config: of the run.
+    spec: of its data.
+    null: a row for each condition that is dropped in training, from
+      `prompts.null`.
+  """
+  c, condition = config.diffusion, config.condition
+  network = make_network(config, spec)
+  optimizer = make_optimizer(config)
+  schedule = make_schedule(config)
+  loss = make_loss(config, make_apply(network, schedule, takes(config)))
+  if null:
+    loss = conditions.dropping(loss, null, condition.drop)
+  if condition.low_res:
+    loss = conditions.super_resolution(
+      loss, condition.low_res, condition.augment
+    )
+  step = training.make_train_step(
+    loss,
+    optimizer,
+    decay=config.training.ema_decay,
+    accumulate=config.training.accumulate,
+    positions=POSITIONS[c.positions],
+  )
+
+  def init(key: Array) -> training.TrainState:
+    init_key, key = jax.random.split(key)
+    xt, t = jnp.zeros((1, *spec.shape)), jnp.zeros(1)
+    cond = blank(config, spec) or None
+    params = network.init(init_key, xt, t, cond)['params']
+    return training.init_state(params, optimizer, key, c.importance)
+
+  return training.Task(init, step, make_sampler(config, spec))
+
+
+class Run(NamedTuple):
+  """What a workdir holds."""
+
+  config: Config
+  spec: Spec
+  step: int
+  params: Any
+
+  @property
+  def small_shape(self) -> tuple[int, ...]:
+    """Of the images that the model enlarges."""
+    size = self.config.condition.low_res
+    return (size, size, self.spec.shape[-1])
+
+
+def load_run(
+  workdir: str | Path,
+  mesh: Mesh,
+  *,
+  checkpoint: int | None = None,
+  ema: bool = True,
+) -> Run:
+  """A trained model, its weights on every device of the mesh.
+
+  Args:
+    workdir: of train.py.
+    mesh: from `parallel.make_mesh`.
+    checkpoint: the step; None for the newest good one.
+    ema: the averaged weights.
+
+  Raises:
+    FileNotFoundError: no run there, or no checkpoint yet.
+    DamagedCheckpointError: none that can be trusted.
+  """
+  config, spec = configs.undescribe(run_config.load_config(workdir))
+  task = make_task(config, spec)
+  abstract = jax.eval_shape(task.init, jax.random.key(0))
+  sharding = parallel.state_sharding(abstract, mesh)
+  restored = Checkpoints(workdir).restore(
+    parallel.placed(abstract, sharding), checkpoint
+  )
+  if restored is None:
+    raise FileNotFoundError(f'{workdir} holds no checkpoint yet: train first')
+  step, state = restored
+  params = state.ema_params if ema else state.params
+  return Run(config, spec, step, params)

@@ -1,0 +1,143 @@
+"""Conditions: what a denoiser is told beside the noisy data.
+
+`cond` is a dict of arrays [B, ...]: 'label', 'tokens', 'low_res', ... For
+guidance one network must serve with and without: in training the condition of
+an example is replaced, now and then, by the null one, `null`, a row for each
+name. A condition that has no null, such as 'low_res', is always there.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff.losses import Batch, Loss
+
+Cond = Mapping[str, Array]
+
+
+def drop(
+  keys: Array, cond: Cond, null: Mapping[str, ArrayLike], probability: float
+) -> dict[str, Array]:
+  """Replaces the conditions of an example by null, all or none of them.
+
+  Args:
+    keys: [B], one for each example.
+    cond: {name: [B, ...]}.
+    null: {name: [...]}, those that are dropped.
+    probability: in [0, 1], of each example on its own.
+
+  Raises:
+    ValueError: probability out of range, or a null without its condition.
+
+  Source: Ho & Salimans 2022, algorithm 1.
+  """
+  if not 0 <= probability <= 1:
+    raise ValueError(f'probability must be in [0, 1], got {probability}')
+  if not null.keys() <= cond.keys():
+    raise ValueError(
+      f'null has {sorted(null.keys() - cond.keys())}, which are not among the '
+      f'conditions {sorted(cond)}'
+    )
+  dropped = jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)
+
+  def replace(x: Array, empty: ArrayLike) -> Array:
+    here = dropped.reshape(-1, *[1] * (x.ndim - 1))
+    return jnp.where(here, jnp.asarray(empty, x.dtype)[None], x)
+
+  return {**cond, **{name: replace(cond[name], null[name]) for name in null}}
+
+
+def dropping(
+  loss: Loss, null: Mapping[str, ArrayLike], probability: float
+) -> Loss:
+  """The loss, with conditions dropped."""
+
+  def dropped(
+    params: Any, keys: Array, batch: Batch
+  ) -> tuple[Array, dict[str, Array]]:
+    drop_keys, keys = _split(keys)
+    cond = drop(drop_keys, batch.get('cond', {}), null, probability)
+    return loss(params, keys, {**batch, 'cond': cond})
+
+  return dropped
+
+
+def shrink(x0: Array, size: int) -> Array:
+  """Images [B, H, W, C] of [-1, 1] as [B, size, size, C], by an antialiased
+  bicubic filter, held to the range."""
+  shape = (x0.shape[0], size, size, x0.shape[-1])
+  return jnp.clip(jax.image.resize(x0, shape, 'cubic'), -1.0, 1.0)
+
+
+def augment(keys: Array, low_res: Array, level: Array) -> Array:
+  """sqrt(1 - level^2) low_res + level eps: small images, as noisy as told.
+
+  A model trained on clean small images trusts those of another model too much;
+  one that met noisy ones, and knows how noisy, does not.
+
+  Args:
+    keys: [B].
+    low_res: [B, h, w, C] in [-1, 1].
+    level: [B] in [0, 1].
+
+  Source: Ho et al. 2022, "Cascaded diffusion models", section 4.2.
+  """
+
+  def one(key: Array, x: Array, level: Array) -> Array:
+    eps = jax.random.normal(key, x.shape)
+    return jnp.sqrt(1.0 - level**2) * x + level * eps
+
+  return jax.vmap(one)(keys, low_res, level)
+
+
+def augment_keys(keys: Array) -> Array:
+  """Keys [B] for `augment` while sampling; `sample` has others of its own."""
+  # Steps are numbered from 0: none is ever the last number there is.
+  return jax.vmap(lambda key: jax.random.fold_in(key, 2**32 - 1))(keys)
+
+
+def super_resolution(loss: Loss, size: int, most: float) -> Loss:
+  """The loss of a model that is shown its image small.
+
+  Args:
+    loss: of a network with the conditions 'low_res' [B, size, size, C] and
+      'augment' [B], the level of noise in it.
+    size: edge of the small image.
+    most: levels are uniform over [0, most].
+
+  Raises:
+    ValueError: most is not in [0, 1].
+  """
+  if not 0 <= most <= 1:
+    raise ValueError(f'the most noise must be in [0, 1], got {most}')
+
+  def shown(
+    params: Any, keys: Array, batch: Batch
+  ) -> tuple[Array, dict[str, Array]]:
+    level_keys, keys = _split(keys)
+    level_keys, noise_keys = _split(level_keys)
+    level = most * jax.vmap(jax.random.uniform)(level_keys)
+    low_res = augment(noise_keys, shrink(batch['x0'], size), level)
+    cond = {**batch.get('cond', {}), 'low_res': low_res, 'augment': level}
+    return loss(params, keys, {**batch, 'cond': cond})
+
+  return shown
+
+
+def rows(table: Cond, index: Array) -> dict[str, Array]:
+  """Conditions of samples `index` [B]: row i modulo the length of the table.
+
+  Args:
+    table: {name: [M, ...]}, M the same for all, or 1.
+    index: [B].
+  """
+  return jax.tree.map(lambda x: x[index % len(x)], dict(table))
+
+
+def _split(keys: Array) -> tuple[Array, Array]:
+  # A tuple from inside vmap: slices of one array of keys count as its reuse.
+  return jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)

@@ -1,0 +1,67 @@
+"""`captions.json`, the captions of a folder of images.
+
+  {"a.png": "a cat", "b/c.png": "a dog"}
+  [{"file": "a.png", "caption": "a cat"}, {"file": "b/c.png", ...}]
+
+Files are named from where the JSON is; further keys of an entry are ignored.
+"""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+_NAMED = 5  # So many files an error names, of possibly thousands.
+
+
+def read_captions(
+  file: Path, images: Collection[Path], known: Collection[Path]
+) -> list[str]:
+  """The captions of images, in their order.
+
+  Args:
+    file: The JSON.
+    images: Files that must each have a caption.
+    known: All files that captions may be of.
+
+  Raises:
+    ValueError: If the JSON is broken or laid out otherwise, an image has no
+      caption, or a caption no image; each is named.
+  """
+  try:
+    content = json.loads(file.read_text('utf-8'))
+  except ValueError as error:  # Neither JSON nor UTF-8.
+    raise ValueError(f'cannot read the captions {file}: {error}') from error
+  if isinstance(content, dict):
+    entries = list(content.items())
+  elif isinstance(content, list) and all(
+    isinstance(entry, dict) and {'file', 'caption'} <= entry.keys()
+    for entry in content
+  ):
+    entries = [(entry['file'], entry['caption']) for entry in content]
+  else:
+    raise ValueError(
+      f'{file} must hold {{file: caption}} or a list of '
+      '{"file": ..., "caption": ...}'
+    )
+  captions: dict[Path, str] = {}
+  for name, caption in entries:
+    if not isinstance(name, str) or not isinstance(caption, str):
+      raise ValueError(
+        f'files and captions must be strings, got {name!r}: {caption!r} in '
+        f'{file}'
+      )
+    image = file.parent / name
+    if image in captions:
+      raise ValueError(f'{file} has two captions of {name}')
+    captions[image] = caption
+  if absent := [image for image in images if image not in captions]:
+    raise ValueError(f'no caption in {file} of {_listed(absent)}')
+  if absent := sorted(captions.keys() - set(known)):
+    raise ValueError(f'{file} has captions of no image: {_listed(absent)}')
+  return [captions[image] for image in images]
+
+
+def _listed(files: list[Path]) -> str:
+  more = len(files) - _NAMED
+  names = ', '.join(str(file) for file in files[:_NAMED])
+  return names + (f' and {more} more' if more > 0 else '')

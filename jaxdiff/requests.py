@@ -1,0 +1,153 @@
+"""What is asked of a conditional model: labels, prompts, and from whom."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdiff import build
+from jaxdiff.build import Prompts
+
+
+class Asked(NamedTuple):
+  """What was typed; None where nothing was."""
+
+  labels: str | None = None  # '3', or '0,1,2'; None is every label
+  prompt: str | None = None
+  prompts: str | None = None  # a file of them
+  negative_prompt: str | None = None  # None: guidance leads from no prompt
+
+
+class Request(NamedTuple):
+  """M conditions: sample i has that of row i modulo M."""
+
+  cond: dict[str, np.ndarray]  # [M, ...]
+  null: dict[str, np.ndarray]  # a row: what guidance leads away from
+  names: list[str]  # [M], for people; [] of a model that takes neither
+
+
+def read_labels(text: str | None, num_classes: int) -> np.ndarray:
+  """'0,1,2' as int32 [M]; None is every label.
+
+  Raises:
+    ValueError: no number, or not a label of the model.
+  """
+  if text is None:
+    return np.arange(num_classes, dtype=np.int32)
+  words = [word.strip() for word in text.split(',')]
+  wrong = [w for w in words if not (w.isdecimal() and int(w) < num_classes)]
+  if wrong:
+    raise ValueError(
+      f'labels must be whole numbers from 0 to {num_classes - 1}, got '
+      f'{", ".join(map(repr, wrong))}'
+    )
+  return np.array([int(word) for word in words], np.int32)
+
+
+def read_prompts(prompt: str | None, file: str | None) -> list[str]:
+  """The prompt, or the lines of a file.
+
+  Raises:
+    ValueError: neither or both are given, or one is empty.
+    FileNotFoundError: there is no such file.
+  """
+  if (prompt is None) == (file is None):
+    raise ValueError(
+      'this model draws what a text says: give --prompt "..." or --prompts '
+      'FILE, one a line'
+    )
+  if file is not None and not Path(file).is_file():
+    raise FileNotFoundError(f'there is no file of prompts {file}')
+  lines = [prompt] if file is None else Path(file).read_text().splitlines()
+  empty = [i + 1 for i, line in enumerate(lines) if not line.strip()]
+  if empty or not lines:
+    where = 'the prompt' if file is None else f'{file} line {(empty or [1])[0]}'
+    raise ValueError(
+      f'{where} is empty; --scale 0 draws without regard to the prompt'
+    )
+  return [line.strip() for line in lines]
+
+
+def read_seeds(text: str | None, seed: int, num: int) -> Any:
+  """The seed, or '3,4,5', one for each of `num` conditions: int32 [M].
+
+  Raises:
+    ValueError: no numbers, or not as many as there are conditions.
+  """
+  if text is None:
+    return seed
+  words = [word.strip() for word in text.split(',')]
+  if not all(word.isdecimal() for word in words) or len(words) != num:
+    raise ValueError(
+      f'--seeds needs {num} whole numbers, one for each label or prompt, got '
+      f'{text!r}'
+    )
+  return np.array([int(word) for word in words], np.int32)
+
+
+def encode(prompts: Prompts, lines: Sequence[str]) -> dict[str, np.ndarray]:
+  """Prompts as conditions; says which of them were cut."""
+  for line in lines:
+    if prompts.count(line) > prompts.length:
+      print(
+        f'warning: this model reads {prompts.length} tokens, the prompt has '
+        f'{prompts.count(line)}, and its end is not read: {line!r}',
+        file=sys.stderr,
+      )
+  return prompts.encode(lines)
+
+
+def check_asked(asked: Asked, runs: Sequence[build.Run]) -> None:
+  """Raises ValueError for what none of the runs was trained on."""
+  taken = set()
+  for run in runs:
+    taken |= {'labels'} if run.config.condition.label else set()
+    text = {'prompt', 'prompts', 'negative_prompt'}
+    taken |= text if run.config.condition.text else set()
+  flag = lambda name: '--' + name.replace('_', '-')
+  useless = [
+    flag(name)
+    for name, value in asked._asdict().items()
+    if value is not None and name not in taken
+  ]
+  if useless:
+    raise ValueError(
+      f'the model was not trained on {", ".join(useless)}; it takes '
+      f'{", ".join(map(flag, sorted(taken))) or "no condition"}'
+    )
+
+
+def make_request(run: build.Run, workdir: str | Path, asked: Asked) -> Request:
+  """The conditions that a run is to be sampled with.
+
+  Args:
+    run: what `workdir` holds.
+    workdir: of train.py.
+    asked: what this run has no use for is left out.
+
+  Raises:
+    ValueError: what is asked for is not what the model was trained on.
+    FileNotFoundError: the file, or the vocabulary of the run, is missing.
+  """
+  c, spec = run.config.condition, run.spec
+  cond: dict[str, np.ndarray] = {}
+  null: dict[str, np.ndarray] = {}
+  names: list[str] = []
+  if c.text:
+    reader = build.make_prompts(run.config, workdir)
+    names = read_prompts(asked.prompt, asked.prompts)
+    cond |= encode(reader, names)
+    negative = encode(reader, [asked.negative_prompt or ''])
+    null |= {name: x[0] for name, x in negative.items()}
+  if c.label:
+    labels = read_labels(asked.labels, spec.num_classes)
+    if c.text and len(labels) != len(names):
+      raise ValueError(
+        f'{len(names)} prompts need as many --labels, got {len(labels)}'
+      )
+    cond['label'] = labels
+    null['label'] = np.int32(spec.num_classes)
+    names = names or [str(label) for label in labels]
+  return Request(cond, null, names)
