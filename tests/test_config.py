@@ -10,12 +10,16 @@ import tiny
 
 from jaxdiff import build, networks
 from jaxdiff import config as configs
+from jaxdiff.config import Spec
 
 ROOT = Path(__file__).parent.parent
-SHAPES = {
-  'digits': (8, 8, 1),
-  'fashion_mnist': (28, 28, 1),
-  'ddpm_cifar10': (32, 32, 3),
+DIGITS = Spec((8, 8, 1), num_classes=10)
+SPECS = {
+  'digits': DIGITS,
+  'digits_class': DIGITS,
+  'fashion_mnist': Spec((28, 28, 1), num_classes=10),
+  'ddpm_cifar10': Spec((32, 32, 3), num_classes=10),
+  'captioned_shapes': Spec((16, 16, 3)),
 }
 
 
@@ -26,36 +30,37 @@ def in_the_repository(monkeypatch):
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')))
 def test_every_config_takes_a_step(path):
-  config, shape = configs.load_file(str(path)), SHAPES[path.stem]
+  config, spec = configs.load_file(str(path)), SPECS[path.stem]
+  config, spec = tiny.with_text(config, spec)
   # At full size without computing, then shrunken for real.
-  full = build.make_task(config, shape)
+  full = build.make_task(config, spec)
   state = jax.eval_shape(full.init, jax.random.key(0))
+  cond = tiny.conditions(config, config.training.batch_size)
   batch = {
-    'x0': np.zeros((config.training.batch_size, *shape), np.float32),
-    'cond': {},
+    'x0': np.zeros((config.training.batch_size, *spec.shape), np.float32),
+    'cond': cond,
   }
   _, metrics = jax.eval_shape(full.step, state, batch)
   assert metrics['loss'].shape == ()
 
-  small = tiny.shrunken(config)
-  task = build.make_task(small, shape)
+  small, spec = tiny.with_text(tiny.shrunken(config), spec)
+  cond = tiny.conditions(small, 8)
+  null = {name: x[0] for name, x in cond.items()}
+  task = build.make_task(small, spec, null)
   state = jax.jit(task.init)(jax.random.key(0))
-  batch = {
-    'x0': np.zeros((8, *shape), np.float32),
-    'cond': {'label': np.zeros(8, np.int32)},
-  }
+  batch = {'x0': np.zeros((8, *spec.shape), np.float32), 'cond': cond}
   state, metrics = jax.jit(task.step)(state, batch)
   assert np.isfinite(metrics['loss']) and state.step == 1
-  draw = build.make_sampler(small, shape)
-  images = jax.eval_shape(
-    draw, state.params, build.options(small), np.arange(2)
-  )
-  assert images.shape == (2, *shape)
+  told = build.with_null(tiny.conditions(small, 2, sampling=True), null)
+  options = build.options(small, **(told if cond else {}))
+  draw = build.make_sampler(small, spec)
+  images = jax.eval_shape(draw, state.params, options, np.arange(2))
+  assert images.shape == (2, *spec.shape)
 
 
 def test_the_papers_network_has_the_papers_size():
   config = configs.load_file('configs/ddpm_cifar10.py')
-  task = build.make_task(config, (32, 32, 3))
+  task = build.make_task(config, SPECS['ddpm_cifar10'])
   state = jax.eval_shape(task.init, jax.random.key(0))
   count = sum(x.size for x in jax.tree.leaves(state.params))
   assert count == 35_746_307
@@ -107,8 +112,10 @@ def test_bad_files_are_named(tmp_path):
 
 
 def test_unknown_fields_name_the_nearest():
-  with pytest.raises(ValueError, match=r'network\.chanels.*network\.channels'):
-    configs.from_dict({'network': {'chanels': 3}})
+  with pytest.raises(
+    ValueError, match=r'unet\.chanels.*network\.unet\.channels'
+  ):
+    configs.from_dict({'network': {'unet': {'chanels': 3}}})
 
 
 @pytest.mark.parametrize(
@@ -117,6 +124,10 @@ def test_unknown_fields_name_the_nearest():
     ('diffusion', 'prediction', r"prediction must be one of \['edm', 'eps'"),
     ('diffusion', 'schedule', "schedule must be one of .*'cosine'"),
     ('diffusion', 'loss', 'loss must be one of'),
+    ('diffusion', 'weighting', "weighting must be one of .*'min_snr'"),
+    ('diffusion', 'error', "error must be one of .*'huber'"),
+    ('diffusion', 'times', "times must be one of .*'log_normal'"),
+    ('sampling', 'guidance', "guidance must be one of .*'apg'"),
     ('sampling', 'sampler', "sampler must be one of .*'ddim'"),
     ('sampling', 'times', "times must be one of .*'uniform'"),
     ('sampling', 'threshold', "threshold must be one of .*'clip'"),
@@ -126,7 +137,7 @@ def test_bad_names_list_the_good_ones(section, field, message):
   part = dataclasses.replace(getattr(tiny.config, section), **{field: 'no'})
   config = dataclasses.replace(tiny.config, **{section: part})
   with pytest.raises(ValueError, match=message + ".*got 'no'"):
-    build.make_task(config, (8, 8, 1))
+    build.make_task(config, DIGITS)
 
 
 def test_imports_bring_neither_tensorflow_nor_torch():
@@ -157,3 +168,10 @@ def test_networks_import_nothing_of_the_rest():
       if 'import' in line and 'jaxdiff' in line
     ]
     assert all('jaxdiff.networks' in line for line in lines), (path, lines)
+
+
+def test_conditions_that_the_set_has_not_are_refused():
+  label = dataclasses.replace(tiny.config.condition, label=True)
+  config = dataclasses.replace(tiny.config, condition=label)
+  with pytest.raises(ValueError, match='needs a set with labels'):
+    build.make_task(config, Spec((8, 8, 1)))

@@ -15,13 +15,13 @@ SHAPE = (8, 8, 1)
 
 @pytest.fixture(scope='module')
 def params():
-  init = build.make_task(tiny.config, SHAPE).init
+  init = build.make_task(tiny.config, tiny.SPEC).init
   return jax.jit(init)(jax.random.key(0)).params
 
 
 def drawing(params, edit, images):
   """Three indices -> three images."""
-  sampler = jax.jit(build.make_sampler(tiny.config, SHAPE, edit=edit))
+  sampler = jax.jit(build.make_sampler(tiny.config, tiny.SPEC, edit=edit))
   options = {'seed': 0, 'eta': 0.5, **images}
   return lambda *index: np.asarray(sampler(params, options, jnp.array(index)))
 
@@ -62,7 +62,7 @@ def test_interpolation_counts_from_one_end_to_the_other(params, image):
 
 
 def test_another_image_does_not_recompile(params, image):
-  sampler = build.make_sampler(tiny.config, SHAPE, edit=edits.img2img(0.5))
+  sampler = build.make_sampler(tiny.config, tiny.SPEC, edit=edits.img2img(0.5))
   sampler = jax.jit(chex.assert_max_traces(sampler, 1))
   options = lambda x, seed: {'seed': seed, 'eta': 0.0, 'image': x}
   index = jnp.arange(2)

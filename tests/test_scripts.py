@@ -24,7 +24,7 @@ from jaxdiff.evaluation import __main__ as evaluation
 
 ROOT = Path(__file__).parent.parent
 FLAGS = (
-  '--network.channels 8 --network.channel-mults 1 2 '
+  '--network.unet.channels 8 --network.unet.channel-mults 1 2 '
   '--training.batch-size 16 --training.log-every 3 --sampling.steps 2 '
   '--sampling.num 4 --optimizer.warmup-steps 2 --checkpoint.every 4 '
   '--training.preview-every 1000'
@@ -39,8 +39,7 @@ def in_the_repository(monkeypatch):
 def state_of(workdir, step=None):
   """The newest state of a run, as numpy arrays."""
   saved = json.loads((workdir / 'config.json').read_text())
-  shape = saved.pop('image_shape')
-  task = build.make_task(configs.from_dict(saved), shape)
+  task = build.make_task(*configs.undescribe(saved))
   abstract = jax.eval_shape(task.init, jax.random.key(0))
   found, state = Checkpoints(workdir).restore(abstract, step)
   key = jax.random.key_data(state.key)
@@ -209,7 +208,7 @@ def test_bits_per_dim_of_a_run(finished, capsys):
 
 def test_another_network_is_refused(finished):
   with pytest.raises(SystemExit, match=r'network\.channels.* 8.* 16'):
-    run('--workdir', finished[0], '--network.channels', 16)
+    run('--workdir', finished[0], '--network.unet.channels', 16)
 
 
 def test_one_run_at_a_time(finished):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from nets import count, forward, inputs, jit, normal, random_params, shapes
 
 from jaxdiff.networks import layers
 from jaxdiff.networks.unet import UNet
@@ -32,46 +33,6 @@ def small(**settings):
 def tiny(**settings):
   """One level: a third of the time to compile, where levels do not matter."""
   return small(**dict(channel_mults=(1,), attention_resolutions=()) | settings)
-
-
-def normal(*shape):
-  values = np.random.default_rng(1).normal(size=shape)
-  return jnp.asarray(values, jnp.float32)
-
-
-def inputs(batch=2, size=8, channels=1):
-  return normal(batch, size, size, channels), jnp.linspace(0.1, 0.9, batch)
-
-
-def shapes(net, *args):
-  return jax.eval_shape(net.init, jax.random.key(0), *args)['params']
-
-
-def random_params(net, *args):
-  """Every parameter random, those that start at zero or one too."""
-  rng = np.random.default_rng(0)
-  return jax.tree.map(
-    lambda s: jnp.asarray(rng.normal(size=s.shape) / 5, jnp.float32),
-    shapes(net, *args),
-  )
-
-
-def jit(function):
-  """Compiled without XLA's optimiser: nothing here runs more than thrice."""
-  options = {'xla_backend_optimization_level': 0}
-  return jax.jit(function, compiler_options=options)
-
-
-def forward(net, **settings):
-  return jit(
-    lambda params, *args, **kwargs: net.apply(
-      {'params': params}, *args, **settings, **kwargs
-    )
-  )
-
-
-def count(params):
-  return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 @pytest.mark.parametrize(
@@ -194,25 +155,6 @@ def test_blocks_attend_where_asked_and_in_the_middle(resolutions):
     f'decoder_{level}_{i}_attention' for level in levels for i in (0, 1)
   }
   assert names == expected
-
-
-def test_attention_is_softmax_attention():
-  x = normal(2, 5, 12)
-  module = layers.SelfAttention(num_heads=3)
-  params = random_params(module, x)
-  out = module.apply({'params': params}, x)
-  p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
-  x = np.asarray(x, np.float64)
-  expected = np.zeros((2, 5, 12))
-  for head in range(3):
-    part = slice(4 * head, 4 * head + 4)
-    q, k, v = (
-      (x @ p[n]['kernel'] + p[n]['bias'])[..., part] for n in ('q', 'k', 'v')
-    )
-    weights = np.exp(q @ k.transpose(0, 2, 1) / 2)
-    expected[..., part] = weights / weights.sum(-1, keepdims=True) @ v
-  expected = expected @ p['out']['kernel'] + p['out']['bias']
-  np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
 def test_remat_changes_neither_numbers_nor_names():
@@ -349,15 +291,7 @@ def test_settings_that_make_no_network(settings, message):
 
 def test_inputs_that_fit_no_network():
   xt, t = inputs()
-  label = jnp.array([0, 1])
   with pytest.raises(ValueError, match=r'xt must be \[B, H, W, C\]'):
     shapes(small(), xt[0], t)
   with pytest.raises(ValueError, match=r't \[B\], got'):
     shapes(small(), xt, t[:1])
-  with pytest.raises(ValueError, match='without classes'):
-    shapes(small(), xt, t, {'label': label})
-  for cond in ({'text': label}, {'label': label[:1]}, {}):
-    with pytest.raises(ValueError, match="cond must be {'label'"):
-      shapes(small(num_classes=2), xt, t, cond)
-  with pytest.raises(ValueError, match='must be integers'):
-    shapes(small(num_classes=2), xt, t, {'label': t})

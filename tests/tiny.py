@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import numpy as np
 
 from jaxdiff.config import (
   Config,
@@ -74,3 +75,21 @@ def shrunken(config):
     training=shrink(config.training, num_steps=4, batch_size=8),
     sampling=shrink(config.sampling, steps=2, num=2),
   )
+
+
+def with_text(config, spec):
+  """The spec with the sizes of the text that the configuration encodes."""
+  c = config.condition
+  return config, spec._replace(text_dims=(c.width,) * 2 if c.text else None)
+
+
+def conditions(config, num, sampling=False):
+  """Conditions of zeros, as a batch has them, or with what sampling adds."""
+  c, cond = config.condition, {}
+  if c.label:
+    cond['label'] = np.zeros(num, np.int32)
+  if c.text:
+    cond['tokens'] = np.ones((num, c.length), np.int32)
+  if c.low_res and sampling:
+    cond['low_res'] = np.zeros((num, c.low_res, c.low_res, 3), np.float32)
+  return cond

@@ -1,5 +1,5 @@
-"""Layers that several networks share: norms, attention, embeddings, resizing,
-and the residual and attention blocks made of them.
+"""Layers that several networks share: norms, embeddings, resizing, and the
+residual block made of them.
 
 Parameters are float32 always. `dtype` is the type a layer computes in and
 returns; means, variances and softmax are float32 whatever it is.
@@ -105,29 +105,23 @@ def group_norm(
   )
 
 
-class SelfAttention(nn.Module):
-  """Multi-head self-attention: softmax(q k^T / sqrt(d)) v, then a projection.
+def layer_norm(
+  eps: float, dtype: DTypeLike, name: str | None = None, affine: bool = True
+) -> nn.LayerNorm:
+  """Layer norm over the last axis, with scale and bias if `affine`.
 
-  Takes and returns [B, L, C]. The projection starts at zero. `num_heads` must
-  divide C. The softmax is float32.
+  y = (x - mean) / sqrt(var + eps) scale + bias, statistics in float32.
 
-  Source: Vaswani et al. 2017 (arXiv:1706.03762), equation 1.
+  Source: Ba et al. 2016 (arXiv:1607.06450), equation 4.
   """
-
-  num_heads: int
-  dtype: DTypeLike = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    b, length, c = x.shape
-    by_head = (b, length, self.num_heads, c // self.num_heads)
-
-    def dense(name, init=kernel_init):
-      return nn.Dense(c, dtype=self.dtype, kernel_init=init, name=name)
-
-    q, k, v = (dense(name)(x).reshape(by_head) for name in ('q', 'k', 'v'))
-    out = jax.nn.dot_product_attention(q, k, v).reshape(b, length, c)
-    return dense('out', nn.initializers.zeros)(out)
+  return nn.LayerNorm(
+    epsilon=eps,
+    dtype=dtype,
+    use_scale=affine,
+    use_bias=affine,
+    use_fast_variance=False,  # as in group_norm
+    name=name,
+  )
 
 
 def downsample(x: jax.Array) -> jax.Array:
@@ -214,19 +208,3 @@ class ResidualBlock(nn.Module):
     if x.shape[-1] != self.features:
       x = dense(self.features, name='shortcut')(x)
     return x + h
-
-
-class AttentionBlock(nn.Module):
-  """x + attention(norm(x)) over all positions. [B, H, W, C], both ways."""
-
-  num_heads: int
-  norm_eps: float
-  dtype: DTypeLike
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    b, h, w, c = x.shape
-    y = group_norm(c, self.norm_eps, self.dtype, 'norm')(x)
-    y = y.reshape(b, h * w, c)
-    y = SelfAttention(self.num_heads, self.dtype, name='attention')(y)
-    return x + y.reshape(b, h, w, c)

@@ -1,4 +1,4 @@
-"""The U-Net of DDPM, with the options of ADM.
+"""The U-Net of DDPM, with the options of ADM and of Stable Diffusion.
 
 A ladder of feature maps, each level half the height and width of the one
 above. The encoder goes down and keeps every map it makes; the decoder comes
@@ -9,10 +9,14 @@ up and, before each of its blocks, concatenates the kept map of that depth:
 
 ADM's networks are `scale_shift_norm=True, resblock_updown=True,
 head_channels=64, attention_resolutions=(32, 16, 8), norm_eps=1e-5` with
-out_channels twice the data's, for its learned variances.
+out_channels twice the data's, for its learned variances. Stable Diffusion 1
+is, for latents of 64x64x4, `channels=320, channel_mults=(1, 2, 4, 4),
+attention_resolutions=(64, 32, 16), num_heads=8, norm_eps=1e-5, text_dim=768`
+up to two details: its frequencies of time are 10000^(-i / h), and what halves
+a map pads it on all sides.
 
 Source: Ho et al. 2020 (arXiv:2006.11239), appendix B; Dhariwal and Nichol 2021
-(arXiv:2105.05233), section 3.
+(arXiv:2105.05233), section 3; Rombach et al. 2022 (arXiv:2112.10752).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import layers
+from jaxdiff.networks import attention, conditions, layers
 
 
 class UNet(nn.Module):
@@ -47,6 +51,13 @@ class UNet(nn.Module):
       (ADM), instead of a stride-2 convolution and a convolution after repeat.
     num_classes: labels; their embedding is added to that of time. None: no
       labels.
+    text_dim: D of a text to attend to: where blocks attend, they are spatial
+      transformers. None: no text.
+    transformer_depth: blocks in a spatial transformer.
+    pooled_dim: P of a text as one vector, whose projection is added to the
+      embedding of time. None: no vector.
+    low_res: a smaller image is given, resized and concatenated to xt, and the
+      embedding of its noise is added to that of time.
     norm_eps: added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
     dtype: of computation, float32 or bfloat16. Parameters, the norms'
       statistics, softmax and the output layer are float32.
@@ -65,6 +76,10 @@ class UNet(nn.Module):
   scale_shift_norm: bool = False
   resblock_updown: bool = False
   num_classes: int | None = None
+  text_dim: int | None = None
+  transformer_depth: int = 1
+  pooled_dim: int | None = None
+  low_res: bool = False
   norm_eps: float = 1e-6
   dtype: DTypeLike = jnp.float32
   remat: bool = False
@@ -83,8 +98,8 @@ class UNet(nn.Module):
     Args:
       xt: noisy images [B, H, W, C], float32, of the order of [-1, 1].
       t: times in [0, 1], [B].
-      cond: {'label': [B] integers}, where `num_classes` is the null label;
-        None is the null label for all. A label above it gives NaN.
+      cond: what the network was built for, as `conditions` lists it. None is
+        the null label for all. A label above the null label gives NaN.
       train: dropout, drawn from the random collection 'dropout'.
 
     Returns:
@@ -92,17 +107,24 @@ class UNet(nn.Module):
 
     Raises:
       ValueError: settings out of range; an image too small for the levels;
-        attention at a height that no feature map has; labels given to a
-        network without classes.
+        attention at a height that no feature map has; conditions other than
+        those the network was built for.
     """
-    _check(self, xt, t, cond)
-    residual_block = layers.ResidualBlock
-    attention_block = layers.AttentionBlock
-    if self.remat:
-      residual_block = nn.remat(residual_block)
-      attention_block = nn.remat(attention_block)
+    _check(self, xt, t)
+    kinds = conditions.Kinds(
+      self.num_classes, self.text_dim, self.pooled_dim, self.low_res
+    )
+    conditions.check(kinds, cond, xt.shape[0])
+    maybe_remat = nn.remat if self.remat else lambda block: block
+    residual_block = maybe_remat(layers.ResidualBlock)
+    attention_block = maybe_remat(attention.AttentionBlock)
+    text_block = maybe_remat(attention.SpatialTransformer)
 
-    emb = self._embed(t, cond)
+    emb = conditions.embed(
+      kinds, t, cond, self.channels, 4 * self.channels, self.dtype
+    )
+    # Every residual block begins with this swish: once here serves them all.
+    emb = nn.swish(emb)
 
     def residual(h, features, name, resample=None):
       return residual_block(
@@ -120,7 +142,10 @@ class UNet(nn.Module):
       heads = self.num_heads
       if self.head_channels is not None:
         heads = h.shape[-1] // self.head_channels
-      return attention_block(heads, self.norm_eps, self.dtype, name=name)(h)
+      if self.text_dim is None:
+        return attention_block(heads, self.norm_eps, self.dtype, name=name)(h)
+      block = text_block(heads, self.transformer_depth, self.dtype, name=name)
+      return block(h, cond['text'], cond.get('mask'))
 
     def stage(h, features, name):
       h = residual(h, features, name)
@@ -130,7 +155,8 @@ class UNet(nn.Module):
 
     widths = [self.channels * mult for mult in self.channel_mults]
 
-    h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(xt)
+    h = conditions.beside_low_res(xt, cond) if self.low_res else xt
+    h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(h)
     skips = [h]
     for level, width in enumerate(widths):
       if level:
@@ -166,37 +192,8 @@ class UNet(nn.Module):
     out = layers.conv3x3(self.out_channels, jnp.float32, 'conv_out', zero=True)
     return out(nn.swish(norm(h)))
 
-  def _embed(self, t, cond):
-    """swish(embedding of time + embedding of the label), [B, 4 channels]."""
-    width = 4 * self.channels
-    dense = partial(
-      nn.Dense, width, dtype=self.dtype, kernel_init=layers.kernel_init
-    )
-    emb = nn.swish(dense(name='time_0')(layers.sinusoidal(t, self.channels)))
-    emb = dense(name='time_1')(emb)
-    if self.num_classes is not None:
-      if cond is None:
-        label = jnp.full(t.shape, self.num_classes)
-      else:
-        label = cond['label']
-      embed = nn.Embed(
-        self.num_classes + 1,
-        width,
-        dtype=self.dtype,
-        embedding_init=nn.initializers.normal(1.0),
-        name='label',
-      )
-      emb = emb + embed(label)
-    # Every residual block begins with this swish: once here serves them all.
-    return nn.swish(emb)
 
-
-def _check(
-  net: UNet,
-  xt: jax.Array,
-  t: jax.Array,
-  cond: Mapping[str, jax.Array] | None,
-) -> None:
+def _check(net: UNet, xt: jax.Array, t: jax.Array) -> None:
   """Raises ValueError for settings or inputs that make no network."""
   if xt.ndim != 4 or t.shape != xt.shape[:1]:
     raise ValueError(
@@ -216,7 +213,7 @@ def _check(
     'num_res_blocks': [net.num_res_blocks],
     'num_heads': [net.num_heads],
     'head_channels': [1 if net.head_channels is None else net.head_channels],
-    'num_classes': [1 if net.num_classes is None else net.num_classes],
+    'transformer_depth': [net.transformer_depth],
   }
   for name, values in positive.items():
     if min(values) < 1:
@@ -249,21 +246,4 @@ def _check(
       raise ValueError(
         f'{name} must divide the {width} channels of every feature map that '
         f'attends, got {divisor}'
-      )
-
-  if net.num_classes is None and cond:
-    raise ValueError(
-      f'cond was given ({sorted(cond)}) to a network without classes: set '
-      'num_classes, or pass cond=None'
-    )
-  if net.num_classes is not None and cond is not None:
-    if set(cond) != {'label'} or cond['label'].shape != t.shape:
-      shapes = {name: tuple(value.shape) for name, value in cond.items()}
-      raise ValueError(
-        f"cond must be {{'label': integers of shape {tuple(t.shape)}}}, got "
-        f'{shapes}'
-      )
-    if not jnp.issubdtype(cond['label'].dtype, jnp.integer):
-      raise ValueError(
-        f"cond['label'] must be integers, got {cond['label'].dtype}"
       )

@@ -1,0 +1,192 @@
+"""The conditions a denoising network takes, as a dict of arrays.
+
+  label     integers [B]; num_classes is the null label, that of no class
+  text      floats [B, L, D], a sequence to attend to
+  mask      booleans [B, L], true where `text` is not padding; optional
+  pooled    floats [B, P], the text as one vector
+  low_res   floats [B, h, w, C'] in [-1, 1], a smaller image of the same scene
+  augment   floats [B] in [0, 1], the level of the noise put on `low_res`;
+            optional, 0 without
+
+A network is built for some of them and needs those. `text`, `mask` and
+`pooled` are what one encoder returns, so a network built for one part of them
+may be given all, and uses its part.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxdiff.networks import layers
+
+ENCODED = ('text', 'mask', 'pooled')
+
+
+class Kinds(NamedTuple):
+  """What a network was built for; nothing by default."""
+
+  num_classes: int | None = None
+  text_dim: int | None = None
+  pooled_dim: int | None = None
+  low_res: bool = False
+
+
+def check(
+  kinds: Kinds, cond: Mapping[str, jax.Array] | None, batch: int
+) -> None:
+  """Refuses what the network has no use for, and the lack of what it needs.
+
+  Args:
+    kinds: what the network was built for.
+    cond: what it is given. None is the null label for all, and nothing where
+      no condition is taken; a null of the other kinds is data, and given.
+    batch: B.
+
+  Raises:
+    ValueError: a size below 1; a key too many or missing; a wrong shape or
+      type.
+  """
+  for name in ('num_classes', 'text_dim', 'pooled_dim'):
+    value = getattr(kinds, name)
+    if value is not None and value < 1:
+      raise ValueError(f'{name} must be at least 1, got {value}')
+
+  length, text_dim, pooled_dim = 'L', kinds.text_dim, kinds.pooled_dim
+  if cond is not None and 'text' in cond and cond['text'].ndim == 3:
+    length = cond['text'].shape[1]
+  needed, optional = {}, {}
+  if kinds.num_classes is not None:
+    needed['label'] = (jnp.integer, (batch,))
+  if text_dim is not None:
+    needed['text'] = (jnp.floating, (batch, length, text_dim))
+    optional['mask'] = (jnp.bool_, (batch, length))
+  if pooled_dim is not None:
+    needed['pooled'] = (jnp.floating, (batch, pooled_dim))
+  if kinds.low_res:
+    needed['low_res'] = (jnp.floating, (batch, 'h', 'w', "C'"))
+    optional['augment'] = (jnp.floating, (batch,))
+
+  if cond is None and set(needed) <= {'label'}:
+    return
+  given = {} if cond is None else dict(cond)
+  if text_dim is not None or pooled_dim is not None:
+    ignored = set(ENCODED) - set(needed) - set(optional)
+    given = {name: given[name] for name in given if name not in ignored}
+  specs = needed | optional
+  wrong = [
+    f'{name!r} is {"missing" if name in needed else "not taken"}'
+    for name in sorted(set(needed) - set(given) | set(given) - set(specs))
+  ]
+  wrong += [
+    f'{name!r} is {array.dtype} of shape {tuple(array.shape)}'
+    for name, array in sorted(given.items())
+    if name in specs and not _matches(array, *specs[name])
+  ]
+  if wrong:
+    raise ValueError(
+      f'cond must be {_described(needed, optional)}; {", ".join(wrong)}'
+    )
+
+
+def embed(
+  kinds: Kinds,
+  t: jax.Array,
+  cond: Mapping[str, jax.Array] | None,
+  frequencies: int,
+  width: int,
+  dtype: DTypeLike,
+  init: Callable[..., jax.Array] = layers.kernel_init,
+  label_std: float = 1.0,
+) -> jax.Array:
+  """The sum of the embeddings of time and of the conditions that are vectors.
+
+  mlp(sinusoidal(t)) + label[c] + W pooled + mlp'(sinusoidal(augment)). To be
+  called within a network, whose parameters they become.
+
+  Args:
+    kinds: what the network was built for.
+    t: times in [0, 1], [B].
+    cond: as `check` lets pass.
+    frequencies: dimension of the sinusoidal embedding.
+    width: of the sum.
+    dtype: of computation.
+    init: of the matrices.
+    label_std: standard deviation of the table of labels, at first.
+
+  Returns:
+    [B, width].
+  """
+  dense = partial(nn.Dense, width, dtype=dtype, kernel_init=init)
+
+  def level(t, name):
+    emb = layers.sinusoidal(t, frequencies)
+    emb = nn.swish(dense(name=f'{name}_0')(emb))
+    return dense(name=f'{name}_1')(emb)
+
+  emb = level(t, 'time')
+  if kinds.num_classes is not None:
+    null = jnp.full(t.shape, kinds.num_classes)
+    table = nn.Embed(
+      kinds.num_classes + 1,
+      width,
+      dtype=dtype,
+      embedding_init=nn.initializers.normal(label_std),
+      name='label',
+    )
+    emb = emb + table(null if cond is None else cond['label'])
+  if kinds.pooled_dim is not None:
+    emb = emb + dense(name='pooled')(cond['pooled'])
+  if kinds.low_res:
+    emb = emb + level(cond.get('augment', jnp.zeros(t.shape)), 'augment')
+  return emb
+
+
+def beside_low_res(xt: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
+  """`low_res`, resized bilinearly, as further channels of xt [B, H, W, C].
+
+  Source: Saharia et al. 2021 (arXiv:2104.07636), section 2.3; Ho et al. 2021
+  (arXiv:2106.15282), section 3, which puts noise on it too.
+  """
+  low_res = cond['low_res']
+  size = (*xt.shape[:3], low_res.shape[-1])
+  low_res = jax.image.resize(low_res, size, 'bilinear')
+  return jnp.concatenate([xt, low_res], axis=-1)
+
+
+def _matches(array, kind, shape):
+  """Whether an array is of that type and shape, a letter being any size."""
+  return jnp.issubdtype(array.dtype, kind) and (
+    len(array.shape) == len(shape)
+    and all(
+      isinstance(n, str) or n == size
+      for n, size in zip(shape, array.shape, strict=True)
+    )
+  )
+
+
+def _described(needed, optional):
+  """The dict a network takes, in words."""
+  if not needed:
+    return (
+      'None, for a network built without num_classes, text_dim, pooled_dim '
+      'and low_res'
+    )
+  words = {
+    jnp.integer: 'integers',
+    jnp.floating: 'floats',
+    jnp.bool_: 'booleans',
+  }
+
+  def listed(specs):
+    return ', '.join(
+      f'{name!r}: {words[kind]} [{", ".join(map(str, shape))}]'
+      for name, (kind, shape) in specs.items()
+    )
+
+  extra = f' with, optionally, {{{listed(optional)}}}' if optional else ''
+  return f'{{{listed(needed)}}}{extra}'

@@ -1,0 +1,240 @@
+"""Inception-v3, with the changes of the network that FID is defined by.
+
+The stem halves a 299x299 image three times, to 35x35; `Mixed` blocks run
+branches side by side and concatenate their channels, at 35, 17 and 8 pixels a
+side; the mean over the last map is the feature vector. Each convolution is
+
+  relu((conv(x) - mean) / sqrt(var + 1e-3) * scale + bias),
+
+with the running mean and variance of training as plain parameters: this
+network is never trained here. Published weights are those of the TensorFlow
+graph of 5 December 2015, which differs from the paper: 1008 outputs, average
+pools that leave the padding out of the count, and a max pool where the last
+block should have an average pool.
+
+Blocks and branches bear the names they have in the published files.
+
+Source: Szegedy et al. 2016 (arXiv:1512.00567), section 6; Heusel et al. 2017
+(arXiv:1706.08500) for FID; Nash et al. 2021 (arXiv:2103.03841) for sFID.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxdiff.networks import layers
+
+
+class InceptionFeatures(NamedTuple):
+  """What the metrics take from one image; float32, B images.
+
+  Attributes:
+    pool: [B, 2048], the mean of the last map: FID, KID, precision, recall.
+    spatial: [B, 2023], seven channels of a 17x17 map, flattened: sFID.
+    logits: [B, 1008], without the bias of the last layer: the Inception Score
+      is defined on these.
+    class_logits: [B, 1008], with it: which class the network sees.
+  """
+
+  pool: jax.Array
+  spatial: jax.Array
+  logits: jax.Array
+  class_logits: jax.Array
+
+
+class Inception(nn.Module):
+  """Images to `InceptionFeatures`.
+
+  Products are of full float32 precision on every device, for a figure must
+  not depend on where it was computed.
+  """
+
+  @nn.compact
+  def __call__(self, images: jax.Array) -> InceptionFeatures:
+    """Applies the network.
+
+    Args:
+      images: [B, 299, 299, 3], float32 in [-1, 1], resized by the caller: the
+        rule is part of what a metric means. Other sizes, from 75 pixels up,
+        give features that no published figure uses.
+
+    Returns:
+      The features of each image.
+
+    Raises:
+      ValueError: images of another shape.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < 75:
+      raise ValueError(
+        'images must be [B, 299, 299, 3] (grey ones repeated to 3 channels, '
+        f'small ones resized), got shape {tuple(images.shape)}'
+      )
+    with jax.default_matmul_precision('highest'):
+      return self._features(images)
+
+  def _features(self, x):
+    x = ConvNorm(32, (3, 3), 2, 'VALID', name='Conv2d_1a_3x3')(x)
+    x = ConvNorm(32, (3, 3), 1, 'VALID', name='Conv2d_2a_3x3')(x)
+    x = ConvNorm(64, (3, 3), name='Conv2d_2b_3x3')(x)
+    x = _halve(x)
+    x = ConvNorm(80, name='Conv2d_3b_1x1')(x)
+    x = ConvNorm(192, (3, 3), 1, 'VALID', name='Conv2d_4a_3x3')(x)
+    x = _halve(x)
+    x = BlockA(32, name='Mixed_5b')(x)
+    x = BlockA(64, name='Mixed_5c')(x)
+    x = BlockA(64, name='Mixed_5d')(x)
+    x = BlockB(name='Mixed_6a')(x)
+    x = BlockC(128, name='Mixed_6b')(x)
+    x = BlockC(160, name='Mixed_6c')(x)
+    x = BlockC(160, name='Mixed_6d')(x)
+    # The first channels of the first branch, branch1x1.
+    spatial = x[..., :7].reshape(x.shape[0], -1)
+    x = BlockC(192, name='Mixed_6e')(x)
+    x = BlockD(name='Mixed_7a')(x)
+    x = BlockE(_mean3x3, name='Mixed_7b')(x)
+    x = BlockE(_max3x3, name='Mixed_7c')(x)
+    pool = jnp.mean(x, axis=(1, 2))
+    logits = nn.Dense(1008, use_bias=False, name='fc')(pool)
+    bias = self.param('fc_bias', nn.initializers.zeros, (1008,))
+    return InceptionFeatures(pool, spatial, logits, logits + bias[None])
+
+
+class ConvNorm(nn.Module):
+  """Convolution, the norm of the module's docstring, ReLU; NHWC."""
+
+  features: int
+  window: tuple[int, int] = (1, 1)
+  stride: int = 1
+  padding: str = 'SAME'
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (*self.window, x.shape[-1], self.features)
+    kernel = self.param('kernel', layers.kernel_init, shape)
+    zeros, ones = nn.initializers.zeros, nn.initializers.ones
+    scale = self.param('scale', ones, (self.features,))
+    bias = self.param('bias', zeros, (self.features,))
+    mean = self.param('mean', zeros, (self.features,))
+    var = self.param('var', ones, (self.features,))
+    gain = scale * jax.lax.rsqrt(var + 1e-3)
+    if self.window == (1, 1):  # a matrix product, which is quicker on CPU
+      x = x @ kernel[0, 0]
+    else:
+      x = jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (self.stride, self.stride),
+        self.padding,
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      )
+    # One multiplication and one addition a value.
+    shift = bias - mean * gain
+    return nn.relu(x * gain[None, None, None] + shift[None, None, None])
+
+
+class BlockA(nn.Module):
+  """At 35x35: 1x1, 5x5, two 3x3, and an average pool."""
+
+  pool_features: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    five = ConvNorm(48, name='branch5x5_1')(x)
+    five = ConvNorm(64, (5, 5), name='branch5x5_2')(five)
+    three = ConvNorm(64, name='branch3x3dbl_1')(x)
+    three = ConvNorm(96, (3, 3), name='branch3x3dbl_2')(three)
+    three = ConvNorm(96, (3, 3), name='branch3x3dbl_3')(three)
+    pool = ConvNorm(self.pool_features, name='branch_pool')(_mean3x3(x))
+    return _join([ConvNorm(64, name='branch1x1')(x), five, three, pool])
+
+
+class BlockB(nn.Module):
+  """From 35x35 to 17x17."""
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    one = ConvNorm(384, (3, 3), 2, 'VALID', name='branch3x3')(x)
+    two = ConvNorm(64, name='branch3x3dbl_1')(x)
+    two = ConvNorm(96, (3, 3), name='branch3x3dbl_2')(two)
+    two = ConvNorm(96, (3, 3), 2, 'VALID', name='branch3x3dbl_3')(two)
+    return _join([one, two, _halve(x)])
+
+
+class BlockC(nn.Module):
+  """At 17x17: 7x7 windows, each as a row and a column."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    width = self.width
+    one = ConvNorm(width, name='branch7x7_1')(x)
+    one = ConvNorm(width, (1, 7), name='branch7x7_2')(one)
+    one = ConvNorm(192, (7, 1), name='branch7x7_3')(one)
+    two = ConvNorm(width, name='branch7x7dbl_1')(x)
+    two = ConvNorm(width, (7, 1), name='branch7x7dbl_2')(two)
+    two = ConvNorm(width, (1, 7), name='branch7x7dbl_3')(two)
+    two = ConvNorm(width, (7, 1), name='branch7x7dbl_4')(two)
+    two = ConvNorm(192, (1, 7), name='branch7x7dbl_5')(two)
+    pool = ConvNorm(192, name='branch_pool')(_mean3x3(x))
+    return _join([ConvNorm(192, name='branch1x1')(x), one, two, pool])
+
+
+class BlockD(nn.Module):
+  """From 17x17 to 8x8."""
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    three = ConvNorm(192, name='branch3x3_1')(x)
+    three = ConvNorm(320, (3, 3), 2, 'VALID', name='branch3x3_2')(three)
+    seven = ConvNorm(192, name='branch7x7x3_1')(x)
+    seven = ConvNorm(192, (1, 7), name='branch7x7x3_2')(seven)
+    seven = ConvNorm(192, (7, 1), name='branch7x7x3_3')(seven)
+    seven = ConvNorm(192, (3, 3), 2, 'VALID', name='branch7x7x3_4')(seven)
+    return _join([three, seven, _halve(x)])
+
+
+class BlockE(nn.Module):
+  """At 8x8: rows and columns of 3 side by side; `pool` is mean or max."""
+
+  pool: Callable[[jax.Array], jax.Array]
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    def cross(x, row, column):
+      return [
+        ConvNorm(384, (1, 3), name=row)(x),
+        ConvNorm(384, (3, 1), name=column)(x),
+      ]
+
+    one = ConvNorm(384, name='branch3x3_1')(x)
+    two = ConvNorm(448, name='branch3x3dbl_1')(x)
+    two = ConvNorm(384, (3, 3), name='branch3x3dbl_2')(two)
+    return _join(
+      [
+        ConvNorm(320, name='branch1x1')(x),
+        *cross(one, 'branch3x3_2a', 'branch3x3_2b'),
+        *cross(two, 'branch3x3dbl_3a', 'branch3x3dbl_3b'),
+        ConvNorm(192, name='branch_pool')(self.pool(x)),
+      ]
+    )
+
+
+def _join(branches: Sequence[jax.Array]) -> jax.Array:
+  return jnp.concatenate(branches, axis=-1)
+
+
+def _halve(x: jax.Array) -> jax.Array:
+  return nn.max_pool(x, (3, 3), (2, 2), 'VALID')
+
+
+def _max3x3(x: jax.Array) -> jax.Array:
+  return nn.max_pool(x, (3, 3), (1, 1), 'SAME')
+
+
+def _mean3x3(x: jax.Array) -> jax.Array:
+  """The mean of those of the nine neighbours that exist."""
+  return nn.avg_pool(x, (3, 3), (1, 1), 'SAME', count_include_pad=False)

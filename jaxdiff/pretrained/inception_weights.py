@@ -1,0 +1,84 @@
+"""The published weights of FID's Inception-v3 to our parameters."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from jaxdiff.networks.inception import Inception
+from jaxdiff.pretrained.files import read_weights, sha256
+from jaxdiff.pretrained.state_dicts import Path, Source, arranged
+
+_FETCH = (
+  'pt_inception-2015-12-05-6726825d.pth from https://github.com/mseitzer/'
+  'pytorch-fid/releases/download/fid_weights/'
+  'pt_inception-2015-12-05-6726825d.pth'
+)
+_NORM = {
+  'scale': 'weight',
+  'bias': 'bias',
+  'mean': 'running_mean',
+  'var': 'running_var',
+}
+
+
+class InceptionWeights(NamedTuple):
+  """`params` for `Inception().apply({'params': params}, images)`, and the hash
+  of the file that a result has to name."""
+
+  params: Any
+  sha256: str
+
+
+def load_inception(path: str | os.PathLike) -> InceptionWeights:
+  """Reads the file that pytorch-fid and torch-fidelity use.
+
+  Args:
+    path: of `pt_inception-2015-12-05-6726825d.pth`.
+
+  Returns:
+    Parameters and hash.
+
+  Raises:
+    FileNotFoundError: no such file; the message says where to get it.
+    ValueError: a file that cannot be read, or of another network.
+  """
+  return InceptionWeights(
+    inception_params(read_weights(path, _FETCH)), sha256(path)
+  )
+
+
+def inception_params(state: Mapping[str, np.ndarray]) -> Any:
+  """Parameters of `Inception` from its 472 published tensors.
+
+  Args:
+    state: name to array; `num_batches_tracked`, a count that training keeps,
+      may be among them.
+
+  Returns:
+    The tree of parameters, float32.
+
+  Raises:
+    ValueError: tensors missing, left over or of another shape, by name.
+  """
+  images = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
+  shapes = jax.eval_shape(Inception().init, jax.random.key(0), images)
+  shapes = shapes['params']
+  sources = {path: Source(_key(path)) for path in flatten_dict(shapes)}
+  counts = [name for name in state if name.endswith('num_batches_tracked')]
+  return arranged(state, sources, shapes, counts)
+
+
+def _key(path: Path) -> str:
+  """Our path -> their name: a convolution and its norm are one layer here."""
+  *layer, leaf = path
+  if path[0] == 'fc':
+    return 'fc.weight'
+  if path[0] == 'fc_bias':
+    return 'fc.bias'
+  part = 'conv.weight' if leaf == 'kernel' else f'bn.{_NORM[leaf]}'
+  return '.'.join([*layer, part])

@@ -1,0 +1,280 @@
+"""The reader of torch.save's files, on files made without torch."""
+
+import io
+import os
+import pickle
+import struct
+import sys
+import types
+import zipfile
+from collections import OrderedDict
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from jaxdiff.pretrained.torch_files import read_torch
+
+STORAGES = {
+  'DoubleStorage': np.float64,
+  'FloatStorage': np.float32,
+  'HalfStorage': np.float16,
+  'BFloat16Storage': ml_dtypes.bfloat16,
+  'LongStorage': np.int64,
+  'IntStorage': np.int32,
+  'ShortStorage': np.int16,
+  'CharStorage': np.int8,
+  'ByteStorage': np.uint8,
+  'BoolStorage': np.bool_,
+}
+
+
+class Call:
+  """What is pickled as the call of a function."""
+
+  def __init__(self, function, *args):
+    self.call = (function, args)
+
+  def __reduce__(self):
+    return self.call
+
+
+class Storage:
+  def __init__(self, values, view=None):
+    self.values = values
+    self.view = view
+
+
+@pytest.fixture(autouse=True)
+def torch_modules(monkeypatch):
+  """Modules of torch's names, for a pickle to name what is in them."""
+  for module, names in {
+    'torch': STORAGES,
+    'torch._utils': ['_rebuild_tensor_v2', '_rebuild_parameter'],
+  }.items():
+    fake = types.ModuleType(module)
+    for name in names:
+      member = type(name, (), {'__module__': module})
+      setattr(fake, name, member)
+    monkeypatch.setitem(sys.modules, module, fake)
+
+
+def rebuilt(storage, offset, shape, strides):
+  function = sys.modules['torch._utils']._rebuild_tensor_v2
+  return Call(function, storage, offset, shape, strides, False, OrderedDict())
+
+
+def tensor(array):
+  array = np.asarray(array)
+  strides = tuple(s // array.itemsize for s in array.strides)
+  return rebuilt(Storage(array.ravel()), 0, array.shape, strides)
+
+
+def pickled(content, legacy):
+  """The pickle, and the storages by key in the order they were met."""
+  storages = {}
+
+  class Pickler(pickle.Pickler):
+    def persistent_id(self, value):
+      if not isinstance(value, Storage):
+        return None
+      key = str(id(value.values))
+      storages[key] = value.values
+      names = {np.dtype(t): name for name, t in STORAGES.items()}
+      kind = getattr(sys.modules['torch'], names[value.values.dtype])
+      saved = ('storage', kind, key, 'cpu', value.values.size)
+      return (*saved, value.view) if legacy else saved
+
+  file = io.BytesIO()
+  Pickler(file, protocol=2).dump(content)
+  return file.getvalue(), storages
+
+
+def save_zip(content, path, byteorder=b'little'):
+  data, storages = pickled(content, legacy=False)
+  with zipfile.ZipFile(path, 'w') as archive:
+    archive.writestr('model/data.pkl', data)
+    archive.writestr('model/byteorder', byteorder)
+    for key, values in storages.items():
+      archive.writestr(f'model/data/{key}', values.tobytes())
+    archive.writestr('model/version', b'3\n')
+
+
+def save_legacy(content, path, little=True):
+  data, storages = pickled(content, legacy=True)
+  with open(path, 'wb') as file:
+    pickle.dump(0x1950A86A20F9469CFC6C, file, protocol=2)
+    pickle.dump(1001, file, protocol=2)
+    pickle.dump({'little_endian': little}, file, protocol=2)
+    file.write(data)
+    pickle.dump(list(storages), file, protocol=2)
+    for values in storages.values():
+      file.write(struct.pack('<q', values.size) + values.tobytes())
+
+
+both = pytest.mark.parametrize('save', [save_zip, save_legacy])
+
+
+@both
+@pytest.mark.parametrize('dtype', STORAGES.values())
+def test_every_type(save, dtype, tmp_path):
+  array = np.arange(-3, 9).reshape(3, 4).astype(dtype)
+  save({'x': tensor(array)}, tmp_path / 'x')
+  x = read_torch(tmp_path / 'x')['x']
+  assert x.dtype == array.dtype
+  np.testing.assert_array_equal(x, array)
+
+
+@both
+def test_scalars_empty_tensors_and_parameters(save, tmp_path):
+  parameter = sys.modules['torch._utils']._rebuild_parameter
+  content = OrderedDict(
+    count=tensor(np.int64(7)),
+    empty=tensor(np.zeros((0, 3), np.float32)),
+    weight=Call(parameter, tensor(np.ones(2)), True, OrderedDict()),
+  )
+  content.metadata = OrderedDict(version=1)  # as a Module's state dict has
+  save(content, tmp_path / 'x')
+  x = read_torch(tmp_path / 'x')
+  assert list(x) == ['count', 'empty', 'weight']
+  assert x['count'].shape == () and x['count'] == 7
+  assert x['empty'].shape == (0, 3)
+  np.testing.assert_array_equal(x['weight'], [1, 1])
+
+
+@both
+def test_views_of_one_storage(save, tmp_path):
+  """Slices, steps, transposes, repetition; memory shared and not written."""
+  values = np.arange(24, dtype=np.float32)
+  storage = Storage(values)
+  content = {
+    'all': rebuilt(storage, 0, (2, 3, 4), (12, 4, 1)),
+    'transposed': rebuilt(storage, 0, (4, 6), (1, 4)),
+    'stepped': rebuilt(storage, 5, (3,), (7,)),
+    'repeated': rebuilt(storage, 23, (2, 5), (0, 0)),
+  }
+  save(content, tmp_path / 'x')
+  x = read_torch(tmp_path / 'x')
+  np.testing.assert_array_equal(x['all'], values.reshape(2, 3, 4))
+  np.testing.assert_array_equal(x['transposed'], values.reshape(6, 4).T)
+  np.testing.assert_array_equal(x['stepped'], [5, 12, 19])
+  np.testing.assert_array_equal(x['repeated'], np.full((2, 5), 23))
+  assert np.shares_memory(x['all'], x['stepped'])
+  assert not any(array.flags.writeable for array in x.values())
+
+
+def test_views_of_storages_in_old_files(tmp_path):
+  values = np.arange(10, dtype=np.int32)
+  storage = Storage(values, view=('view', 4, 3))
+  save_legacy({'x': rebuilt(storage, 1, (2,), (1,))}, tmp_path / 'x')
+  np.testing.assert_array_equal(read_torch(tmp_path / 'x')['x'], [5, 6])
+  save_legacy({'x': rebuilt(storage, 1, (3,), (1,))}, tmp_path / 'x')
+  with pytest.raises(ValueError, match='not inside its storage of 3'):
+    read_torch(tmp_path / 'x')
+
+
+@both
+@pytest.mark.parametrize(
+  'offset, shape, strides',
+  [
+    (0, (7,), (1,)),
+    (5, (2,), (1,)),
+    (0, (2, 2), (3, 3)),
+    (0, (2,), (10**12,)),
+    (-1, (2,), (1,)),
+    (5, (3,), (-1,)),
+    (6, (), ()),
+    (0, (2, 2), (1,)),
+  ],
+)
+def test_no_tensor_reaches_outside_its_storage(
+  save, offset, shape, strides, tmp_path
+):
+  storage = Storage(np.zeros(6, np.float32))
+  save({'x': rebuilt(storage, offset, shape, strides)}, tmp_path / 'x')
+  with pytest.raises(ValueError):
+    read_torch(tmp_path / 'x')
+
+
+@both
+def test_other_globals_are_named_and_not_called(save, tmp_path):
+  marker = tmp_path / 'ran'
+  for function, args, name in [
+    (os.system, (f'touch {marker}',), f'{os.system.__module__}.system'),
+    (eval, (f'open({str(marker)!r}, "w")',), '__builtin__.eval'),
+    (getattr, ('x', 'upper'), '__builtin__.getattr'),
+    (np.dtype, ('f4',), 'numpy.dtype'),
+  ]:
+    save({'x': Call(function, *args)}, tmp_path / 'x')
+    with pytest.raises(ValueError, match=f'names {name}'):
+      read_torch(tmp_path / 'x')
+  assert not marker.exists()
+
+
+@both
+def test_a_storage_type_is_not_to_be_called(save, tmp_path):
+  save({'x': Call(sys.modules['torch'].FloatStorage)}, tmp_path / 'x')
+  with pytest.raises(ValueError, match='not callable'):
+    read_torch(tmp_path / 'x')
+
+
+@both
+@pytest.mark.parametrize(
+  'content, message',
+  [
+    ([1, 2], 'got list'),
+    ({'epoch': 3}, r"'epoch' \(int\)"),
+    ({'state_dict': {}, 'step': None}, r"'state_dict' \(dict\), 'step'"),
+    ({3: 4}, r'3 \(int\)'),
+  ],
+)
+def test_content_other_than_tensors(save, content, message, tmp_path):
+  save(content, tmp_path / 'x')
+  with pytest.raises(ValueError, match=message):
+    read_torch(tmp_path / 'x')
+
+
+@both
+def test_a_file_cut_anywhere_is_refused(save, tmp_path):
+  path = tmp_path / 'x'
+  save({'x': tensor(np.arange(5.0)), 'y': tensor(np.arange(3))}, path)
+  assert len(read_torch(path)) == 2
+  whole = path.read_bytes()
+  for length in range(0, len(whole), 5):
+    path.write_bytes(whole[:length])
+    with pytest.raises(ValueError, match='cannot be read'):
+      read_torch(path)
+
+
+def test_a_flipped_bit_in_an_archive_is_seen(tmp_path):
+  path = tmp_path / 'x'
+  save_zip({'x': tensor(np.full(4, 7.5))}, path)
+  whole = path.read_bytes()
+  at = whole.index(np.full(4, 7.5).tobytes())
+  path.write_bytes(whole[:at] + b'\xff' + whole[at + 1 :])
+  with pytest.raises(ValueError, match='CRC'):
+    read_torch(path)
+
+
+def test_files_of_another_kind(tmp_path):
+  path = tmp_path / 'x'
+  path.write_text('<html>404: not found</html>')
+  with pytest.raises(ValueError, match='cannot be read'):
+    read_torch(path)
+  path.write_bytes(pickle.dumps({'x': 1}))
+  with pytest.raises(ValueError, match='neither of the two formats'):
+    read_torch(path)
+  with zipfile.ZipFile(path, 'w') as archive:
+    archive.writestr('readme.txt', b'')
+  with pytest.raises(ValueError, match='one data.pkl'):
+    read_torch(path)
+
+
+def test_big_endian_files_are_refused(tmp_path):
+  path = tmp_path / 'x'
+  save_zip({'x': tensor(np.ones(2))}, path, byteorder=b'big')
+  with pytest.raises(ValueError, match='big-endian'):
+    read_torch(path)
+  save_legacy({'x': tensor(np.ones(2))}, path, little=False)
+  with pytest.raises(ValueError, match='big-endian'):
+    read_torch(path)
