@@ -1,32 +1,13 @@
-"""Processes: how data is corrupted, and how one step of that is undone.
+"""Gaussian noise: xt = alpha x0 + sigma eps."""
 
-A process is four functions of ONE example (t is a scalar beside x; `jax.vmap`
-makes the batch):
-
-  prior(key, shape) -> x1               a draw at t = 1
-  corrupt(key, x0, t) -> xt             q(xt | x0)
-  posterior(xt, x0, t, s) -> params     q(xs | xt, x0), s <= t
-  reverse(key, xt, estimate, t, s)      a draw of xs, x0 replaced by its
-                                        estimate
-"""
-
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxdiff.processes.process import Process
 from jaxdiff.schedules import Schedule
-
-
-class Process(NamedTuple):
-  """Functions of one example; see the module's first lines."""
-
-  prior: Callable[[Array, tuple[int, ...]], Any]
-  corrupt: Callable[[Array, Any, Array], Any]
-  posterior: Callable[[Any, Any, Array, Array], Any]
-  reverse: Callable[[Array, Any, Any, Array, Array], Any]
 
 
 def gaussian(schedule: Schedule, variance: str = 'small') -> Process:

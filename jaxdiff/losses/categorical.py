@@ -1,0 +1,197 @@
+"""Losses of processes that have `terms`: text, graphs, pixels as categories.
+
+`batch` is {'x0': int [B, ...] or a tree of them, 'cond': {name: [B, ...]}} and
+may hold
+
+  'mask'  bool, a tree like x0: true where an element exists. The others are
+          neither noised nor counted, and what x0 holds there is of no account;
+          `apply` finds the mask in cond['mask'].
+  'u'     [B] where each example's time comes from; see `losses.regression`.
+
+A loss is in nats per element: the sum over an example's real elements, divided
+by their number or, with `length`, by that constant, which gives each element of
+a batch the same weight whatever the length of its example. Bits are nats /
+log 2. What the network returns is the process's estimate: logits [B, ..., K].
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxdiff.losses.regression import Apply, Batch, Loss
+from jaxdiff.losses.times import Times, continuous, grid
+from jaxdiff.processes import Process, tally
+
+
+class Seen(NamedTuple):
+  """A batch, corrupted, and what the network said of it."""
+
+  xt: Any  # [B, ...]
+  x0: Any  # [B, ...]
+  mask: Any  # like x0, or None
+  t: Array  # [B]
+  estimate: Any  # [B, ..., K]
+
+
+def nelbo(
+  apply: Apply,
+  process: Process,
+  times: Times | None = None,
+  length: int | None = None,
+) -> Loss:
+  """The bound of infinitely many steps: the process's rate at a random time.
+
+    -log p(x0) <= prior term + E_t rate(xt, x0, t),  t uniform over (0, 1]
+
+  Absorbing: alpha' / (1 - alpha) times log p(x0 | xt), over what is masked
+  (MDLM, MD4). Uniform and marginal: the bound of UDLM, but x0 is marginalised
+  out where UDLM puts its mean in x0's place, so that here, too, the best
+  network is p(x0 | xt). On log-ratios: the denoising score entropy of SEDD.
+
+  Args:
+    apply: the network, (params, xt, t[B], cond, dropout_key).
+    process: one with terms.
+    times: u[B] -> t[B], uniform or nearly so; None is `continuous()`. A t_min
+      above 0 leaves out what is below it.
+    length: see the module's first lines.
+
+  Source: MDLM (Sahoo et al. 2024) eq. 10; MD4 (Shi et al. 2024) section 2; UDLM
+  (Schiff et al. 2025, "Simple guidance mechanisms for discrete diffusion
+  models") section 4; SEDD (Lou et al. 2024) theorem 3.6.
+  """
+  times = times or continuous()
+  one = lambda seen: process.terms.rate(seen.xt, seen.x0, seen.estimate, seen.t)
+  return _loss(apply, process, times, length, one)
+
+
+def variational(
+  apply: Apply,
+  process: Process,
+  num_steps: int,
+  cross_entropy_weight: float = 0.0,
+  length: int | None = None,
+) -> Loss:
+  """T times a random term of the T-step bound: D3PM's L_vb, or its hybrid.
+
+    T KL(q(xs | xt, x0) || p(xs | xt)) - weight log p(x0 | xt),  s = t - 1 / T
+
+  whose mean over t is the bound without its prior term. The first step's term,
+  at s = 0, is -log p(x0 | xt) by itself.
+
+  Args:
+    apply: the network, (params, xt, t[B], cond, dropout_key).
+    process: one with terms.
+    num_steps: T.
+    cross_entropy_weight: D3PM's lambda (0.001 for text, 0.01 for images), here
+      beside a bound over T steps, not over one: lambda T of theirs.
+    length: see the module's first lines.
+
+  Source: D3PM (Austin et al. 2021) eq. 1, 5.
+  """
+  if num_steps < 1:
+    raise ValueError(f'num_steps must be at least 1, got {num_steps}')
+
+  def one(seen: Seen) -> Any:
+    xt, x0, _, t, estimate = seen
+    # The grid's own numbers: s is 0 exactly in the first step.
+    s = (jnp.round(t * num_steps) - 1.0) / num_steps
+    bound = process.terms.step(xt, x0, estimate, t, s)
+    # Not even evaluated without a weight: inf x 0 is nan.
+    if cross_entropy_weight == 0:
+      return jax.tree.map(lambda b: num_steps * b, bound)
+    error = process.terms.step(xt, x0, estimate, t, jnp.zeros_like(t))
+    return jax.tree.map(
+      lambda b, e: num_steps * b + cross_entropy_weight * e, bound, error
+    )
+
+  return _loss(apply, process, grid(num_steps), length, one)
+
+
+def cross_entropy(
+  apply: Apply,
+  process: Process,
+  times: Times | None = None,
+  weights: Any = None,
+  length: int | None = None,
+) -> Loss:
+  """-log p(x0 | xt) at a random time, each time alike.
+
+  No bound, but the same minimum. Under absorbing noise what is not masked costs
+  nothing.
+
+  Args:
+    apply: the network, (params, xt, t[B], cond, dropout_key).
+    process: one with terms.
+    times: u[B] -> t[B]; None is `continuous()`.
+    weights: a tree of numbers like x0, e.g. {'nodes': 1.0, 'edges': 5.0}.
+    length: see the module's first lines.
+
+  Source: DiGress (Vignac et al. 2023) eq. 2.
+  """
+
+  def one(seen: Seen) -> Any:
+    zero = jnp.zeros_like(seen.t)
+    error = process.terms.step(seen.xt, seen.x0, seen.estimate, seen.t, zero)
+    if weights is None:
+      return error
+    return jax.tree.map(lambda w, e: w * e, weights, error)
+
+  return _loss(apply, process, times or continuous(), length, one)
+
+
+def corrupted(
+  process: Process, keys: Array, x0: Any, mask: Any, t: Array
+) -> Any:
+  """xt [B, ...] of a batch; what the mask leaves out stays as it is."""
+  xt = jax.vmap(process.corrupt)(keys, x0, t)
+  if mask is None:
+    return xt
+  return jax.tree.map(jnp.where, mask, xt, x0)
+
+
+def real(mask: Any, x: Any) -> Any:
+  """x with some category, 0, wherever nothing exists.
+
+  Terms are evaluated everywhere, and -1 would be a nan in the gradient.
+  """
+  if mask is None:
+    return x
+  return jax.tree.map(lambda on, x: jnp.where(on, x, 0), mask, x)
+
+
+def _loss(
+  apply: Apply,
+  process: Process,
+  times: Times,
+  length: int | None,
+  one: Callable[[Seen], Any],
+) -> Loss:
+  if process.terms is None:
+    raise ValueError(
+      'this loss needs a process with terms: categorical, ordinal, or joint '
+      'and symmetric of these'
+    )
+
+  def nats(seen: Seen) -> tuple[Array, Array]:
+    return tally(process, one(seen), seen.x0, seen.mask)
+
+  def loss(
+    params: Any, keys: Array, batch: Batch
+  ) -> tuple[Array, dict[str, Array]]:
+    split = lambda key: tuple(jax.random.split(key, 3))
+    time_keys, noise_keys, dropout_keys = jax.vmap(split)(keys)
+    u = batch['u'] if 'u' in batch else jax.vmap(jax.random.uniform)(time_keys)
+    t, x0, mask = times(u), batch['x0'], batch.get('mask')
+    xt = corrupted(process, noise_keys, x0, mask, t)
+    cond = batch.get('cond', {})
+    if mask is not None:
+      cond = {**cond, 'mask': mask}
+    estimate = apply(params, xt, t, cond, dropout_keys[0])
+    seen = Seen(real(mask, xt), real(mask, x0), mask, t, estimate)
+    total, count = jax.vmap(nats)(seen)
+    return total / (length or jnp.maximum(count, 1)), {}
+
+  return loss

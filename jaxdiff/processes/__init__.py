@@ -1,0 +1,43 @@
+"""Processes: how data is corrupted, and how one step of that is undone.
+
+A process is functions of ONE example (t is a scalar beside x; `jax.vmap` makes
+the batch):
+
+  prior(key, shape) -> x1               a draw at t = 1
+  corrupt(key, x0, t) -> xt             q(xt | x0)
+  posterior(xt, x0, t, s) -> params     q(xs | xt, x0), s <= t
+  reverse(key, xt, estimate, t, s)      a draw of xs, x0 replaced by its
+                                        estimate
+  terms                                 of the variational bound, see `Terms`
+
+`gaussians` has the noise of images; `discrete` that of text and graphs,
+`banded` that of ordered categories, both made by `kernels`; `remasking` a
+reverse that changes its mind; `joint` and `symmetric` make processes out of
+processes.
+"""
+
+from jaxdiff.processes.banded import ordinal
+from jaxdiff.processes.discrete import absorbing, categorical, uniform
+from jaxdiff.processes.gaussians import (
+  forward_variance,
+  gaussian,
+  interpolated_log_variance,
+)
+from jaxdiff.processes.process import Process, Terms, joint, symmetric, tally
+from jaxdiff.processes.remasking import remasked
+
+__all__ = [
+  'Process',
+  'Terms',
+  'absorbing',
+  'categorical',
+  'forward_variance',
+  'gaussian',
+  'interpolated_log_variance',
+  'joint',
+  'ordinal',
+  'remasked',
+  'symmetric',
+  'tally',
+  'uniform',
+]

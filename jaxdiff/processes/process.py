@@ -1,0 +1,175 @@
+"""What a process is, and one over several kinds of data made of others."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Terms(NamedTuple):
+  """The terms of the variational bound, in nats, one for each element.
+
+  `estimate` is what `reverse` takes; p is the model with it in x0's place.
+
+    prior(x0)                        KL(q(x1 | x0) || prior)
+    step(xt, x0, estimate, t, s)     KL(q(xs | xt, x0) || p(xs | xt)); at s = 0
+                                     this is -log p(x0 | xt)
+    rate(xt, x0, estimate, t)        the limit of step / (t - s) as s -> t
+    free(x0)                         bool: which elements are drawn; the others
+                                     follow from them, and are not counted
+  """
+
+  prior: Callable[[Any], Any]
+  step: Callable[[Any, Any, Any, Array, Array], Any]
+  rate: Callable[[Any, Any, Any, Array], Any]
+  free: Callable[[Any], Any]
+
+
+class Process(NamedTuple):
+  """Functions of one example; see the package's first lines."""
+
+  prior: Callable[[Array, Any], Any]
+  corrupt: Callable[[Array, Any, Array], Any]
+  posterior: Callable[[Any, Any, Array, Array], Any]
+  reverse: Callable[[Array, Any, Any, Array, Array], Any]
+  # None where `likelihood.bound` has them: Gaussian noise.
+  terms: Terms | None = None
+
+
+def joint(parts: Mapping[str, Process]) -> Process:
+  """A process over a dict of data, each part noised on its own.
+
+  What a network makes of one part may depend on all of them, which is what
+  ties them together. Shapes, x, estimates and terms are dicts with these keys;
+  a part may itself be joint.
+
+  Args:
+    parts: e.g. {'nodes': marginal(..), 'edges': symmetric(marginal(..))}.
+
+  Source: DiGress (Vignac et al. 2023) section 3.1, for graphs.
+  """
+
+  def keys(key: Array) -> dict[str, Array]:
+    # By name, in an order that is not the caller's.
+    names = sorted(parts)
+    return dict(zip(names, jax.random.split(key, len(names)), strict=True))
+
+  def prior(key: Array, shape: Mapping[str, Any]) -> dict[str, Any]:
+    key = keys(key)
+    return {n: part.prior(key[n], shape[n]) for n, part in parts.items()}
+
+  def corrupt(key: Array, x0: Mapping[str, Any], t: Array) -> dict[str, Any]:
+    key = keys(key)
+    return {n: part.corrupt(key[n], x0[n], t) for n, part in parts.items()}
+
+  def posterior(
+    xt: Mapping[str, Any], x0: Mapping[str, Any], t: Array, s: Array
+  ) -> dict[str, Any]:
+    return {n: part.posterior(xt[n], x0[n], t, s) for n, part in parts.items()}
+
+  def reverse(
+    key: Array,
+    xt: Mapping[str, Any],
+    estimate: Mapping[str, Any],
+    t: Array,
+    s: Array,
+  ) -> dict[str, Any]:
+    key = keys(key)
+    return {
+      n: part.reverse(key[n], xt[n], estimate[n], t, s)
+      for n, part in parts.items()
+    }
+
+  if any(part.terms is None for part in parts.values()):
+    return Process(prior, corrupt, posterior, reverse)
+  each = {n: part.terms for n, part in parts.items()}
+  terms = Terms(
+    lambda x0: {n: term.prior(x0[n]) for n, term in each.items()},
+    lambda xt, x0, estimate, t, s: {
+      n: term.step(xt[n], x0[n], estimate[n], t, s) for n, term in each.items()
+    },
+    lambda xt, x0, estimate, t: {
+      n: term.rate(xt[n], x0[n], estimate[n], t) for n, term in each.items()
+    },
+    lambda x0: {n: term.free(x0[n]) for n, term in each.items()},
+  )
+  return Process(prior, corrupt, posterior, reverse, terms)
+
+
+def symmetric(process: Process, empty: int = 0) -> Process:
+  """A process over [N, N, ...] that stays symmetric, its diagonal empty.
+
+  The elements above the diagonal are the process's; those below are copies,
+  and the diagonal holds `empty`. Of an estimate, too, only what is above the
+  diagonal is read: a network's logits should be symmetric.
+
+  Args:
+    process: of categories, element by element.
+    empty: the category "no edge".
+
+  Source: DiGress (Vignac et al. 2023) section 3.1: noise is drawn above the
+    diagonal and copied below.
+  """
+
+  def upper(x: Array) -> Array:
+    shape = x.shape[:2]
+    if shape[0] != shape[1]:
+      raise ValueError(f'symmetric needs [N, N, ...], got {x.shape}')
+    return jnp.triu(jnp.ones(shape, bool), 1)
+
+  def mirrored(x: Array, diagonal: Array | int) -> Array:
+    above = upper(x)
+    below = above.T
+    if x.ndim == 3:
+      above, below = above[..., None], below[..., None]
+    copied = jnp.where(below, jnp.swapaxes(x, 0, 1), diagonal)
+    return jnp.where(above, x, copied)
+
+  def prior(key: Array, shape: tuple[int, ...]) -> Array:
+    return mirrored(process.prior(key, shape), empty)
+
+  def corrupt(key: Array, x0: Array, t: Array) -> Array:
+    return mirrored(process.corrupt(key, x0, t), empty)
+
+  def posterior(xt: Array, x0: Array, t: Array, s: Array) -> Array:
+    log_probs = process.posterior(xt, x0, t, s)
+    certain = jnp.arange(log_probs.shape[-1]) == empty
+    certain = jnp.where(certain, 0.0, -jnp.inf)[None, None]
+    return mirrored(log_probs, certain)
+
+  def reverse(
+    key: Array, xt: Array, estimate: Array, t: Array, s: Array
+  ) -> Array:
+    return mirrored(process.reverse(key, xt, estimate, t, s), empty)
+
+  if process.terms is None:
+    return Process(prior, corrupt, posterior, reverse)
+  terms = process.terms._replace(
+    free=lambda x0: process.terms.free(x0) & upper(x0)
+  )
+  return Process(prior, corrupt, posterior, reverse, terms)
+
+
+def tally(
+  process: Process, nats: Any, x0: Any, mask: Any = None
+) -> tuple[Array, Array]:
+  """The nats of one example, and the number of elements they are for.
+
+  Args:
+    process: whose `terms` these are.
+    nats: the terms, a tree like x0.
+    x0: the example.
+    mask: bool, a tree like x0: true where an element exists; None is all.
+
+  Returns:
+    (nats [], elements []), over those elements that exist and are free.
+  """
+  free = process.terms.free(x0)
+  if mask is not None:
+    free = jax.tree.map(jnp.logical_and, free, mask)
+  # Where, not a product: what is left out may be infinite.
+  kept = jax.tree.map(lambda v, on: jnp.sum(jnp.where(on, v, 0.0)), nats, free)
+  count = jax.tree.map(lambda on: jnp.sum(on), free)
+  return sum(jax.tree.leaves(kept)), sum(jax.tree.leaves(count))

@@ -1,0 +1,127 @@
+"""Sampling categories: what goes around `ancestral` and `sample`.
+
+`samplers.ancestral(process)` is the sampler, for every process; with
+`processes.remasked` it corrects itself, and `categorical_orders` has steps that
+choose what to unmask. Here is what composes with any of them:
+
+  denoiser, temperature      the network as a Denoiser; sharper logits
+  hold                       a step that leaves some elements as they are:
+                             infilling, and what lies beyond a text's end
+  sample_blocks              left to right, block after block
+
+`guidance.classifier_free` serves as it is: u + scale (c - u) on logits is the
+law p(x0 | xt)^(1 - scale) p(x0 | xt, cond)^scale, normalised, element by
+element (logits must be finite). Scales and temperatures may be traced.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff.losses import Apply
+from jaxdiff.samplers.sampling import (
+  Denoiser,
+  Solver,
+  Step,
+  as_solver,
+  sample,
+)
+
+
+def denoiser(apply: Apply, params: Any, cond: Any = None) -> Denoiser:
+  """The network as a Denoiser: its logits, as they are.
+
+  Args:
+    apply: the network, (params, xt[B, ...], t[B], cond).
+    params: its weights.
+    cond: dict of [B, ...] conditions; 'mask' among them where training had one.
+  """
+  return lambda xt, t: apply(params, xt, t, cond or {})
+
+
+def temperature(denoiser: Denoiser, value: ArrayLike) -> Denoiser:
+  """Logits / value: below 1 the likely becomes likelier.
+
+  Args:
+    value: positive; near 0 the likeliest is always drawn.
+  """
+  return lambda xt, t: jax.tree.map(lambda x: x / value, denoiser(xt, t))
+
+
+def hold(step: Step | Solver, x0: Any, known: Any) -> Solver:
+  """A step that leaves what is known as it is; `place` puts it there first.
+
+  Under absorbing noise this is infilling, and exact: what is not masked is x0,
+  so a start with some elements written is a state like any other, and the model
+  has learnt the law of the rest given any of them. Under noise that redraws, it
+  is not, for there xt should be noisy where it is known, too: take
+  `editing.inpaint(step, process, x0, mask)`. Under any noise it is what keeps
+  elements that do not exist as they were in training.
+
+  Args:
+    step: any.
+    x0: [B, ...] or a tree; where not known, anything.
+    known: bool, a tree like x0, of shapes that broadcast with its.
+  """
+  solver = as_solver(step)
+
+  def held(
+    denoiser: Denoiser, keys: Array, xt: Any, t: Array, s: Array, state: Any
+  ) -> tuple[Any, Any]:
+    xs, state = solver.step(denoiser, keys, xt, t, s, state)
+    return place(xs, x0, known), state
+
+  return Solver(solver.init, held)
+
+
+def place(x: Any, x0: Any, known: Any) -> Any:
+  """x with x0 where it is known: the start of infilling."""
+  return jax.tree.map(jnp.where, known, x0, x)
+
+
+def sample_blocks(
+  step: Step | Solver,
+  denoiser: Denoiser,
+  keys: Array,
+  x_init: Array,
+  times: ArrayLike,
+  size: int,
+) -> Array:
+  """`sample`, block after block from the left; the last may be shorter.
+
+  A block goes through all the times while the others stay as they are: what is
+  to the left is written, what is to the right still noise. So t is the time of
+  the block alone: for absorbing noise and a network that does not depend on t.
+
+  Args:
+    step: any; infilling is `hold` around it.
+    denoiser: sees the whole of x.
+    keys: [B] one for each sample; block n uses fold_in(key, n).
+    x_init: [B, L, ...] at times[0].
+    times: [N + 1] decreasing, for each block.
+    size: elements in a block; L is `sample` itself, 1 is autoregressive.
+
+  Returns:
+    x [B, L, ...] at times[-1].
+
+  Raises:
+    ValueError: size < 1.
+
+  Source: SSD-LM (Han et al. 2023) algorithm 2; block diffusion (Arriola et al.
+  2025) algorithm 2.
+  """
+  if size < 1:
+    raise ValueError(f'size must be at least 1, got {size}')
+  block = jnp.arange(x_init.shape[1]) // size
+  block = block.reshape((1, -1) + (1,) * (x_init.ndim - 2))
+
+  def body(x: Array, n: Array) -> tuple[Array, None]:
+    block_keys = jax.vmap(lambda key: jax.random.fold_in(key, n))(keys)
+    held = hold(step, x, jnp.broadcast_to(block != n, x.shape))
+    return sample(held, denoiser, block_keys, x, times), None
+
+  num_blocks = -(-x_init.shape[1] // size)
+  return jax.lax.scan(body, x_init, jnp.arange(num_blocks))[0]

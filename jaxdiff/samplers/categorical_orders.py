@@ -1,0 +1,106 @@
+"""Unmasking in an order of one's own: the surest first.
+
+Absorbing noise lifts masks at random, and what it lifts at once is drawn
+independently. A step may instead propose x0 for all masks and keep only the
+proposals with the highest score; the others are masked as before. How many are
+left is the schedule's share, round(m sigma_s / sigma_t) of the m masks there
+are, so any start will do, partly written or of any length; on `mixing.linear`
+with as many even steps as there are masks it is one at a time.
+
+Scores, of log p(x0 | xt) [..., K] and the proposals [...]:
+
+  probability      log p of the proposal        MaskGIT's confidence
+  margin           the two likeliest apart      Kim et al. 2025
+  certainty        minus the entropy
+  left_to_right    minus the position
+
+The choice depends on what was drawn, so these are no samplers of the model's
+joint law, even with an exact p(x0 | xt) (`left_to_right` one at a time is).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff.processes import draws
+from jaxdiff.samplers.sampling import Denoiser, Step
+from jaxdiff.schedules import Schedule
+
+Score = Callable[[Array, Array], Array]
+
+
+def probability(log_probs: Array, x0: Array) -> Array:
+  """log p(proposal). (MaskGIT, Chang et al. 2022, section 3.2.)"""
+  return jnp.take_along_axis(log_probs, x0[..., None], axis=-1)[..., 0]
+
+
+def margin(log_probs: Array, x0: Array) -> Array:
+  """How much likelier the likeliest is than the next, in probability.
+
+  Source: Kim et al. 2025, "Train for the worst, plan for the best", section 4.
+  """
+  del x0
+  top = jax.lax.top_k(jnp.exp(log_probs), 2)[0]
+  return top[..., 0] - top[..., 1]
+
+
+def certainty(log_probs: Array, x0: Array) -> Array:
+  """Minus the entropy of p(x0 | xt), in nats."""
+  del x0
+  p = jnp.exp(log_probs)
+  return jnp.sum(p * jnp.where(p > 0, log_probs, 0.0), axis=-1)
+
+
+def left_to_right(log_probs: Array, x0: Array) -> Array:
+  """Minus the position, the elements in their order in memory."""
+  del log_probs
+  return -jnp.arange(x0.size, dtype=jnp.float32).reshape(x0.shape)
+
+
+def surest_first(
+  schedule: Schedule,
+  num_classes: int,
+  score: Score = probability,
+  noise: ArrayLike = 0.0,
+) -> Step:
+  """A step that lifts the masks whose proposals have the highest score.
+
+  Args:
+    schedule: one of `schedules.mixing`; `cosine` is MaskGIT's.
+    num_classes: without MASK, which is the category num_classes.
+    score: one of the above.
+    noise: Gumbel noise of size noise t on the score: the more, the more varied
+      the samples; MaskGIT's choice temperature, 4.5 in its code. May be traced.
+
+  Source: MaskGIT (Chang et al. 2022) section 3.2.
+  """
+
+  def one(key: Array, xt: Array, logits: Array, t: Array, s: Array) -> Array:
+    draw_key, noise_key = jax.random.split(key)
+    is_mask = jnp.arange(num_classes + 1) == num_classes
+    is_mask = is_mask.reshape((1,) * xt.ndim + (-1,))
+    log_probs = jax.nn.log_softmax(jnp.where(is_mask, -jnp.inf, logits))
+    x0 = draws.draw(draw_key, log_probs)
+    value = score(log_probs, x0)
+    value += noise * t * draws.gumbel(noise_key, x0.shape)
+
+    masked = xt == num_classes
+    sigma_t = schedule(t).sigma
+    left = schedule(s).sigma / jnp.where(sigma_t == 0, 1.0, sigma_t)
+    left = jnp.round(left * jnp.sum(masked))
+    # What is masked first, by falling score; equal scores in their order.
+    order = jnp.argsort(jnp.where(masked, -value, jnp.inf).reshape(-1))
+    rank = jnp.argsort(order).reshape(xt.shape)
+    lifted = masked & (rank < jnp.sum(masked) - left)
+    return jnp.where(lifted, x0, xt)
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    logits = denoiser(xt, jnp.broadcast_to(t, keys.shape))
+    return jax.vmap(one, in_axes=(0, 0, 0, None, None))(keys, xt, logits, t, s)
+
+  return step

@@ -1,0 +1,154 @@
+"""Schedules for categories: xt ~ Cat(alpha x0 + sigma pi), alpha + sigma = 1.
+
+alpha is the chance that an element has not been redrawn from pi by t. Being
+t -> NoiseLevel(alpha, sigma) like any other, with a mixture of two laws where
+Gaussian noise has a sum of two variables, these are plain Schedules; sigma is
+given beside alpha so that neither is ever one minus the other. All are exactly
+(1, 0) at t = 0, which a process of categories asks for. (`rectified_flow` of
+Gaussian noise is `linear` here.)
+
+The continuous-time bound does not depend on which is chosen, only the variance
+of its estimate does, and where a sampler with even steps spends them.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxdiff.schedules.levels import NoiseLevel, Schedule
+
+
+def linear() -> Schedule:
+  """alpha = 1 - t, exactly (0, 1) at t = 1.
+
+  For absorbing noise it is the mutual-information schedule, beta_i =
+  1 / (T - i + 1) on T steps.
+
+  Source: D3PM (Austin et al. 2021) section 3.2.
+  """
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    return NoiseLevel(1.0 - t, t)
+
+  return schedule
+
+
+def log_linear(eps: float = 1e-3) -> Schedule:
+  """alpha = 1 - (1 - eps) t: -log alpha is finite throughout.
+
+  A little of x0, eps, is left at t = 1. For uniform noise that is a small
+  prior term; for absorbing noise an infinite one, as the prior rules out what
+  may happen: use `linear` where the bound is wanted.
+
+  Args:
+    eps: in [0, 1).
+
+  Source: SEDD (Lou et al. 2024), whose total noise -log alpha is
+  -log(1 - (1 - eps) t).
+  """
+  if not 0 <= eps < 1:
+    raise ValueError(f'log_linear needs 0 <= eps < 1, got {eps}')
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    # Counted from t = 1, where 1 - (1 - eps) would have lost digits of eps.
+    return NoiseLevel((1.0 - t) + eps * t, (1.0 - eps) * t)
+
+  return schedule
+
+
+def cosine() -> Schedule:
+  """alpha = 1 - sin(pi t / 2): masks lifted slowly at first, then faster.
+
+  sigma, the share that is masked, is the cosine of MaskGIT (Chang et al. 2022,
+  section 3.3) in the time that runs from noise to data.
+
+  Source: MD4 (Shi et al. 2024), its table of schedules.
+  """
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    sigma = jnp.sin(0.5 * jnp.pi * t)
+    # 1 - sin x = 2 sin^2((pi / 2 - x) / 2) keeps its digits at t = 1, but is
+    # not exactly 1 at t = 0.
+    half = jnp.sin(0.25 * jnp.pi * (1.0 - t))
+    return NoiseLevel(jnp.where(t < 0.5, 1.0 - sigma, 2.0 * half**2), sigma)
+
+  return schedule
+
+
+def squared_cosine() -> Schedule:
+  """alpha = cos^2(pi t / 2), sigma = sin^2(pi t / 2).
+
+  Source: iDDPM's cosine (Nichol & Dhariwal 2021 eq. 17, without its offset), as
+  in DiGress (Vignac et al. 2023).
+  """
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    # cos x = sin(pi / 2 - x), which is exactly 0 at t = 1.
+    return NoiseLevel(
+      jnp.sin(0.5 * jnp.pi * (1.0 - t)) ** 2, jnp.sin(0.5 * jnp.pi * t) ** 2
+    )
+
+  return schedule
+
+
+def mutual_information(
+  data: ArrayLike, noise: ArrayLike, num_points: int = 1000
+) -> Schedule:
+  """alpha such that I(xt; x0) = (1 - t) H(x0): information is lost evenly.
+
+  I is that of one element with law `data`. It holds exactly at t =
+  i / num_points; alpha is linear between. For absorbing noise alpha = 1 - t.
+
+  Args:
+    data: [K] the law of x0, e.g. the frequencies of the characters.
+    noise: [K] pi.
+    num_points: of the table.
+
+  Raises:
+    ValueError: they are not two laws over the same K, or x0 is certain.
+
+  Source: D3PM (Austin et al. 2021) section 3.2.
+  """
+  data, noise = np.asarray(data, np.float64), np.asarray(noise, np.float64)
+  for name, law in (('data', data), ('noise', noise)):
+    if law.shape != data.shape or law.ndim != 1 or (law < 0).any():
+      raise ValueError(
+        f'{name} must be a law over K categories, [K], got {law.shape}'
+      )
+    if abs(law.sum() - 1) > 1e-5:
+      raise ValueError(f'{name} must sum to 1, got {law.sum():g}')
+  if (data > 0).sum() < 2:
+    raise ValueError('mutual_information needs an x0 that is not certain')
+
+  plog = lambda p: np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), 0.0)
+
+  def information(alpha: Array) -> Array:
+    alpha = alpha[:, None]
+    sigma = 1.0 - alpha
+    marginal = plog(alpha * data + sigma * noise).sum(1)
+    redrawn = plog(sigma * noise)
+    # sum_j q(j | k) log q(j | k): all j but k only come from pi.
+    given = plog(alpha + sigma * noise) - redrawn + redrawn.sum(1)[:, None]
+    return (given * data).sum(1) - marginal
+
+  grid = np.linspace(0.0, 1.0, num_points + 1)
+  wanted = (1.0 - grid) * information(np.ones(1))
+  low, high = np.zeros_like(grid), np.ones_like(grid)
+  for _ in range(60):
+    middle = 0.5 * (low + high)
+    below = information(middle) < wanted
+    low, high = np.where(below, middle, low), np.where(below, high, middle)
+  alpha = 0.5 * (low + high)
+  alpha[0], alpha[-1] = 1.0, 0.0
+  times, kept, lost = (np.float32(x) for x in (grid, alpha, 1.0 - alpha))
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    return NoiseLevel(jnp.interp(t, times, kept), jnp.interp(t, times, lost))
+
+  return schedule
