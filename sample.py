@@ -25,7 +25,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -97,39 +97,6 @@ def make_edit(
   return None, {}
 
 
-class Stage(NamedTuple):
-  """A run to be sampled, and what it is told."""
-
-  run: build.Run
-  request: requests.Request
-  traced: dict[str, Any]
-
-
-def stages(options: Options, mesh: Any) -> list[Stage]:
-  """The run, after that of the small images where there is one."""
-  workdirs = [*filter(None, [options.base]), options.workdir]
-  runs = [load(options, workdir, mesh) for workdir in workdirs]
-  labels = options.labels
-  if options.label is not None:
-    if labels is not None:
-      raise ValueError('give --label or --labels, not both')
-    labels = str(options.label)
-  asked = requests.Asked(
-    labels, options.prompt, options.prompts, options.negative_prompt
-  )
-  requests.check_asked(asked, runs)
-
-  def stage(run: build.Run, workdir: str) -> Stage:
-    request = requests.make_request(run, workdir, asked)
-    told = build.with_null(request.cond, request.null)
-    traced = build.options(run.config, **told)
-    num = max(1, len(request.names))
-    traced['seed'] = requests.read_seeds(options.seeds, options.seed, num)
-    return Stage(run, request, traced)
-
-  return [stage(*pair) for pair in zip(runs, workdirs, strict=True)]
-
-
 def load(options: Options, workdir: str, mesh: Any) -> build.Run:
   """A run, its sampling as configured unless told otherwise."""
   run = build.load_run(
@@ -148,10 +115,23 @@ def sample(options: Options) -> Path:
   if options.out:
     outputs.check_output(options.out)
   mesh = parallel.make_mesh(devices=jax.local_devices())
-  *before, (run, request, traced) = all_stages = stages(options, mesh)
-  names = next((s.request.names for s in all_stages if s.request.names), [])
+  asked = requests.Asked(
+    options.labels if options.label is None else str(options.label),
+    options.prompt,
+    options.prompts,
+    options.negative_prompt,
+  )
+  # The run, after that of the small images where there is one.
+  workdirs = [*filter(None, [options.base]), options.workdir]
+  runs = [load(options, workdir, mesh) for workdir in workdirs]
+  told = requests.make_options(
+    runs, workdirs, asked, seed=options.seed, seeds=options.seeds
+  )
+  run, traced, names = runs[-1], told.traced[-1], told.names
   rows = max(1, len(names))
   num = -(-64 // rows) * rows if options.num is None else options.num
+  if options.label is not None and options.labels is not None:
+    raise ValueError('give --label or --labels, not both')
   if num < 1 or options.batch_size < 1:
     raise ValueError('--num and --batch-size must be at least 1')
 
@@ -159,23 +139,25 @@ def sample(options: Options) -> Path:
   enlarging = bool(run.config.condition.low_res)
   if options.base and not enlarging:
     raise ValueError(f'{options.workdir} enlarges nothing: --base has no use')
+  if edit and enlarging:
+    raise ValueError('--edit needs a model that draws without a small image')
   wanted = edits.IMAGES.get(options.edit, ())
   images, described = inputs.read(
     {name: getattr(options, name) for name in ('image', 'mask', 'other')},
-    ('image',) if enlarging and not before else wanted,
+    ('image',) if enlarging and not options.base else wanted,
     run.small_shape if enlarging else run.spec.shape,
   )
-  if enlarging and not before:
+  if enlarging and not options.base:
     small = {'low_res': images.pop('image')[None]}
     traced['cond'] = {**traced.get('cond', {}), **small}
   traced |= images
 
   draw = build.make_sampler(run.config, run.spec, edit=edit)
   params = run.params
-  if before:
-    base = build.make_sampler(before[0].run.config, before[0].run.spec)
+  if options.base:
+    base = build.make_sampler(runs[0].config, runs[0].spec)
     draw = build.make_cascade(base, draw)
-    params, traced = (before[0].run.params, params), (before[0].traced, traced)
+    params, traced = (runs[0].params, params), (told.traced[0], traced)
   draw = parallel.compile_sample_step(draw, mesh, mode=options.mode)
 
   c = run.config.sampling
@@ -192,7 +174,7 @@ def sample(options: Options) -> Path:
     'conditions': names,
     **{k: v for k, v in configs.to_dict(c).items() if k != 'num'},
     **({'negative_prompt': options.negative_prompt} if names else {}),
-    **({'base': [options.base, before[0].run.step]} if before else {}),
+    **({'base': [options.base, runs[0].step]} if options.base else {}),
     **({'edit': options.edit, **numbers} if edit else {}),
     **described,
     'versions': {

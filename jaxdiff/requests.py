@@ -151,3 +151,44 @@ def make_request(run: build.Run, workdir: str | Path, asked: Asked) -> Request:
     null['label'] = np.int32(spec.num_classes)
     names = names or [str(label) for label in labels]
   return Request(cond, null, names)
+
+
+class Told(NamedTuple):
+  """Sampler options of each run, and the names of what is drawn."""
+
+  traced: list[dict[str, Any]]
+  names: list[str]  # [M]; [] without conditions
+
+
+def make_options(
+  runs: Sequence[build.Run],
+  workdirs: Sequence[str | Path],
+  asked: Asked,
+  *,
+  seed: int = 0,
+  seeds: str | None = None,
+) -> Told:
+  """`build.options` of each run of a cascade, or of the only one.
+
+  Args:
+    runs: from `build.load_run`.
+    workdirs: where each is.
+    asked: of all; each takes what it was trained on.
+    seed: of all noise.
+    seeds: instead, '1,2,3', one for each label or prompt.
+
+  Raises:
+    ValueError, FileNotFoundError: see `check_asked` and `make_request`.
+  """
+  check_asked(asked, runs)
+  requests = [
+    make_request(run, workdir, asked)
+    for run, workdir in zip(runs, workdirs, strict=True)
+  ]
+  names = next((r.names for r in requests if r.names), [])
+  seed = read_seeds(seeds, seed, max(1, len(names)))
+  traced = []
+  for run, request in zip(runs, requests, strict=True):
+    told = build.with_null(request.cond, request.null)
+    traced.append({**build.options(run.config, **told), 'seed': seed})
+  return Told(traced, names)

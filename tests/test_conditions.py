@@ -1,4 +1,4 @@
-"""Conditions: how often they are dropped, and that both branches are trained."""
+"""Conditions: how often they are dropped; both branches are trained."""
 
 import jax
 import jax.numpy as jnp

@@ -25,9 +25,10 @@ from jaxdiff.build.run import (
   make_optimizer,
   make_task,
 )
-from jaxdiff.build.sampling import make_cascade, make_sampler, options
+from jaxdiff.build.sampling import CASCADE, make_cascade, make_sampler, options
 
 __all__ = [
+  'CASCADE',
   'Examples',
   'Prompts',
   'Run',

@@ -1,0 +1,44 @@
+"""Text to image on real emoji, 16x16, from their names.
+
+The set is a folder of PNGs with a captions.json ({file, caption} each), here
+Noto's at 32x32:
+
+  python train.py --config configs/emoji.py --data.name folder:PATH
+"""
+
+from jaxdiff.config import (
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
+
+config = Config(
+  workdir='runs/emoji',
+  data=Data(name='folder:emoji', image_size=16),
+  condition=Condition(
+    text='bpe', vocab_size=1024, length=32, width=96, depth=2, num_heads=4
+  ),
+  diffusion=Diffusion(schedule='cosine', prediction='v'),
+  network=Network(
+    unet=UNet(
+      channels=32,
+      channel_mults=(1, 2, 3),
+      num_res_blocks=1,
+      attention_resolutions=(8, 4),
+      num_heads=4,
+    ),
+  ),
+  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=200),
+  training=Training(
+    num_steps=3000, batch_size=32, ema_decay=0.999, preview_every=500
+  ),
+  sampling=Sampling(sampler='ddim', steps=50, scale=3.0, num=36),
+  checkpoint=Checkpoint(every=500),
+)

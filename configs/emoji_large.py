@@ -1,0 +1,41 @@
+"""Super-resolution of emoji, 8x8 to 32x32: the second stage of a cascade.
+
+  python train.py --config configs/emoji_large.py --data.name folder:PATH
+  python sample.py runs/emoji_large --image SMALL.png
+  python sample.py runs/emoji_large --base runs/emoji_small --prompt "red heart"
+"""
+
+from jaxdiff.config import (
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
+
+config = Config(
+  workdir='runs/emoji_large',
+  data=Data(name='folder:emoji', image_size=32),
+  condition=Condition(low_res=8, augment=0.3),
+  diffusion=Diffusion(schedule='cosine', prediction='v'),
+  network=Network(
+    unet=UNet(
+      channels=24,
+      channel_mults=(1, 2, 3),
+      num_res_blocks=1,
+      attention_resolutions=(8,),
+      num_heads=2,
+    ),
+  ),
+  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
+  training=Training(
+    num_steps=1000, batch_size=16, ema_decay=0.998, preview_every=250
+  ),
+  sampling=Sampling(sampler='ddim', steps=50, augment=0.1, num=16),
+  checkpoint=Checkpoint(every=250),
+)

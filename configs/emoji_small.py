@@ -1,0 +1,23 @@
+"""Emoji at 8x8: the first stage of a cascade; `configs/emoji_large.py`.
+
+  python train.py --config configs/emoji_small.py --data.name folder:PATH
+"""
+
+import dataclasses
+
+from configs.emoji import config as emoji
+from jaxdiff.config import UNet
+
+_unet = UNet(
+  channels=32,
+  channel_mults=(1, 2),
+  num_res_blocks=1,
+  attention_resolutions=(8, 4),
+  num_heads=4,
+)
+config = dataclasses.replace(
+  emoji,
+  workdir='runs/emoji_small',
+  data=dataclasses.replace(emoji.data, image_size=8),
+  network=dataclasses.replace(emoji.network, unet=_unet),
+)
