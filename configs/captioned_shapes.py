@@ -34,7 +34,7 @@ config = Config(
   ),
   optimizer=Optimizer(learning_rate=8e-4, schedule='cosine', warmup_steps=200),
   training=Training(
-    num_steps=7500, batch_size=32, ema_decay=0.999, preview_every=1000
+    num_steps=4500, batch_size=32, ema_decay=0.999, preview_every=1000
   ),
   sampling=Sampling(sampler='ddim', steps=50, scale=2.0, num=36),
   checkpoint=Checkpoint(every=500),

@@ -1,0 +1,111 @@
+"""Do the images show what their captions say? For runs on captioned_shapes.
+
+  python -m benchmarks.alignment runs/captioned_shapes
+
+Draws an image for each of the first captions of two splits: `seen`, fresh
+scenes of combinations that were trained on, and `test`, each with one colour
+and shape that never came together in training. The checker of
+`jaxdiff.evaluation.scenes` reads colour, shape, size and relation off the
+pixels. Writes WORKDIR/alignment.json, a table, a plot and a labelled grid.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+import sample
+from jaxdiff import config as configs
+from jaxdiff import data, parallel, pictures
+from jaxdiff.checkpoints import run_config
+from jaxdiff.evaluation import scenes
+
+NAMES = ('colour', 'shape', 'size', 'relation', 'number', 'caption')
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """Scores the scenes of a run against their captions."""
+
+  workdir: tyro.conf.Positional[str]
+  num: int = 500  # of each split
+  scales: tuple[float, ...] = (1.0, 2.0, 4.0)
+  splits: tuple[str, ...] = ('seen', 'test')
+  sampler: str | None = None
+  steps: int | None = None
+  seed: int = 0
+  batch_size: int = 100
+
+
+def main(options: Options) -> None:
+  parallel.start()
+  workdir = Path(options.workdir)
+  config, _ = configs.undescribe(run_config.load_config(workdir))
+  results: dict[str, dict[str, dict[str, float]]] = {}
+  for split in options.splits:
+    dataset = data.load(
+      config.data.name,
+      split,
+      image_size=config.data.image_size,
+      data_dir=config.data.data_dir,
+    )
+    arrays = dataset.gather(np.arange(options.num))
+    captions = list(arrays['caption'])
+    prompts = workdir / 'alignment' / f'{split}.txt'
+    prompts.parent.mkdir(exist_ok=True)
+    prompts.write_text('\n'.join(captions) + '\n')
+    real = scenes.accuracy(scenes.score(arrays['x0'], captions))
+    results[split] = {'real': real}
+    for scale in options.scales:
+      out = prompts.with_name(f'{split}_{scale:g}.npz')
+      sample.sample(
+        sample.Options(
+          workdir=options.workdir,
+          num=len(captions),
+          seed=options.seed,
+          prompts=str(prompts),
+          scale=scale,
+          sampler=options.sampler,
+          steps=options.steps,
+          batch_size=options.batch_size,
+          out=str(out),
+        )
+      )
+      images = np.load(out)['arr_0']
+      score = scenes.score(images, captions)
+      results[split][f'{scale:g}'] = scenes.accuracy(score)
+      shown = pictures.labelled_grid(images[:10], captions[:10])
+      pictures.save_png(shown, out.with_suffix('.png'))
+  described = {**dataclasses.asdict(options), 'results': results}
+  path = workdir / 'alignment.json'
+  path.write_text(json.dumps(described, indent=2) + '\n')
+  plot(results, workdir / 'alignment.png')
+  print('| captions | scale | ' + ' | '.join(NAMES) + ' |')
+  print('|---' * (len(NAMES) + 2) + '|')
+  for split, rows in results.items():
+    for scale, row in rows.items():
+      values = ' | '.join(f'{100 * row[name]:.1f}' for name in NAMES)
+      print(f'| {split} | {scale} | {values} |')
+
+
+def plot(results: dict, path: Path) -> None:
+  """Accuracy against scale, a panel for each split."""
+  figure = Figure(figsize=(5 * len(results), 3.6), layout='constrained')
+  panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
+  for axes, (split, rows) in zip(panels, results.items(), strict=True):
+    scales = [scale for scale in rows if scale != 'real']
+    for name in NAMES:
+      values = [100 * rows[scale][name] for scale in scales]
+      axes.plot(list(map(float, scales)), values, 'o-', ms=3, label=name)
+    axes.set(title=f'{split} combinations', xlabel='guidance scale')
+    axes.grid(alpha=0.3)
+  panels[0].set_ylabel('right, %')
+  panels[0].legend(frameon=False, fontsize=8)
+  figure.savefig(path, dpi=120)
+
+
+if __name__ == '__main__':
+  main(tyro.cli(Options))
