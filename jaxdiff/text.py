@@ -27,7 +27,8 @@ _FIRST = 3
 
 # OpenAI's: 256 bytes, each also as the end of a word, and 48,894 merges;
 # then the start and the end of the text.
-_CLIP_MERGES = 49_408 - 2 * 256 - 2
+CLIP_END = 49_407
+_CLIP_MERGES = CLIP_END + 1 - 2 * 256 - 2
 _CLIP_WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -334,7 +335,7 @@ def test_the_readme_commands_parse(monkeypatch):
   commands = re.findall(r'python (train|sample)\.py *(.*)', text)
   assert len(commands) >= 3
   for script, flags in commands:
-    flags = flags.split('#')[0].replace('`', ' ').split()
+    flags = shlex.split(flags.split('#')[0].replace('`', ' '))
     if script == 'train':
       configs.parse(flags)
     else:

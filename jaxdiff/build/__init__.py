@@ -6,7 +6,6 @@ What its names stand for is in `choices`.
 from jaxdiff.build.diffusion import make_kind, make_loss, make_schedule
 from jaxdiff.build.examples import (
   Examples,
-  Prompts,
   load_examples,
   make_prompts,
   preview_conditions,
@@ -19,6 +18,7 @@ from jaxdiff.build.model import (
   make_network,
   takes,
 )
+from jaxdiff.build.prompts import Prompts
 from jaxdiff.build.run import (
   Run,
   load_run,

@@ -1,29 +1,17 @@
 """The data of a run, and the conditions that come with it."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdiff import conditions, data, text
+from jaxdiff.build.frozen import clip_prompts
 from jaxdiff.build.model import takes
+from jaxdiff.build.prompts import Prompts
 from jaxdiff.config import Config, Spec
 
 VOCABULARY = 'tokenizer.json'  # of bpe, in the workdir
-
-
-class Prompts(NamedTuple):
-  """How a run reads prompts.
-
-  encode: prompts [N] -> {name: [N, ...]}, conditions its network takes.
-  count: a prompt -> its tokens with both ends; over `length` it is cut.
-  """
-
-  encode: Callable[[Sequence[str]], dict[str, np.ndarray]]
-  count: Callable[[str], int]
-  length: int
-  dims: tuple[int, int]  # of the sequence and of the vector that they become
 
 
 def make_prompts(config: Config, workdir: str | Path) -> Prompts | None:
@@ -35,6 +23,8 @@ def make_prompts(config: Config, workdir: str | Path) -> Prompts | None:
   c = config.condition
   if c.text is None:
     return None
+  if c.text == 'clip':
+    return clip_prompts(c.clip)
   if c.text == 'bytes':
     tokenizer = text.byte_tokenizer(c.length)
   else:

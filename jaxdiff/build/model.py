@@ -65,7 +65,7 @@ def make_network(config: Config, spec: Spec) -> nn.Module:
 def takes(config: Config) -> tuple[str, ...]:
   """The conditions that the network of a configuration takes."""
   c = config.condition
-  text = {None: (), 'clip': ('text', 'pooled', 'mask')}
+  text = {None: (), 'clip': ('text', 'pooled')}
   return (
     *(('label',) if c.label else ()),
     *text.get(c.text, ('tokens', 'text', 'pooled', 'mask')),

@@ -1,0 +1,124 @@
+"""A published text encoder, from its folder to the samples of a run."""
+
+import dataclasses
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import save_file
+
+from jaxdiff import build, data, text
+from jaxdiff.config import Spec
+
+WIDTH, LENGTH = 8, 9
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """CLIP's text tower in small, random, as Hugging Face lays it out."""
+  folder = tmp_path_factory.mktemp('clip')
+  rng = np.random.default_rng(0)
+  shapes = {
+    'embeddings.token_embedding.weight': (49408, WIDTH),
+    'embeddings.position_embedding.weight': (LENGTH, WIDTH),
+    'encoder.layers.0.mlp.fc1.weight': (16, WIDTH),
+    'encoder.layers.0.mlp.fc1.bias': (16,),
+    'encoder.layers.0.mlp.fc2.weight': (WIDTH, 16),
+    'encoder.layers.0.mlp.fc2.bias': (WIDTH,),
+    'final_layer_norm.weight': (WIDTH,),
+    'final_layer_norm.bias': (WIDTH,),
+  }
+  for name in ('q_proj', 'k_proj', 'v_proj', 'out_proj'):
+    shapes[f'encoder.layers.0.self_attn.{name}.weight'] = (WIDTH, WIDTH)
+    shapes[f'encoder.layers.0.self_attn.{name}.bias'] = (WIDTH,)
+  for name in ('layer_norm1', 'layer_norm2'):
+    shapes[f'encoder.layers.0.{name}.weight'] = (WIDTH,)
+    shapes[f'encoder.layers.0.{name}.bias'] = (WIDTH,)
+  state = {
+    f'text_model.{name}': rng.standard_normal(shape, np.float32)
+    for name, shape in shapes.items()
+  }
+  save_file(state, folder / 'model.safetensors')
+  (folder / 'config.json').write_text(
+    json.dumps(
+      {
+        'architectures': ['CLIPTextModel'],
+        'hidden_size': WIDTH,
+        'intermediate_size': 16,
+        'num_hidden_layers': 1,
+        'num_attention_heads': 2,
+        'max_position_embeddings': LENGTH,
+        'vocab_size': 49408,
+        'hidden_act': 'quick_gelu',
+        'eos_token_id': 2,
+      }
+    )
+  )
+  symbols = text._byte_symbols()
+  pairs = itertools.islice(itertools.product(symbols, symbols), 48_894)
+  lines = '\n'.join(f'{a} {b}' for a, b in pairs)
+  (folder / 'merges.txt').write_text(f'#version\n{lines}\n')
+  return folder
+
+
+def config_of(folder):
+  c = dataclasses.replace(
+    tiny.config.condition, text='clip', clip=folder and str(folder)
+  )
+  return dataclasses.replace(tiny.config, condition=c)
+
+
+def test_prompts_become_what_the_network_is_built_for(folder):
+  config = config_of(folder)
+  prompts = build.make_prompts(config, 'anywhere')
+  assert prompts.length == LENGTH and prompts.dims == (WIDTH, WIDTH)
+  encoded = prompts.encode(['a cat', 'a dog', 'a cat'])
+  assert encoded['text'].shape == (3, LENGTH, WIDTH)
+  np.testing.assert_array_equal(encoded['text'][0], encoded['text'][2])
+  assert np.abs(encoded['pooled'][0] - encoded['pooled'][1]).max() > 1e-3
+  # What was kept is what would be made anew, whatever stands beside it.
+  again = build.make_prompts(config, 'anywhere').encode(['a dog'])
+  np.testing.assert_allclose(again['text'][0], encoded['text'][1], atol=1e-6)
+
+
+def test_a_run_is_trained_and_sampled_with_it(folder, key):
+  config = config_of(folder)
+  prompts = build.make_prompts(config, 'anywhere')
+  dataset = data.encoded(
+    data.Dataset(
+      name='two',
+      split='train',
+      size=2,
+      image_shape=(8, 8, 1),
+      num_classes=None,
+      gather=lambda indices: {
+        'x0': np.full((len(indices), 8, 8, 1), 200, np.uint8),
+        'caption': np.array(['a cat', 'a dog'], object)[indices],
+      },
+      has_captions=True,
+    ),
+    prompts.encode,
+  )
+  batch = next(data.batches(dataset, 4, seed=0))
+  spec = Spec((8, 8, 1), None, prompts.dims)
+  null = {k: x[0] for k, x in prompts.encode(['']).items()}
+  task = build.make_task(config, spec, null)
+  state = jax.jit(task.init)(key)
+  state, metrics = jax.jit(task.step)(state, batch)
+  assert np.isfinite(metrics['loss'])
+  told = build.with_null(prompts.encode(['a cat', 'a dog']), null)
+  images = jax.eval_shape(
+    task.preview, state.params, build.options(config, **told), jnp.arange(2)
+  )
+  assert images.shape == (2, 8, 8, 1)
+
+
+def test_what_is_missing_is_named(tmp_path):
+  with pytest.raises(ValueError, match='needs condition.clip, a folder'):
+    build.make_prompts(config_of(None), 'anywhere')
+  with pytest.raises(FileNotFoundError, match='model.safetensors'):
+    build.make_prompts(config_of(tmp_path), 'anywhere')
