@@ -1,0 +1,154 @@
+"""The classifier whose features stand in where published ones do not."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxdiff import classifier, parallel
+from jaxdiff.classifier.__main__ import main
+from jaxdiff.data.dataset import Dataset
+from jaxdiff.networks.classifier import Classifier
+
+ABOUT = classifier.About('digits', (8, 8, 1), 10, 4, 0, 5, 0.5, 300)
+
+
+def halves(num, seed, size=8):
+  """Images bright on the left (0) or on the right (1), with noise."""
+  rng = np.random.default_rng(seed)
+  labels = np.arange(num, dtype=np.int32) % 2
+  x = rng.integers(0, 120, (num, size, size, 1), np.uint8)
+  left = np.arange(size) < size // 2
+  bright = np.where(labels[:, None] == 0, left, ~left)
+  return x + 120 * bright[:, None, :, None].astype(np.uint8), labels
+
+
+def dataset(num, seed, classes=2):
+  x, labels = halves(num, seed)
+  arrays = {'x0': x} | ({'label': labels} if classes else {})
+  gather = lambda indices: {k: v[indices] for k, v in arrays.items()}
+  return Dataset('halves', 'train', num, (8, 8, 1), classes, gather)
+
+
+@pytest.fixture(autouse=True)
+def two_devices(monkeypatch):
+  """Programs for eight take several times as long to compile."""
+  monkeypatch.setattr(jax, 'local_devices', lambda: jax.devices()[:2])
+
+
+def test_it_learns():
+  mesh = parallel.make_mesh(devices=jax.devices()[:2])
+  network = Classifier(2, width=4)
+  test = dataset(37, seed=1)
+  options = {'batch_size': 16, 'learning_rate': 0.02}
+  params = classifier.fit(
+    dataset(64, seed=0), network, mesh, num_steps=40, **options
+  )
+  assert classifier.accuracy(network, params, test, size=37) > 0.95
+
+
+def test_accuracy_counts_every_image(key):
+  network = Classifier(2, width=4)
+  params = params_of(network, key)
+  x0, labels = halves(7, seed=3)
+  images = x0 / np.float32(127.5) - 1
+  logits = jax.jit(network.apply)({'params': params}, images).logits
+  right = np.mean(np.argmax(logits, axis=1) == labels)
+  found = classifier.accuracy(network, params, dataset(7, seed=3), size=4)
+  np.testing.assert_allclose(found, right)
+
+
+def test_moved_images_are_moved_and_nothing_else():
+  # A network that is the sum of what it sees cannot tell.
+  class Total:
+    def apply(self, variables, x):
+      total = x[:, 2:-2, 2:-2].sum((1, 2, 3))
+      return type('F', (), {'logits': jnp.stack([total, -total], 1)})
+
+  x = np.full((6, 8, 8, 1), -1, np.float32)
+  x[:, 3:5, 3:5] = 1
+  batch = {'x0': x, 'cond': {'label': np.zeros(6, np.int32)}}
+  loss = lambda shift: classifier.make_loss(Total(), shift)(
+    None, jax.random.split(jax.random.key(shift), 6), batch
+  )[0]
+  np.testing.assert_allclose(loss(1), loss(0))
+  assert np.abs(loss(3) - loss(0)).max() > 0
+
+
+@pytest.mark.parametrize(
+  ('shape', 'width', 'dim'),
+  [((8, 8, 1), 32, 64), ((28, 28, 1), 32, 128), ((32, 32, 3), 16, 64)],
+)
+def test_shapes(shape, width, dim):
+  network = Classifier(10, width)
+  found, _ = jax.eval_shape(
+    network.init_with_output, jax.random.key(0), jnp.zeros((5, *shape))
+  )
+  assert found.pool.shape == (5, dim) and found.logits.shape == (5, 10)
+  assert found.pool.dtype == found.logits.dtype == jnp.float32
+
+
+def params_of(network, key):
+  return jax.jit(network.init)(key, jnp.zeros((1, 8, 8, 1)))['params']
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path, key):
+  network = Classifier(10, 4)
+  params = params_of(network, key)
+  sha256 = classifier.save(tmp_path, params, ABOUT)
+  found = classifier.load(tmp_path)
+  assert found.about == ABOUT and found.sha256 == sha256
+  assert found.network == network
+  jax.tree.map(np.testing.assert_array_equal, found.params, params)
+  described = json.loads((tmp_path / 'classifier.json').read_text())
+  assert described['test_accuracy'] == 0.5 and described['sha256'] == sha256
+  # Results name it by its hash: it must stay.
+  with pytest.raises(ValueError, match='holds a classifier already'):
+    classifier.save(tmp_path, params, ABOUT)
+
+
+def test_damage_is_found(tmp_path, key):
+  classifier.save(tmp_path, params_of(Classifier(10, 4), key), ABOUT)
+  path = tmp_path / 'classifier.safetensors'
+  content = bytearray(path.read_bytes())
+  content[-1] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match='damaged'):
+    classifier.load(tmp_path)
+  with pytest.raises(FileNotFoundError, match='jaxdiff.classifier train'):
+    classifier.load(tmp_path / 'none')
+
+
+def test_the_command(tmp_path, capsys):
+  for split, num in (('train', 24), ('test', 9)):
+    x, labels = halves(num, seed=len(split))
+    for i, (image, label) in enumerate(zip(x, labels, strict=True)):
+      folder = tmp_path / 'set' / split / 'ab'[label]
+      folder.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(image[..., 0]).save(folder / f'{i:02d}.png')
+  flags = '--num-steps 4 --width 4 --batch-size 8 --workdir'.split()
+  command = ['train', f'folder:{tmp_path / "set"}', *flags]
+  main([*command, str(tmp_path / 'run')])
+  found = classifier.load(tmp_path / 'run')
+  assert found.about.num_classes == 2 and found.about.num_test == 9
+  percent = f'{100 * found.about.test_accuracy:.2f} % of 9'
+  assert percent in capsys.readouterr().out
+  with pytest.raises(SystemExit, match='holds a classifier already'):
+    main([*command, str(tmp_path / 'run')])
+
+
+def test_what_cannot_be_trained(tmp_path):
+  mesh = parallel.make_mesh()
+  with pytest.raises(ValueError, match='labels; halves has none'):
+    classifier.fit(dataset(8, 0, None), Classifier(2), mesh, num_steps=1)
+  with pytest.raises(ValueError, match='num_steps must be at least 1'):
+    classifier.fit(dataset(8, 0), Classifier(2), mesh, num_steps=0)
+  with pytest.raises(ValueError, match='multiple of 8'):
+    options = {'num_steps': 1, 'batch_size': 12}
+    classifier.fit(dataset(8, 0), Classifier(2), mesh, **options)
+  with pytest.raises(SystemExit, match='digits'):
+    flags = ['--workdir', str(tmp_path / 'run')]
+    main(['train', 'no-such-set', *flags])

@@ -1,0 +1,146 @@
+"""python -m jaxdiff.evaluation sweep: every combination, once."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+from measured import make_classifier, make_run
+from PIL import Image
+
+from jaxdiff.evaluation import measuring, sweep, tables
+from jaxdiff.evaluation.__main__ import main
+from jaxdiff.evaluation.sweep import Row, Sweep
+
+NAME = 'FD (classifier/pool, digits, seed 0)'
+
+
+@pytest.fixture(autouse=True)
+def two_devices(monkeypatch):
+  """Programs for eight take several times as long to compile."""
+  monkeypatch.setattr(jax, 'local_devices', lambda: jax.devices()[:2])
+
+
+def rows(text):
+  return list(csv.DictReader(text.read_text().splitlines()))
+
+
+def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
+  make_run(tmp_path / 'run')
+  make_classifier(tmp_path / 'classifier')
+  flags = ['--features', f'classifier:{tmp_path / "classifier"}', '--floor']
+  flags += ['--cache', str(tmp_path / 'cache'), '--num', '16', '--etas', '0']
+  flags += ['--labels', 'uniform', '--batch-size', '16', '--steps', '1']
+  command = ['sweep', str(tmp_path / 'run'), *flags]
+
+  # It breaks off in the third row.
+  measured, count = measuring.samples, []
+
+  def samples(subject, *args, what='samples', **options):
+    if what.startswith('row'):
+      count.append(what)
+      if len(count) == 3:
+        raise KeyboardInterrupt
+    return measured(subject, *args, what=what, **options)
+
+  monkeypatch.setattr(sweep.measuring, 'samples', samples)
+  scales = ['--scales', '1', '2', '--ema', 'both']
+  with pytest.raises(KeyboardInterrupt):
+    main([*command, *scales])
+  out = tmp_path / 'run' / 'sweep'
+  before = rows(out / 'sweep.csv')
+  assert len(before) == 2
+
+  main([*command, *scales])
+  assert len(count) == 5  # two, one broken off, and the two that were missing
+  found = rows(out / 'sweep.csv')
+  assert found[:2] == before and len(found) == 4
+  assert [(r['ema'], r['scale']) for r in found] == [
+    ('average', '1.0'),
+    ('average', '2.0'),
+    ('last', '1.0'),
+    ('last', '2.0'),
+  ]
+  # The average of a run that never trained is its last weights.
+  assert found[0][NAME] == found[2][NAME]
+  assert found[0][NAME] != found[1][NAME]
+  stamps = [json.loads(p.read_text()) for p in (out / 'rows').glob('*.json')]
+  values = sorted(s['metrics'][NAME]['value'] for s in stamps)
+  np.testing.assert_allclose(values, sorted(float(r[NAME]) for r in found))
+  assert {s['checkpoint'] for s in stamps} == {
+    'step 3, average',
+    'step 3, no average',
+  }
+  printed = capsys.readouterr().out
+  assert '| --- |' in printed and 'floor, 16 of digits test' in printed
+  assert Image.open(out / 'sweep.png').size[0] > 500
+  assert not list(out.glob('parts/*'))
+
+  with pytest.raises(SystemExit, match="sampler.*got 'ddmi'"):
+    main([*command, '--samplers', 'ddim', 'ddmi'])
+
+
+def test_every_combination_once():
+  found = Sweep(
+    'run',
+    samplers=('ddim', 'ancestral', 'ancestral:large'),
+    steps=(5, 10),
+    etas=(0.0, 1.0),
+  ).rows((True,))
+  # Only ddim has an eta.
+  assert list(found) == [
+    *(Row('ddim', n, True, eta, None) for n in (5, 10) for eta in (0.0, 1.0))
+  ] + [
+    Row(name, n, True, None, None)
+    for name in ('ancestral', 'ancestral:large')
+    for n in (5, 10)
+  ]
+
+
+def result(sampler, steps, value, variance='small', scale=None):
+  return {
+    'metrics': {'FD': {'value': value}},
+    'floor': {'FD': {'value': 0.5}},
+    'samples': 'run',
+    'reference': 'set train',
+    'num_samples': 100,
+    'sampler': sampler,
+    'steps': steps,
+    'scale': scale,
+    'options': {
+      'eta': 0.0,
+      'variance': variance,
+      'floor': 'set test',
+      'floor_num': 100,
+    },
+    'ema': True,
+  }
+
+
+def test_table_and_plot(tmp_path):
+  results = [
+    result('ddim', 10, 3.0),
+    result('ddim', 100, 1.0),
+    result('ancestral', 10, 30.0, 'large'),
+    result('ancestral', 100, 2.0, 'large'),
+  ]
+  text = tables.markdown(results)
+  assert '| ancestral (large) | 10 |  | average | 100 | 30 |' in text
+  assert '| ddim | 100 | 0 | average | 100 | 1 |' in text
+  (axes,) = tables.plot(results).axes
+  lines = {line.get_label(): line for line in axes.lines}
+  assert set(lines) == {'ddim, eta 0.0', 'ancestral (large)', 'floor'}
+  np.testing.assert_array_equal(lines['ddim, eta 0.0'].get_xdata(), [10, 100])
+  np.testing.assert_array_equal(lines['ddim, eta 0.0'].get_ydata(), [3, 1])
+  assert axes.get_xscale() == 'log' and axes.get_xlabel() == 'steps'
+
+  guided = [result('ddim', 10, scale, scale=scale) for scale in (1.0, 2.0, 4.0)]
+  (axes,) = tables.plot(guided).axes
+  assert axes.get_xlabel() == 'scale'
+  tables.save(guided, tmp_path)
+  assert [r['FD'] for r in rows(tmp_path / 'sweep.csv')] == [
+    '1.0',
+    '2.0',
+    '4.0',
+  ]
