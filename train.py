@@ -40,6 +40,7 @@ def train(config: Config) -> None:
   train_step = parallel.compile_train_step(
     task.step, mesh, sharding, mode=config.parallel.mode
   )
+  measure = make_measure(config, examples.spec)
   described = configs.describe(config, examples.spec)
   if (workdir / 'config.json').exists():
     saved = run_config.load_config(workdir)
@@ -99,6 +100,9 @@ def train(config: Config) -> None:
           images = preview(params, options, np.arange(num))
           path = workdir / 'samples' / f'{step:07d}.png'
           pictures.save_png(pictures.grid(pictures.to_uint8(images)), path)
+      if measure and due(config.evaluation.every):
+        params = parallel.gather(state.ema_params, mesh)
+        log.measured(step, measure(params, step))
       if stopping and step < total:
         store.wait()
         if primary:
@@ -108,6 +112,23 @@ def train(config: Config) -> None:
     params = parallel.gather(state.ema_params, mesh)
   if primary:
     finish(config, examples.spec, params, options)
+
+
+def make_measure(config: Config, spec: configs.Spec) -> Any:
+  """(params, step) -> metrics of samples, or None where none are wanted."""
+  c = config.evaluation
+  if c.every is None:
+    return None
+  from jaxdiff.evaluation import inloop
+
+  return inloop.make(
+    config,
+    spec,
+    features=c.features,
+    weights=c.weights,
+    resize=c.resize,
+    num=c.num,
+  )
 
 
 @contextlib.contextmanager

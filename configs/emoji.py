@@ -37,7 +37,7 @@ config = Config(
   ),
   optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=200),
   training=Training(
-    num_steps=3000, batch_size=32, ema_decay=0.999, preview_every=500
+    num_steps=1800, batch_size=32, ema_decay=0.999, preview_every=500
   ),
   sampling=Sampling(sampler='ddim', steps=50, scale=3.0, num=36),
   checkpoint=Checkpoint(every=500),

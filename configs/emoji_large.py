@@ -34,7 +34,7 @@ config = Config(
   ),
   optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
   training=Training(
-    num_steps=1000, batch_size=16, ema_decay=0.998, preview_every=250
+    num_steps=800, batch_size=16, ema_decay=0.998, preview_every=250
   ),
   sampling=Sampling(sampler='ddim', steps=50, augment=0.1, num=16),
   checkpoint=Checkpoint(every=250),

@@ -154,6 +154,17 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+  """Samples measured in training, into WORKDIR/evaluation/STEP.json."""
+
+  every: int | None = None
+  features: str = 'inception'  # or clip:FOLDER, classifier:WORKDIR
+  weights: str | None = None  # inception: the published file
+  resize: str | None = None  # inception: None is pytorch-fid's rule
+  num: int = 1000
+
+
+@dataclass(frozen=True)
 class Checkpoint:
   """When the state is saved, and which saves stay."""
 
@@ -187,6 +198,7 @@ class Config:
   optimizer: Optimizer = field(default_factory=Optimizer)
   training: Training = field(default_factory=Training)
   sampling: Sampling = field(default_factory=Sampling)
+  evaluation: Evaluation = field(default_factory=Evaluation)
   checkpoint: Checkpoint = field(default_factory=Checkpoint)
   parallel: Parallel = field(default_factory=Parallel)
 

@@ -102,6 +102,15 @@ class Log:
         self._board.add_scalar(name, x, steps[-1])
     self._bar.set_postfix_str(f'loss {row["loss"]:.4f}, {speed:,.0f} images/s')
 
+  def measured(self, step: int, values: Mapping[str, float]) -> None:
+    """Shows what was measured on samples at a step; its file is elsewhere."""
+    if not self._write:
+      return
+    for name, x in values.items():
+      self._board.add_scalar(f'evaluation/{name}', x, step)
+    shown = ', '.join(f'{name} {x:.4g}' for name, x in values.items())
+    self._bar.write(f'step {step}: {shown}')
+
   def __enter__(self) -> 'Log':
     return self
 

@@ -80,7 +80,7 @@ class Likelihood:
       'dataset': dataset.name,
       'split': dataset.split,
       'checkpoint_step': run.step,
-      'steps': self.steps,
+      'num_steps': self.steps,
       'num_terms': self.num_terms,
       'seed': self.seed,
       'dequantisation': 'uniform (ODE), discretised Gaussian (bound)',
