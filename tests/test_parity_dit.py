@@ -88,13 +88,14 @@ def test_forward_pass_is_that_of_diffusers(gain, size, patch):
   params = {}
   for path, shape in flatten_dict(shapes(ours, size)).items():
     inside = '.'.join(path[1:-1])
+    ending = '.bias' if path[-1] == 'bias' else '.weight'
+    take = lambda name: our_array(path, state.pop(name + ending).numpy())  # noqa: B023
     if inside:
-      number = path[0].removeprefix('block_')
-      name = f'transformer_blocks.{number}.{BLOCK[inside]}'
+      blocks = (f'transformer_blocks.{i}.{BLOCK[inside]}' for i in range(2))
+      params[path] = np.stack([take(name) for name in blocks])
     else:
       name = NAMES[path[0]].replace('norm1.emb.', embedding(0))
-    name += '.bias' if path[-1] == 'bias' else '.weight'
-    params[path] = our_array(path, state.pop(name).numpy())
+      params[path] = take(name)
     assert params[path].shape == shape.shape, path
   assert all(name.startswith(embedding(1)) for name in state)
 
