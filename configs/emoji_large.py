@@ -1,8 +1,8 @@
 """Super-resolution of emoji, 8x8 to 32x32: the second stage of a cascade.
 
-  python train.py --config configs/emoji_large.py --data.name folder:PATH
-  python sample.py runs/emoji_large --image SMALL.png
-  python sample.py runs/emoji_large --base runs/emoji_small --prompt "red heart"
+python train.py --config configs/emoji_large.py --data.name folder:PATH
+python sample.py runs/emoji_large --image SMALL.png
+python sample.py runs/emoji_large --base runs/emoji_small --prompt "red heart"
 """
 
 from jaxdiff.config import (

@@ -1,6 +1,6 @@
 """Emoji at 8x8: the first stage of a cascade; `configs/emoji_large.py`.
 
-  python train.py --config configs/emoji_small.py --data.name folder:PATH
+python train.py --config configs/emoji_small.py --data.name folder:PATH
 """
 
 import dataclasses

@@ -80,6 +80,8 @@ def labelled_grid(
   blank[: len(images)] = images
   # Image i is in row i mod M: transposed, the rows follow one another.
   rows = blank.reshape(columns, num, *images.shape[1:]).swapaxes(0, 1)
+  # A few columns are not blown up to fill the width.
+  width = min(width, columns * (images.shape[2] + 1) * max(1, 128 // height))
   picture = grid(rows.reshape(blank.shape), columns, width)
   scale = max(1, width // (columns * (images.shape[2] + 1)))
   cell = height * scale + max(1, scale // 2)
