@@ -86,11 +86,9 @@ def labelled_grid(
   scale = max(1, width // (columns * (images.shape[2] + 1)))
   cell = height * scale + max(1, scale // 2)
   font = ImageFont.load_default(size=min(16, max(10, cell // 3)))
-  letter = font.getlength('n')
-  most = max(map(len, names))
-  per_line = max(6, most if most < 8 else min(most, 24))
-  lines = [textwrap.fill(name, per_line) for name in names]
-  margin = int(letter * min(per_line, most) * 1.1) + 12
+  lines = [textwrap.fill(name, 24) for name in names]
+  words = [line for name in lines for line in name.split('\n')]
+  margin = int(max(map(font.getlength, words))) + 16
   canvas = Image.new(
     'RGB', (picture.shape[1] + margin, picture.shape[0]), 'white'
   )
