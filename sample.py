@@ -57,7 +57,7 @@ class Options:
   prompt: str | None = None
   prompts: str | None = None  # a file, one a line
   negative_prompt: str | None = None
-  scale: float | None = None  # of guidance; 1: none, 0: no condition
+  scale: float | None = None  # of guidance; 1: none
   base: str | None = None  # a workdir: its images are what is enlarged
   sampler: str | None = None
   steps: int | None = None
@@ -112,6 +112,8 @@ def load(options: Options, workdir: str, mesh: Any) -> build.Run:
 
 
 def sample(options: Options) -> Path:
+  if options.edit == 'interpolate':  # Has its own way of going on.
+    options = dataclasses.replace(options, sampler='ddim', eta=0.0)
   if options.out:
     outputs.check_output(options.out)
   mesh = parallel.make_mesh(devices=jax.local_devices())
@@ -128,6 +130,11 @@ def sample(options: Options) -> Path:
     runs, workdirs, asked, seed=options.seed, seeds=options.seeds
   )
   run, traced, names = runs[-1], told.traced[-1], told.names
+  if options.base and runs[0].spec.shape != run.small_shape:
+    raise ValueError(
+      f'{options.workdir} enlarges {run.small_shape}, and {options.base} draws '
+      f'{runs[0].spec.shape}'
+    )
   rows = max(1, len(names))
   num = -(-64 // rows) * rows if options.num is None else options.num
   if options.label is not None and options.labels is not None:
@@ -135,7 +142,11 @@ def sample(options: Options) -> Path:
   if num < 1 or options.batch_size < 1:
     raise ValueError('--num and --batch-size must be at least 1')
 
+  if options.scale is not None and not names:
+    raise ValueError('--scale is of guidance, and this model has no condition')
   edit, numbers = make_edit(options, num)
+  if options.edit == 'interpolate' and names:
+    raise ValueError('--edit interpolate needs a model without conditions')
   enlarging = bool(run.config.condition.low_res)
   if options.base and not enlarging:
     raise ValueError(f'{options.workdir} enlarges nothing: --base has no use')
@@ -162,16 +173,17 @@ def sample(options: Options) -> Path:
 
   c = run.config.sampling
   name = options.edit or c.sampler.partition('(')[0]
-  out = options.out or str(
-    Path(options.workdir)
-    / f'{name}{c.steps}_seed{options.seed}_step{run.step}.png'
-  )
+  name = f'{name}{c.steps}_seed{options.seed}_step{run.step}'
+  if told.sha256:
+    name += f'_scale{c.scale:g}_{told.sha256[:6]}'
+  out = options.out or str(Path(options.workdir) / f'{name}.png')
   metadata = {
     'workdir': options.workdir,
     'checkpoint_step': run.step,
     'ema': options.ema,
     'seed': options.seeds or options.seed,
     'conditions': names,
+    'conditions_sha256': told.sha256,
     **{k: v for k, v in configs.to_dict(c).items() if k != 'num'},
     **({'negative_prompt': options.negative_prompt} if names else {}),
     **({'base': [options.base, runs[0].step]} if options.base else {}),

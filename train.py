@@ -32,7 +32,9 @@ def train(config: Config) -> None:
   parallel.check_batch_size(
     config.training.batch_size, mesh, config.training.accumulate
   )
-  examples = build.load_examples(config, workdir)
+  if not 0 <= config.seed < 2**31:
+    raise ValueError(f'seed must be in [0, 2^31), got {config.seed}')
+  examples = build.load_examples(config, workdir, learn=True)
   task = build.make_task(config, examples.spec, examples.null)
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
@@ -40,9 +42,9 @@ def train(config: Config) -> None:
   train_step = parallel.compile_train_step(
     task.step, mesh, sharding, mode=config.parallel.mode
   )
-  measure = make_measure(config, examples.spec)
   described = configs.describe(config, examples.spec)
-  if (workdir / 'config.json').exists():
+  # Of a run that never saved a checkpoint nothing need be kept.
+  if Checkpoints(workdir).steps():
     saved = run_config.load_config(workdir)
     run_config.check_config(saved, described, configs.FIXED)
 
@@ -65,6 +67,7 @@ def train(config: Config) -> None:
     )
     if primary and first:
       print(f'{workdir} continues from step {first}')
+    measure = make_measure(config, examples.spec)
     log = stack.enter_context(
       Log(workdir, first, total, config.training.batch_size, primary)
     )

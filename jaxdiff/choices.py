@@ -188,9 +188,14 @@ def make(
   factory = pick(choices, name, what)
   try:
     bound = inspect.signature(factory).bind(*first, *args, **kwargs)
+    return factory(*bound.args, **bound.kwargs)
   except TypeError as error:
     raise ValueError(f'{what}={text}: {error}') from error
-  return factory(*bound.args, **bound.kwargs)
+
+
+def name_of(text: str, what: str) -> str:
+  """The name in 'name' or 'name(1, key=2)'."""
+  return _parse(text, what)[0]
 
 
 def _parse(text: str, what: str) -> tuple[str, list[Any], dict[str, Any]]:
@@ -200,7 +205,7 @@ def _parse(text: str, what: str) -> tuple[str, list[Any], dict[str, Any]]:
       args = [ast.literal_eval(arg) for arg in node.args]
       kwargs = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
       return node.func.id, args, kwargs
-  except (SyntaxError, ValueError) as error:
+  except (SyntaxError, TypeError, ValueError) as error:
     raise ValueError(
       f"{what} must be a name or a call such as 'name(1, key=2)', got {text!r}"
     ) from error

@@ -35,8 +35,7 @@ def drop(
 
   Source: Ho & Salimans 2022, algorithm 1.
   """
-  if not 0 <= probability <= 1:
-    raise ValueError(f'probability must be in [0, 1], got {probability}')
+  _check_probability(probability)
   if not null.keys() <= cond.keys():
     raise ValueError(
       f'null has {sorted(null.keys() - cond.keys())}, which are not among the '
@@ -54,7 +53,12 @@ def drop(
 def dropping(
   loss: Loss, null: Mapping[str, ArrayLike], probability: float
 ) -> Loss:
-  """The loss, with conditions dropped."""
+  """The loss, with conditions dropped; see `drop`.
+
+  Raises:
+    ValueError: probability out of range.
+  """
+  _check_probability(probability)
 
   def dropped(
     params: Any, keys: Array, batch: Batch
@@ -134,8 +138,19 @@ def rows(table: Cond, index: Array) -> dict[str, Array]:
   Args:
     table: {name: [M, ...]}, M the same for all, or 1.
     index: [B].
+
+  Raises:
+    ValueError: the lengths differ.
   """
+  lengths = {name: len(x) for name, x in table.items()}
+  if len(set(lengths.values()) - {1}) > 1:
+    raise ValueError(f'conditions must be as many of each kind, got {lengths}')
   return jax.tree.map(lambda x: x[index % len(x)], dict(table))
+
+
+def _check_probability(probability: float) -> None:
+  if not 0 <= probability <= 1:
+    raise ValueError(f'probability must be in [0, 1], got {probability}')
 
 
 def _split(keys: Array) -> tuple[Array, Array]:

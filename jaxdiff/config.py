@@ -204,7 +204,15 @@ class Config:
 
 
 # A run may be continued with other values of anything but these.
-FIXED = ('seed', 'data', 'condition', 'diffusion', 'network', 'optimizer')
+FIXED = (
+  'seed',
+  'spec',
+  'data',
+  'condition',
+  'diffusion',
+  'network',
+  'optimizer',
+)
 
 
 def load_file(path: str) -> Config:

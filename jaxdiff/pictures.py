@@ -64,7 +64,7 @@ def grid(
 def labelled_grid(
   images: np.ndarray, names: Sequence[str], width: int = 640
 ) -> np.ndarray:
-  """A row for each name, the name left of it.
+  """The images of each name beside it, in rows of ten at most.
 
   Args:
     images: uint8 [N, H, W, C], C 1 or 3; image i has the name i modulo M.
@@ -75,16 +75,19 @@ def labelled_grid(
     uint8 [H', W', 3].
   """
   num, height = len(names), images.shape[1]
-  columns = -(-len(images) // num)
-  blank = np.full((num * columns, *images.shape[1:]), 255, np.uint8)
-  blank[: len(images)] = images
-  # Image i is in row i mod M: transposed, the rows follow one another.
-  rows = blank.reshape(columns, num, *images.shape[1:]).swapaxes(0, 1)
+  each = -(-len(images) // num)
+  columns = min(each, 10)
+  lines_each = -(-each // columns)
+  # Image i has the name i mod M; those of a name follow one another.
+  rows = np.full((num, lines_each * columns, *images.shape[1:]), 255, np.uint8)
+  for name in range(num):
+    mine = images[name::num]
+    rows[name, : len(mine)] = mine
   # A few columns are not blown up to fill the width.
   width = min(width, columns * (images.shape[2] + 1) * max(1, 128 // height))
-  picture = grid(rows.reshape(blank.shape), columns, width)
+  picture = grid(rows.reshape(-1, *images.shape[1:]), columns, width)
   scale = max(1, width // (columns * (images.shape[2] + 1)))
-  cell = height * scale + max(1, scale // 2)
+  cell = lines_each * (height * scale + max(1, scale // 2))
   font = ImageFont.load_default(size=min(16, max(10, cell // 3)))
   lines = [textwrap.fill(name, 24) for name in names]
   words = [line for name in lines for line in name.split('\n')]

@@ -1,10 +1,12 @@
 """What is asked of a conditional model: labels, prompts, and from whom."""
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxdiff import build
@@ -65,7 +67,7 @@ def read_prompts(prompt: str | None, file: str | None) -> list[str]:
   if empty or not lines:
     where = 'the prompt' if file is None else f'{file} line {(empty or [1])[0]}'
     raise ValueError(
-      f'{where} is empty; --scale 0 draws without regard to the prompt'
+      f'{where} is empty; with --scale 0 the prompt is disregarded'
     )
   return [line.strip() for line in lines]
 
@@ -77,14 +79,20 @@ def read_seeds(text: str | None, seed: int, num: int) -> Any:
     ValueError: no numbers, or not as many as there are conditions.
   """
   if text is None:
-    return seed
+    return _bounded(seed)
   words = [word.strip() for word in text.split(',')]
   if not all(word.isdecimal() for word in words) or len(words) != num:
     raise ValueError(
       f'--seeds needs {num} whole numbers, one for each label or prompt, got '
       f'{text!r}'
     )
-  return np.array([int(word) for word in words], np.int32)
+  return np.array([_bounded(int(word)) for word in words], np.int32)
+
+
+def _bounded(seed: int) -> int:
+  if not 0 <= seed < 2**31:
+    raise ValueError(f'a seed must be in [0, 2^31), got {seed}')
+  return seed
 
 
 def encode(prompts: Prompts, lines: Sequence[str]) -> dict[str, np.ndarray]:
@@ -158,6 +166,7 @@ class Told(NamedTuple):
 
   traced: list[dict[str, Any]]
   names: list[str]  # [M]; [] without conditions
+  sha256: str | None  # of all conditions and seeds
 
 
 def make_options(
@@ -186,9 +195,35 @@ def make_options(
     for run, workdir in zip(runs, workdirs, strict=True)
   ]
   names = next((r.names for r in requests if r.names), [])
+  for run, request in zip(runs, requests, strict=True):
+    check_guidance(run, request, asked)
+    if request.names and len(request.names) != len(names):
+      raise ValueError(
+        f'the stages of a cascade are asked for {len(names)} and '
+        f'{len(request.names)} things: give as many --labels as prompts'
+      )
   seed = read_seeds(seeds, seed, max(1, len(names)))
   traced = []
   for run, request in zip(runs, requests, strict=True):
     told = build.with_null(request.cond, request.null)
     traced.append({**build.options(run.config, **told), 'seed': seed})
-  return Told(traced, names)
+  digest = hashlib.sha256()
+  for array in jax.tree.leaves([(r.cond, r.null) for r in requests] + [seed]):
+    digest.update(np.ascontiguousarray(array).tobytes())
+  return Told(traced, names, digest.hexdigest() if names else None)
+
+
+def check_guidance(run: build.Run, request: Request, asked: Asked) -> None:
+  """Raises ValueError for guidance that would be by something untrained, and
+  for what would be without effect."""
+  scale, c = run.config.sampling.scale, run.config.condition
+  if request.null and c.drop == 0 and scale != 1:
+    raise ValueError(
+      f'--scale {scale:g} needs a model that met no condition in training, and '
+      'this one was trained with condition.drop=0; use --scale 1'
+    )
+  if c.text and asked.negative_prompt is not None and scale == 1:
+    raise ValueError(
+      'a negative prompt is what guidance leads away from: with --scale 1 '
+      'there is none, give a larger one'
+    )

@@ -109,8 +109,9 @@ def make_train_step(
   ) -> tuple[Array, Any]:
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
     per_example, metrics = loss(params, keys, batch)
-    weighted = batch.get('weight', 1.0) * per_example
-    return jnp.mean(weighted), (jax.tree.map(jnp.mean, metrics), per_example)
+    weight = batch.get('weight', 1.0)
+    mean = lambda x: jnp.mean(weight * x if x.ndim else x)
+    return mean(per_example), (jax.tree.map(mean, metrics), per_example)
 
   gradient = jax.value_and_grad(mean_loss, has_aux=True)
 

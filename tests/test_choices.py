@@ -34,6 +34,7 @@ def test_a_name_takes_arguments():
     ('simple(1)', 'too many positional'),
     ('min_snr(x)', 'a name or a call'),
     ('min_snr(', 'a name or a call'),
+    ('min_snr({[1]: 2})', 'a name or a call'),
     ('min_sn(5)', r"one of \['edm', 'min_snr'"),
   ],
 )
@@ -112,6 +113,34 @@ def test_a_learned_variance_and_what_contradicts_it():
     build.make_task(
       changed(variance='learned', times='grid', error='abs'), tiny.SPEC
     )
+
+
+def test_a_name_is_the_same_with_empty_arguments():
+  config = changed(variance='learned', times='grid', num_steps=50)
+  draws = []
+  for sampler in ('ancestral', 'ancestral()'):
+    chosen = dataclasses.replace(config.sampling, sampler=sampler)
+    one = dataclasses.replace(config, sampling=chosen)
+    draw = build.make_sampler(one, tiny.SPEC)
+    state = jax.eval_shape(
+      build.make_task(one, tiny.SPEC).init, jax.random.key(0)
+    )
+    jaxpr = jax.make_jaxpr(draw)(state.params, build.options(one), np.arange(2))
+    draws.append(str(jaxpr))
+  assert draws[0] == draws[1]
+  assert choices.name_of('unipc(order=3)', 'sampler') == 'unipc'
+
+
+def test_small_images_have_a_sensible_size():
+  def config(**condition):
+    c = dataclasses.replace(tiny.config.condition, **condition)
+    return dataclasses.replace(tiny.config, condition=c)
+
+  for size in (0, 8, 9):
+    with pytest.raises(ValueError, match=f'from 1 to below 8.*got {size}'):
+      build.make_task(config(low_res=size), tiny.SPEC)
+  with pytest.raises(ValueError, match='within what is trained on'):
+    build.make_task(config(low_res=4, augment=0.05), tiny.SPEC)
 
 
 @pytest.mark.parametrize('name', sorted(choices.SAMPLERS))

@@ -128,6 +128,14 @@ def test_a_small_image_and_its_noise_are_shown(key):
     conditions.super_resolution(loss, 4, 2)
 
 
+def test_rows_of_unlike_tables_are_refused():
+  table = {'label': jnp.arange(3), 'low_res': jnp.zeros((2, 4, 4, 1))}
+  with pytest.raises(ValueError, match="{'label': 3, 'low_res': 2}"):
+    conditions.rows(table, jnp.arange(2))
+  one = {'label': jnp.arange(3), 'low_res': jnp.zeros((1, 4, 4, 1))}
+  assert conditions.rows(one, jnp.arange(5))['low_res'].shape[0] == 5
+
+
 def test_rows_repeat_the_table():
   table = {'label': jnp.array([5, 6, 7])}
   rows = conditions.rows(table, jnp.array([0, 1, 2, 3, 7]))

@@ -11,11 +11,12 @@ from jaxdiff.config import Spec
 from jaxdiff.requests import Asked
 
 
-def run_of(**condition):
+def run_of(scale=2.0, **condition):
   c = dataclasses.replace(
     tiny.config.condition, **{'length': 12, 'width': 8, **condition}
   )
-  config = dataclasses.replace(tiny.config, condition=c)
+  sampling = dataclasses.replace(tiny.config.sampling, scale=scale)
+  config = dataclasses.replace(tiny.config, condition=c, sampling=sampling)
   return build.Run(config, Spec((8, 8, 1), 10, (8, 8)), 0, None)
 
 
@@ -100,6 +101,41 @@ def test_classes_in_turn_without_labels():
   np.testing.assert_array_equal(told.traced[0]['null']['label'], [10])
   assert told.names == [str(i) for i in range(10)]
   assert told.traced[0]['seed'] == 3
+
+
+def test_guidance_that_cannot_be_is_refused():
+  ask = lambda run, asked: requests.make_options([run], ['w'], asked)
+  with pytest.raises(ValueError, match='trained with condition.drop=0'):
+    ask(run_of(label=True, drop=0.0), Asked())
+  ask(run_of(scale=1.0, label=True, drop=0.0), Asked())
+  asked = Asked(prompt='red', negative_prompt='blue')
+  with pytest.raises(ValueError, match='with --scale 1 there is none'):
+    ask(run_of(scale=1.0, text='bytes'), asked)
+
+
+def test_what_is_drawn_is_told_apart_by_a_hash():
+  run = run_of(text='bytes')
+  of = lambda **asked: (
+    requests.make_options([run], ['w'], Asked(**asked)).sha256
+  )
+  assert of(prompt='red') == of(prompt='red')
+  others = of(prompt='blue'), of(prompt='red', negative_prompt='a')
+  assert len({of(prompt='red'), *others}) == 3
+  assert requests.make_options([run_of()], ['w'], Asked()).sha256 is None
+
+
+def test_stages_are_asked_for_equally_many_things():
+  runs = [run_of(text='bytes'), run_of(label=True)]
+  with pytest.raises(ValueError, match='asked for 1 and 10 things'):
+    requests.make_options(runs, ['a', 'b'], Asked(prompt='red'))
+
+
+def test_seeds_fit_an_integer():
+  for wrong in (-1, 2**31):
+    with pytest.raises(ValueError, match=r'a seed must be in \[0, 2\^31\)'):
+      requests.read_seeds(None, wrong, 1)
+  with pytest.raises(ValueError, match='got 3000000000'):
+    requests.read_seeds('3000000000', 0, 1)
 
 
 def test_the_vocabulary_of_a_run_is_missed(tmp_path):

@@ -9,6 +9,7 @@ from jaxdiff.choices import (
   TIMES,
   WEIGHTINGS,
   make,
+  name_of,
 )
 from jaxdiff.config import Config
 from jaxdiff.losses import learned_variance
@@ -18,7 +19,7 @@ from jaxdiff.schedules import Schedule
 def make_schedule(config: Config) -> Schedule:
   """The noise levels of the diffusion."""
   c = config.diffusion
-  name = c.schedule.partition('(')[0]
+  name = name_of(c.schedule, 'diffusion.schedule')
   if name in TABLES:
     table = make(TABLES, c.schedule, 'diffusion.schedule', c.num_steps)
     if c.zero_terminal_snr:

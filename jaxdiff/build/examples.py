@@ -1,11 +1,13 @@
 """The data of a run, and the conditions that come with it."""
 
+import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from jaxdiff import conditions, data, text
+from jaxdiff import conditions, data, parallel, text
 from jaxdiff.build.frozen import clip_prompts
 from jaxdiff.build.model import takes
 from jaxdiff.build.prompts import Prompts
@@ -45,11 +47,23 @@ class Examples(NamedTuple):
 
 
 def load_examples(
-  config: Config, workdir: str | Path, split: str = 'train'
+  config: Config,
+  workdir: str | Path,
+  split: str = 'train',
+  *,
+  learn: bool = False,
 ) -> Examples:
   """Reads a split of `data.name`, its captions as the run reads prompts.
 
+  Args:
+    config: of the run.
+    workdir: where the vocabulary of a run with byte pairs lies.
+    split: of the set.
+    learn: of a workdir where no run has begun, learn the vocabulary from the
+      captions. Every process must ask alike.
+
   Raises:
+    FileNotFoundError: the vocabulary is not there.
     ValueError: the set lacks what the run is conditioned on.
   """
   c = config.condition
@@ -59,7 +73,7 @@ def load_examples(
     image_size=config.data.image_size,
     data_dir=config.data.data_dir,
   )
-  null: dict[str, Any] = {}
+  null: dict[str, np.ndarray] = {}
   if c.label:
     if dataset.num_classes is None:
       raise ValueError(
@@ -70,8 +84,8 @@ def load_examples(
     raise ValueError(
       f'condition.text needs a set with captions; {dataset.name} has none'
     )
-  if c.text == 'bpe':
-    _learn_vocabulary(Path(workdir) / VOCABULARY, dataset, c.vocab_size)
+  if c.text == 'bpe' and learn:
+    _learn_vocabulary(Path(workdir), dataset, c.vocab_size)
   prompts = make_prompts(config, workdir)
   if prompts:
     dataset = data.encoded(dataset, prompts.encode)
@@ -82,16 +96,20 @@ def load_examples(
   return Examples(dataset, spec, null)
 
 
-def _learn_vocabulary(path: Path, dataset: data.Dataset, size: int) -> None:
-  """Learns the byte pairs of a new run from the captions of its set, once."""
-  if path.exists():
-    return
-  captions = dataset.gather(np.arange(len(dataset)))['caption']
-  vocabulary = text.train_bpe(list(captions), size)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(vocabulary)
-  temporary.replace(path)
+def _learn_vocabulary(workdir: Path, dataset: data.Dataset, size: int) -> None:
+  """Learns byte pairs from all captions, unless a run has begun with some.
+
+  What a configuration that came to nothing has left is written anew.
+  """
+  begun = (workdir / 'config.json').exists()
+  if jax.process_index() == 0 and not begun:
+    captions = dataset.gather(np.arange(len(dataset)))['caption']
+    vocabulary = text.train_bpe(list(captions), size)
+    workdir.mkdir(parents=True, exist_ok=True)
+    temporary = workdir / f'.{VOCABULARY}.{os.getpid()}'
+    temporary.write_text(vocabulary)
+    temporary.replace(workdir / VOCABULARY)
+  parallel.any_process(False)  # the others wait for it
 
 
 def preview_conditions(
@@ -105,9 +123,11 @@ def preview_conditions(
   names = takes(config)
   if not names:
     return {}
-  batch = next(data.epoch(examples.dataset, min(num, len(examples.dataset))))
+  batches = data.epoch(examples.dataset, min(num, len(examples.dataset)))
+  batch = next(batches)
+  batches.close()
   cond = {k: x for k, x in batch['cond'].items() if k in names}
-  if cond.keys() == {'label'}:
+  if names == ('label',):
     cond['label'] = np.arange(examples.spec.num_classes, dtype=np.int32)
   if config.condition.low_res:
     small = conditions.shrink(batch['x0'], config.condition.low_res)

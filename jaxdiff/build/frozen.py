@@ -1,5 +1,6 @@
 """Prompts read by a published text encoder, which is not trained further."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from jaxdiff.build.prompts import Prompts
 from jaxdiff.pretrained.clip_weights import load_clip_text
 
 CHUNK = 32  # prompts encoded at a time
-KEPT = 4096  # prompts whose encodings stay in memory
+KEPT = 4096  # prompts whose encodings stay: 1 GB of 77 x 768 floats
 
 
 def clip_prompts(folder: str | Path | None) -> Prompts:
@@ -48,6 +49,8 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
   )
   kept: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
+  lock = threading.Lock()  # sets are read by several threads
+
   def read(prompts: Sequence[str]) -> None:
     for start in range(0, len(prompts), CHUNK):
       part = list(prompts[start : start + CHUNK])
@@ -58,12 +61,13 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
         kept[prompt] = found.sequence[i], found.pooled[i]
 
   def encode(prompts: Sequence[str]) -> dict[str, np.ndarray]:
-    read([p for p in dict.fromkeys(prompts) if p not in kept])
-    rows = [kept[p] for p in prompts]
-    for prompt in prompts:
-      kept.move_to_end(prompt)
-    while len(kept) > max(KEPT, len(prompts)):
-      kept.popitem(last=False)
+    with lock:
+      read([p for p in dict.fromkeys(prompts) if p not in kept])
+      rows = [kept[p] for p in prompts]
+      for prompt in prompts:
+        kept.move_to_end(prompt)
+      while len(kept) > KEPT:
+        kept.popitem(last=False)
     sequence, pooled = zip(*rows, strict=True)
     return {'text': np.stack(sequence), 'pooled': np.stack(pooled)}
 

@@ -33,6 +33,16 @@ def make_network(config: Config, spec: Spec) -> nn.Module:
     raise ValueError(
       f'condition.label needs a set with labels; {config.data.name} has none'
     )
+  if c.low_res is not None and not 1 <= c.low_res < min(spec.shape[:2]):
+    raise ValueError(
+      f'condition.low_res must be from 1 to below {min(spec.shape[:2])}, the '
+      f'edge of the images, got {c.low_res}'
+    )
+  if c.low_res and not 0 <= config.sampling.augment <= c.augment <= 1:
+    raise ValueError(
+      'sampling.augment must be within what is trained on, 0 to '
+      f'condition.augment={c.augment} <= 1, got {config.sampling.augment}'
+    )
   learned = config.diffusion.variance == 'learned'
   text_dim, pooled_dim = spec.text_dims or (None, None)
   shared = {

@@ -22,6 +22,7 @@ from jaxdiff.choices import (
   THRESHOLDS,
   Solving,
   make,
+  name_of,
 )
 from jaxdiff.config import Config, Spec
 from jaxdiff.losses import learned_variance
@@ -52,7 +53,8 @@ def make_sampler(
   )
   # Only one step has a use for a learned variance.
   learned = config.diffusion.variance == 'learned'
-  wide = learned and c.sampler == 'ancestral'
+  name = name_of(c.sampler, 'sampling.sampler')
+  wide = learned and name == 'ancestral'
   variance = 'small' if learned and not wide else config.diffusion.variance
   make_step = lambda eta: make(
     SAMPLERS,

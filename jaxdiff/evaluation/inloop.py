@@ -49,19 +49,23 @@ def make(
   reference = subjects.reference_of(against, config)
   extractor = subjects.extractor_of(against, reference)
   target = subjects.target(against, reference, extractor, machine)
-  draw = None
+  draw = policy = None
 
   def evaluate(params: Any, step: int) -> dict[str, float]:
-    nonlocal draw
+    nonlocal draw, policy
     run = build.Run(config, spec, step, params)
     draw = draw or generate.compiled(run, machine.mesh, machine.mode)
+    drawing = Drawing(seed=config.seed)
+    if policy is None:  # Reads the set, once.
+      policy = generate.asked_as(drawing.labels, run, config.workdir, None)
     subject = subjects.drawn(
       run,
       config.workdir,
-      Drawing(seed=config.seed),
+      drawing,
       machine,
       num,
       draw=draw,
+      policy=policy,
     )
     ours = measuring.samples(subject.images, extractor, machine)
     measured = measuring.measure(extractor, ours, target)

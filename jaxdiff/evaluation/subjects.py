@@ -73,6 +73,7 @@ def drawn(
   *,
   draw: generate.Draw | None = None,
   prompts: Sequence[str] | None = None,
+  policy: generate.Policy | None = None,
 ) -> Subject:
   """Samples of a run, drawn as they are measured.
 
@@ -85,8 +86,9 @@ def drawn(
     draw: from `generate.compiled` of a run that differs in weights, scale and
       eta at most.
     prompts: what to ask for, instead of `drawing.labels`.
+    policy: from `generate.asked_as`, instead of both.
   """
-  policy = generate.asked_as(drawing.labels, run, workdir, prompts)
+  policy = policy or generate.asked_as(drawing.labels, run, workdir, prompts)
   found = generate.images(
     run,
     draw or generate.compiled(run, machine.mesh, machine.mode),
