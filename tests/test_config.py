@@ -20,6 +20,9 @@ SPECS = {
   'fashion_mnist': Spec((28, 28, 1), num_classes=10),
   'ddpm_cifar10': Spec((32, 32, 3), num_classes=10),
   'captioned_shapes': Spec((16, 16, 3)),
+  'emoji': Spec((16, 16, 3)),
+  'emoji_small': Spec((8, 8, 3)),
+  'emoji_large': Spec((32, 32, 3)),
 }
 
 

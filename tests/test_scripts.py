@@ -208,7 +208,7 @@ def test_bits_per_dim_of_a_run(finished, capsys):
 
 
 def test_another_network_is_refused(finished):
-  with pytest.raises(SystemExit, match=r'network\.channels.* 8.* 16'):
+  with pytest.raises(SystemExit, match=r'network\.unet\.channels.* 8.* 16'):
     run('--workdir', finished[0], '--network.unet.channels', 16)
 
 
@@ -226,7 +226,7 @@ def test_one_run_at_a_time(finished):
     ('--data.name no-such-set', 'digits'),
     ('--data.name tfds:cifar10', 'jaxdiff.data prepare tfds:cifar10'),
     ('--diffusion.prediction epsilon', "'eps'.*got 'epsilon'"),
-    ('--network.channel-mults 1 2 3 4 5 6', 'levels|small|size'),
+    ('--network.unet.channel-mults 1 2 3 4 5 6', 'levels|small|size'),
     ('--sampling.steps 0', 'at least 1 step'),
   ],
 )

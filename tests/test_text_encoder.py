@@ -161,8 +161,8 @@ def test_gradients_reach_every_parameter(network):
   # Softmax does not see what is added to every key alike.
   assert without_gradient(grads) == {
     'encoder/block_0/attention/k/bias',
-    'denoiser/block_0/attention/k/bias',
-    'denoiser/block_0/text_attention/k/bias',
+    'denoiser/blocks/attention/k/bias',
+    'denoiser/blocks/text_attention/k/bias',
   }
   leaves = jax.tree.leaves(grads)
   assert all(np.isfinite(leaf).all() for leaf in leaves)
