@@ -11,6 +11,7 @@ from jaxdiff import conditions, data, parallel, text
 from jaxdiff.build.frozen import clip_prompts
 from jaxdiff.build.model import takes
 from jaxdiff.build.prompts import Prompts
+from jaxdiff.checkpoints import Checkpoints
 from jaxdiff.config import Config, Spec
 
 VOCABULARY = 'tokenizer.json'  # of bpe, in the workdir
@@ -101,7 +102,7 @@ def _learn_vocabulary(workdir: Path, dataset: data.Dataset, size: int) -> None:
 
   What a configuration that came to nothing has left is written anew.
   """
-  begun = (workdir / 'config.json').exists()
+  begun = Checkpoints(workdir).steps()
   if jax.process_index() == 0 and not begun:
     captions = dataset.gather(np.arange(len(dataset)))['caption']
     vocabulary = text.train_bpe(list(captions), size)

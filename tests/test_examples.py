@@ -1,0 +1,71 @@
+"""The data of a run, and the vocabulary that is learned from it once."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from jaxdiff import build
+from jaxdiff.config import Data
+
+CAPTIONS = {'0.png': 'a red square', '1.png': 'a large blue square'}
+
+
+@pytest.fixture
+def config_of(tmp_path):
+  folder = tmp_path / 'set'
+  folder.mkdir()
+  for name in CAPTIONS:
+    Image.new('RGB', (8, 8), 'red').save(folder / name)
+  (folder / 'captions.json').write_text(json.dumps(CAPTIONS))
+
+  def config(**condition):
+    return dataclasses.replace(
+      tiny.config,
+      data=Data(name=f'folder:{folder}'),
+      condition=dataclasses.replace(tiny.config.condition, **condition),
+    )
+
+  return config
+
+
+def largest(config, workdir, **flags):
+  dataset = build.load_examples(config, workdir, **flags).dataset
+  return dataset.gather(np.arange(2))['tokens'].max()
+
+
+def test_a_vocabulary_is_of_the_run_that_began_with_it(config_of, tmp_path):
+  workdir = tmp_path / 'run'
+  large, small = (config_of(text='bpe', vocab_size=n) for n in (270, 260))
+  with pytest.raises(FileNotFoundError, match='vocabulary of the run'):
+    build.load_examples(large, workdir)
+  assert not workdir.exists()
+  assert largest(large, workdir, learn=True) >= 260
+  # Nothing came of that run: the next configuration has its own.
+  assert largest(small, workdir, learn=True) < 260
+  assert largest(small, workdir) < 260
+  (workdir / 'checkpoints' / '4').mkdir(parents=True)
+  before = (workdir / 'tokenizer.json').read_text()
+  largest(large, workdir, learn=True)
+  assert (workdir / 'tokenizer.json').read_text() == before
+
+
+def test_previews_pair_labels_with_their_own_small_images(config_of, tmp_path):
+  config = config_of(text='bytes', low_res=4)
+  examples = build.load_examples(config, tmp_path)
+  told = build.preview_conditions(config, examples, 5)
+  assert told['cond']['tokens'].shape[0] == 2  # as many as there are
+  assert told['cond']['low_res'].shape == (2, 4, 4, 3)
+  assert told['null'].keys() == {'tokens'}
+  assert told['null']['tokens'].shape[0] == 1
+
+
+def test_what_the_set_has_not_is_refused(config_of, tmp_path):
+  with pytest.raises(ValueError, match='needs a set with labels'):
+    build.load_examples(config_of(label=True), tmp_path)
+  digits = dataclasses.replace(config_of(text='bytes'), data=Data('digits'))
+  with pytest.raises(ValueError, match='needs a set with captions'):
+    build.load_examples(digits, tmp_path)
