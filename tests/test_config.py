@@ -54,8 +54,9 @@ def test_every_config_takes_a_step(path):
   batch = {'x0': np.zeros((8, *spec.shape), np.float32), 'cond': cond}
   state, metrics = jax.jit(task.step)(state, batch)
   assert np.isfinite(metrics['loss']) and state.step == 1
-  told = build.with_null(tiny.conditions(small, 2, sampling=True), null)
-  options = build.options(small, **(told if cond else {}))
+  cond = tiny.conditions(small, 2, sampling=True)
+  told = build.with_null(cond, null) if cond else {}
+  options = build.options(small, **told)
   draw = build.make_sampler(small, spec)
   images = jax.eval_shape(draw, state.params, options, np.arange(2))
   assert images.shape == (2, *spec.shape)
