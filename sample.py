@@ -90,10 +90,7 @@ def make_edit(
       numbers = {'jump': options.jump, 'repeats': options.repeats}
       return edits.inpaint(**numbers), numbers
     case 'interpolate':
-      if options.sampler not in (None, 'ddim') or options.eta:
-        raise ValueError('--edit interpolate has --sampler ddim, --eta 0')
-      numbers = {'num': num, 'sampler': 'ddim', 'eta': 0.0}
-      return edits.interpolate(num), numbers
+      return edits.interpolate(num), {'num': num}
   return None, {}
 
 
@@ -112,10 +109,15 @@ def load(options: Options, workdir: str, mesh: Any) -> build.Run:
 
 
 def sample(options: Options) -> Path:
-  if options.edit == 'interpolate':  # Has its own way of going on.
-    options = dataclasses.replace(options, sampler='ddim', eta=0.0)
   if options.out:
     outputs.check_output(options.out)
+  if options.label is not None and options.labels is not None:
+    raise ValueError('give --label or --labels, not both')
+  if options.edit == 'interpolate':
+    if options.sampler not in (None, 'ddim') or options.eta:
+      raise ValueError('--edit interpolate has --sampler ddim, --eta 0')
+    # Whatever the run is configured for.
+    options = dataclasses.replace(options, sampler='ddim', eta=0.0)
   mesh = parallel.make_mesh(devices=jax.local_devices())
   asked = requests.Asked(
     options.labels if options.label is None else str(options.label),
@@ -130,6 +132,9 @@ def sample(options: Options) -> Path:
     runs, workdirs, asked, seed=options.seed, seeds=options.seeds
   )
   run, traced, names = runs[-1], told.traced[-1], told.names
+  enlarging = bool(run.config.condition.low_res)
+  if options.base and not enlarging:
+    raise ValueError(f'{options.workdir} enlarges nothing: --base has no use')
   if options.base and runs[0].spec.shape != run.small_shape:
     raise ValueError(
       f'{options.workdir} enlarges {run.small_shape}, and {options.base} draws '
@@ -137,19 +142,14 @@ def sample(options: Options) -> Path:
     )
   rows = max(1, len(names))
   num = -(-64 // rows) * rows if options.num is None else options.num
-  if options.label is not None and options.labels is not None:
-    raise ValueError('give --label or --labels, not both')
   if num < 1 or options.batch_size < 1:
     raise ValueError('--num and --batch-size must be at least 1')
-
   if options.scale is not None and not names:
     raise ValueError('--scale is of guidance, and this model has no condition')
+
   edit, numbers = make_edit(options, num)
   if options.edit == 'interpolate' and names:
     raise ValueError('--edit interpolate needs a model without conditions')
-  enlarging = bool(run.config.condition.low_res)
-  if options.base and not enlarging:
-    raise ValueError(f'{options.workdir} enlarges nothing: --base has no use')
   if edit and enlarging:
     raise ValueError('--edit needs a model that draws without a small image')
   wanted = edits.IMAGES.get(options.edit, ())

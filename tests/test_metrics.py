@@ -123,10 +123,16 @@ def by_hand(samples, reference, k):
   ]
   r_x, r_y = radius(reference), radius(samples)
   inside = np.array(
-    [[gap(y, x) <= r for x, r in zip(reference, r_x)] for y in samples]  # noqa: B905
+    [
+      [gap(y, x) <= r for x, r in zip(reference, r_x, strict=True)]
+      for y in samples
+    ]
   )
   reach = np.array(
-    [[gap(y, x) <= r for x in reference] for y, r in zip(samples, r_y)]  # noqa: B905
+    [
+      [gap(y, x) <= r for x in reference]
+      for y, r in zip(samples, r_y, strict=True)
+    ]
   )
   return (
     inside.any(axis=1).mean(),

@@ -85,17 +85,19 @@ def test_forward_pass_is_that_of_diffusers(gain, size, patch):
     state[name] = state[shared] if shared != name else gain * noise / fan**0.5
   theirs.load_state_dict(state)
 
+  def take(path, name):
+    ending = '.bias' if path[-1] == 'bias' else '.weight'
+    return our_array(path, state.pop(name + ending).numpy())
+
   params = {}
   for path, shape in flatten_dict(shapes(ours, size)).items():
     inside = '.'.join(path[1:-1])
-    ending = '.bias' if path[-1] == 'bias' else '.weight'
-    take = lambda name: our_array(path, state.pop(name + ending).numpy())  # noqa: B023
     if inside:
       blocks = (f'transformer_blocks.{i}.{BLOCK[inside]}' for i in range(2))
-      params[path] = np.stack([take(name) for name in blocks])
+      params[path] = np.stack([take(path, name) for name in blocks])
     else:
       name = NAMES[path[0]].replace('norm1.emb.', embedding(0))
-      params[path] = take(name)
+      params[path] = take(path, name)
     assert params[path].shape == shape.shape, path
   assert all(name.startswith(embedding(1)) for name in state)
 

@@ -309,6 +309,10 @@ def test_editing_an_image(finished, tmp_path):
   [
     (('--out', 'x.gif'), r'must end in \.png'),
     (('--num', 0), 'at least 1'),
+    (
+      ('--edit', 'interpolate', '--sampler', 'heun'),
+      'interpolate has --sampler ddim',
+    ),
     (('--sampler', 'dddim'), "must be one of .*'ddim'"),
     (('--checkpoint', 5), r'no step 5 .*\[24, 28, 30\]'),
   ],
@@ -316,6 +320,11 @@ def test_editing_an_image(finished, tmp_path):
 def test_impossible_samples_are_refused(finished, args, message):
   with pytest.raises(SystemExit, match=message):
     draw(finished[0], *args)
+
+
+def test_a_base_without_use_is_refused(finished):
+  with pytest.raises(SystemExit, match='enlarges nothing: --base'):
+    draw(finished[0], '--base', finished[0])
 
 
 def test_no_run_no_samples(tmp_path):

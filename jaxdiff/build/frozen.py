@@ -48,7 +48,6 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
     lambda params, tokens: network.apply({'params': params}, tokens)
   )
   kept: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
-
   lock = threading.Lock()  # sets are read by several threads
 
   def read(prompts: Sequence[str]) -> None:

@@ -56,7 +56,7 @@ def make_task(
     config: of the run.
     spec: of its data.
     null: a row for each condition that is dropped in training, from
-      `prompts.null`.
+      `load_examples`.
   """
   c, condition = config.diffusion, config.condition
   network = make_network(config, spec)

@@ -70,7 +70,7 @@ def make_sampler(
   # What is wrong is found while building.
   make_step(0.0)
   threshold(lambda xt, t: xt)
-  guide(lambda xt, t: xt, lambda xt, t: xt, {'scale': 2.0, 'rescale': 0.0})
+  guide(lambda xt, t: xt, lambda xt, t: xt, {'scale': 2.0})
 
   def denoiser(params: Any, cond: Any, options: Options, index: Array) -> Any:
     conditional = denoisers(params, encode(params, cond))

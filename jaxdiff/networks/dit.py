@@ -196,7 +196,7 @@ class DiT(nn.Module):
     x = x + positions(*grid, self.width)[None].astype(x.dtype)
     # A loop, its parameters stacked: one block is compiled, not `depth`, and
     # XLA on CPU cannot fuse the residuals of later blocks into earlier ones,
-    # which cost it four times the time of the rest at depth 6.
+    # which was most of the time of a training step at depth 6.
     block = nn.remat(DiTBlock, prevent_cse=False) if self.remat else DiTBlock
     blocks = nn.scan(
       block,
