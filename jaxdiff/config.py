@@ -86,6 +86,7 @@ class UNet:
   dropout: float = 0.0
   scale_shift_norm: bool = False
   resblock_updown: bool = False
+  patch_size: int = 1  # squares of pixels as channels: faster, coarser
 
 
 @dataclass(frozen=True)

@@ -194,13 +194,13 @@ def test_the_set_is_its_scenes(data_dir):
         cache_bytes=cache_bytes,
       )
       assert len(dataset) == 40 and dataset.has_captions
-      assert dataset.image_shape == (image_size, image_size, 3)
+      assert dataset.shape == (image_size, image_size, 3)
       read = dataset.gather(np.arange(40))
       assert read['caption'].tolist() == captions
       for image, scene in zip(read['x0'], few, strict=True):
         np.testing.assert_array_equal(image, draw(*scene, image_size))
   default = data.load('captioned_shapes', 'test', data_dir=data_dir)
-  assert default.image_shape == (32, 32, 3) and len(default) == 10
+  assert default.shape == (32, 32, 3) and len(default) == 10
 
 
 def test_both_sizes_can_be_prepared_by_command(data_dir, capsys):

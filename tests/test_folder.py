@@ -27,7 +27,7 @@ def test_folder_of_mixed_formats(tmp_path):
   (tmp_path / 'notes.txt').write_text('not an image')
 
   data = load(f'folder:{tmp_path}')
-  assert len(data) == 4 and data.image_shape == (4, 6, 3)
+  assert len(data) == 4 and data.shape == (4, 6, 3)
   assert data.num_classes is None
   grey, colour, jpeg, clear = data.gather(np.arange(4))['x0']
   np.testing.assert_array_equal(grey, np.repeat(rgb[..., :1], 3, axis=2))
@@ -47,7 +47,7 @@ def test_folder_with_classes_and_splits(tmp_path):
   train = load(f'folder:{tmp_path}')
   test = load(f'folder:{tmp_path}', 'test')
   assert train.num_classes == test.num_classes == 3
-  assert train.image_shape == (3, 3, 1)  # All grey.
+  assert train.shape == (3, 3, 1)  # All grey.
   for data in (train, test):
     read = data.gather(np.arange(2))
     np.testing.assert_array_equal(read['x0'][:, 0, 0, 0], read['label'] + 97)
@@ -64,7 +64,7 @@ def test_folder_resizes_the_centre(tmp_path):
   with pytest.raises(ValueError, match=r'48x16 \(.*tall.*16x48 \(.*wide'):
     load(f'folder:{tmp_path}')
   data = load(f'folder:{tmp_path}', image_size=8)
-  assert data.image_shape == (8, 8, 1)
+  assert data.shape == (8, 8, 1)
   tall, wide = data.gather(np.arange(2))['x0']
   np.testing.assert_array_equal(wide[:, 2:6], 120)
   np.testing.assert_array_equal(tall, wide.swapaxes(0, 1))

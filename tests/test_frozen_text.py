@@ -93,7 +93,7 @@ def test_a_run_is_trained_and_sampled_with_it(folder, key):
       name='two',
       split='train',
       size=2,
-      image_shape=(8, 8, 1),
+      shape=(8, 8, 1),
       num_classes=None,
       gather=lambda indices: {
         'x0': np.full((len(indices), 8, 8, 1), 200, np.uint8),

@@ -82,7 +82,7 @@ def test_digits_are_the_scans_of_scikit_learn(readers, digits):
   scans = load_digits()
   test = load('digits', 'test', data_dir=readers[0])
   assert (len(digits), len(test)) == (1497, 300)
-  assert digits.image_shape == (8, 8, 1) and digits.num_classes == 10
+  assert digits.shape == (8, 8, 1) and digits.num_classes == 10
   ours = [d.gather(np.arange(len(d))) for d in (digits, test)]
   found = sorted(
     # Levels 0..16 come back exactly, and every scan exactly once.
@@ -107,7 +107,7 @@ def test_reading_by_index_is_reading_from_memory(readers, digits):
     np.testing.assert_array_equal(streamed.gather(indices)[key], value)
   # A prepared set has nothing special: it can be read by its TFDS name.
   by_name = load('tfds:digits', 'train[:8]', data_dir=readers[0], image_size=4)
-  assert len(by_name) == 8 and by_name.image_shape == (4, 4, 1)
+  assert len(by_name) == 8 and by_name.shape == (4, 4, 1)
 
 
 def test_unknown_names_and_splits(readers):

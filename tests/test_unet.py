@@ -252,6 +252,26 @@ def test_norm_is_exact_far_from_zero():
   np.testing.assert_allclose(out, expected, atol=2e-4)
 
 
+def test_a_patch_is_a_square_of_pixels():
+  x = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)
+  patches = np.asarray(layers.space_to_depth(x, 2))
+  assert patches.shape == (2, 2, 3, 12)
+  np.testing.assert_array_equal(
+    patches[1, 1, 2].reshape(2, 2, 3), x[1, 2:4, 4:6]
+  )
+  np.testing.assert_array_equal(layers.depth_to_space(patches, 2), x)
+
+
+def test_patch_size_is_the_network_of_the_patches():
+  xt, t = inputs(2, 8, 1)
+  patched = tiny(patch_size=2)
+  plain = tiny(out_channels=4)
+  params = random_params(patched, xt, t)
+  got = forward(patched)(params, xt, t)
+  inside = forward(plain)(params, layers.space_to_depth(xt, 2), t)
+  np.testing.assert_allclose(got, layers.depth_to_space(inside, 2), atol=1e-6)
+
+
 @pytest.mark.parametrize(
   'channels, groups',
   [(128, 32), (192, 32), (960, 32), (32, 8), (20, 5), (3, 1)],
@@ -277,6 +297,7 @@ def test_time_embedding():
     (dict(channel_mults=(1, 0)), 'channel_mults must be at least 1, got 0'),
     (dict(channels=9), 'even dim'),
     (dict(num_res_blocks=0), 'num_res_blocks must be at least 1'),
+    (dict(patch_size=3), 'patch_size must divide the height and width'),
     (dict(num_heads=3), 'num_heads must divide the 16 channels'),
     (dict(head_channels=32), 'head_channels must divide'),
     (dict(dropout=1.0), r'dropout must be in \[0, 1\)'),

@@ -92,7 +92,7 @@ def load_examples(
     dataset = data.encoded(dataset, prompts.encode)
     null |= {name: x[0] for name, x in prompts.encode(['']).items()}
   spec = Spec(
-    dataset.image_shape, dataset.num_classes, prompts.dims if prompts else None
+    dataset.shape, dataset.num_classes, prompts.dims if prompts else None
   )
   return Examples(dataset, spec, null)
 

@@ -55,7 +55,7 @@ class Train:
     share = classifier.accuracy(network, params, test)
     about = classifier.About(
       self.dataset,
-      tuple(train.image_shape),
+      tuple(train.shape),
       train.num_classes,
       self.width,
       self.seed,

@@ -80,7 +80,7 @@ def fit(
     raise ValueError(f'num_steps must be at least 1, got {num_steps}')
   rate = optax.cosine_decay_schedule(learning_rate, num_steps)
   optimizer = optax.adamw(rate, weight_decay=1e-2)
-  blank = jnp.zeros((1, *dataset.image_shape))
+  blank = jnp.zeros((1, *dataset.shape))
 
   def init(key: Array) -> training.TrainState:
     init_key, key = jax.random.split(key)

@@ -1,41 +1,53 @@
-"""A set of images read by index: from its files, or from memory."""
+"""A set of examples read by index: from its files, or from memory."""
 
 import concurrent.futures
 import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]  # arrays, or dicts of them
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """A split of a set of images.
+  """A split of a set of images, texts or graphs.
 
   Attributes:
     name: What `load` was asked for.
     split: The split, such as 'train'.
     size: Number of examples, also `len(dataset)`.
-    image_shape: (H, W, C).
+    shape: Of one example: (H, W, C) of an image, (L,) of a text, {'nodes':
+      (N,), 'edges': (N, N)} of a graph.
     num_classes: Number of labels, or None for a set without labels.
-    gather: Indices [b] to {'x0': uint8 [b, H, W, C] in [0, 255], 'label':
-      int32 [b], 'caption': str [b] (of dtype object, since they differ in
-      length)}, new arrays at every call; 'label' and 'caption' only where the
-      set has them. Safe to call from several threads.
+    gather: Indices [b] to new arrays at every call, safe from several threads:
+      'x0'       images as uint8 [b, H, W, C] in [0, 255]; categories as int32
+                 [b, ...] or a dict of them
+      'mask'     bool, a tree like x0: true where an element exists; where it
+                 does not x0 is 0. Only of sets whose examples differ in size.
+      'label'    int32 [b], where the set has labels
+      'caption'  str [b] (of dtype object, since they differ in length), where
+                 the set has captions
     has_captions: Whether `gather` returns captions; `encoded` makes
       conditions of them.
+    categories: None for images. Otherwise x0 is in 0 .. categories - 1; a dict
+      where x0 is one. Edges are symmetric, 0 is no edge.
+    symbols: What category k is written as: characters of a text, atoms of a
+      molecule. None where they have no names.
   """
 
   name: str
   split: str
   size: int
-  image_shape: tuple[int, int, int]
+  shape: tuple[int, ...] | dict[str, tuple[int, ...]]
   num_classes: int | None
   gather: Callable[[np.ndarray], Arrays]
   has_captions: bool = False
+  categories: int | dict[str, int] | None = None
+  symbols: tuple[str, ...] | None = None
 
   def __len__(self) -> int:
     return self.size
@@ -43,7 +55,7 @@ class Dataset:
   @property
   def num_bytes(self) -> int:
     """Memory the images take as uint8 arrays."""
-    return self.size * math.prod(self.image_shape)
+    return self.size * math.prod(self.shape)
 
 
 def encoded(

@@ -93,7 +93,7 @@ def read_folder(
     name=f'folder:{path}',
     split=split,
     size=len(files),
-    image_shape=shape,
+    shape=shape,
     num_classes=len(classes) or None,
     gather=gather,
     has_captions=captions is not None,

@@ -118,7 +118,7 @@ def read_prepared(
     name=name,
     split=split,
     size=len(source),
-    image_shape=shape,
+    shape=shape,
     num_classes=label.num_classes if has_label else None,
     gather=gather,
     has_captions=has_captions,

@@ -74,7 +74,7 @@ def of_dataset(dataset: Dataset) -> Images:
       yield dataset.gather(indices)['x0']
 
   name = f'{dataset.name} {dataset.split}'
-  return Images(name, len(dataset), dataset.image_shape, batches)
+  return Images(name, len(dataset), dataset.shape, batches)
 
 
 def of_npz(path: str | os.PathLike[str]) -> Images:

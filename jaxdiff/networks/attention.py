@@ -7,6 +7,7 @@ Diffusion's, which attends to a text as well.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from jaxdiff.networks.layers import group_norm, kernel_init, layer_norm
@@ -26,6 +27,9 @@ class Attention(nn.Module):
     dtype: of computation.
     qkv_bias: whether q, k and v have a bias; the projection has one always.
     zero_init: the projection starts at zero.
+    rotary: q and k are turned by their positions, see `rotated`; a head must
+      have an even number of channels.
+    causal: a position attends to itself and to those before it.
 
   Source: Vaswani et al. 2017 (arXiv:1706.03762), equation 1.
   """
@@ -34,6 +38,8 @@ class Attention(nn.Module):
   dtype: DTypeLike = jnp.float32
   qkv_bias: bool = True
   zero_init: bool = False
+  rotary: bool = False
+  causal: bool = False
 
   @nn.compact
   def __call__(
@@ -56,12 +62,18 @@ class Attention(nn.Module):
       return dense(y).reshape(*y.shape[:2], self.num_heads, -1)
 
     q, k, v = heads(x, 'q'), heads(context, 'k'), heads(context, 'v')
+    if self.rotary:
+      q, k = rotated(q), rotated(k)
     if mask is None:
-      out = jax.nn.dot_product_attention(q, k, v)
+      out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
     else:
-      out = jax.nn.dot_product_attention(q, k, v, mask=mask[:, None, None, :])
+      seen = mask[:, None, None, :]
+      if self.causal:
+        length = (q.shape[1], k.shape[1])
+        seen = seen & jnp.tril(jnp.ones(length, bool))[None, None]
+      out = jax.nn.dot_product_attention(q, k, v, mask=seen)
       # Of nothing, that function makes the mean of everything.
-      some = mask.any(axis=-1)[:, None, None, None]
+      some = seen.any(axis=-1)[:, 0, :, None, None]
       out = jnp.where(some, out, 0)
     return nn.Dense(
       width,
@@ -69,6 +81,35 @@ class Attention(nn.Module):
       kernel_init=nn.initializers.zeros if self.zero_init else kernel_init,
       name='out',
     )(out.reshape(x.shape))
+
+
+def rotated(x: jax.Array) -> jax.Array:
+  """Turns pairs of channels by angles proportional to the position.
+
+  With D channels in a head and w_i = 10000^(-2 i / D), i = 0 .. D / 2 - 1,
+  channels i and i + D / 2 at position l are turned by the angle l w_i. Inner
+  products then depend on the distance of two positions alone.
+
+  Args:
+    x: [B, L, H, D], D even.
+
+  Returns:
+    [B, L, H, D], of the same lengths and dtype.
+
+  Source: Su et al. 2021 (arXiv:2104.09864), equation 34, which pairs channels
+  2 i and 2 i + 1; the two differ by an order of channels, which is learnt.
+  """
+  _, length, _, dim = x.shape
+  frequencies = np.power(10000.0, -np.arange(0, dim, 2) / dim)
+  # float64: in float32 the angle of a late position has lost digits.
+  angles = np.arange(length)[:, None] * frequencies
+  sin, cos = (
+    jnp.asarray(wave(angles), jnp.float32)[None, :, None]
+    for wave in (np.sin, np.cos)
+  )
+  first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  turned = [first * cos - second * sin, first * sin + second * cos]
+  return jnp.concatenate(turned, axis=-1).astype(x.dtype)
 
 
 class AttentionBlock(nn.Module):

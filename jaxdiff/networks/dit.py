@@ -183,16 +183,15 @@ class DiT(nn.Module):
       text, mask = cond['text'], cond.get('mask')
 
     x = conditions.beside_low_res(xt, cond) if self.low_res else xt
-    b, height, width, _ = x.shape
     p = self.patch_size
-    grid = (height // p, width // p)
-    x = x.reshape(b, grid[0], p, grid[1], p, -1).swapaxes(2, 3)
+    x = layers.space_to_depth(x, p)
+    grid = x.shape[1:3]
     x = nn.Dense(
       self.width,
       dtype=self.dtype,
       kernel_init=layers.kernel_init,
       name='patch_in',
-    )(x.reshape(b, grid[0] * grid[1], -1))
+    )(x.reshape(len(x), grid[0] * grid[1], -1))
     x = x + positions(*grid, self.width)[None].astype(x.dtype)
     # A loop, its parameters stacked: one block is compiled, not `depth`, and
     # XLA on CPU cannot fuse the residuals of later blocks into earlier ones,
@@ -214,8 +213,7 @@ class DiT(nn.Module):
       kernel_init=nn.initializers.zeros,
       name='patch_out',
     )((1 + scale) * x + shift)
-    x = x.reshape(b, *grid, p, p, self.out_channels).swapaxes(2, 3)
-    return x.reshape(b, height, width, self.out_channels)
+    return layers.depth_to_space(x.reshape(len(x), *grid, -1), p)
 
 
 def _modulation(emb, parts, dtype):

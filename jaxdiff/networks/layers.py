@@ -146,6 +146,22 @@ def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
   return x.reshape(b, 2 * h, 2 * w, c)[:, : size[0], : size[1]]
 
 
+def space_to_depth(x: jax.Array, size: int) -> jax.Array:
+  """Squares of size x size pixels as one: [B, H, W, C] -> [B, H / size, W /
+  size, size^2 C]."""
+  b, height, width, _ = x.shape
+  grid = (height // size, width // size)
+  x = x.reshape(b, grid[0], size, grid[1], size, -1).swapaxes(2, 3)
+  return x.reshape(b, *grid, -1)
+
+
+def depth_to_space(x: jax.Array, size: int) -> jax.Array:
+  """The inverse of `space_to_depth`."""
+  b, height, width, _ = x.shape
+  x = x.reshape(b, height, width, size, size, -1).swapaxes(2, 3)
+  return x.reshape(b, height * size, width * size, -1)
+
+
 def conv3x3(
   features: int,
   dtype: DTypeLike,

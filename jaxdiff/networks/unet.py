@@ -49,6 +49,9 @@ class UNet(nn.Module):
     scale_shift_norm: time scales and shifts the second norm (ADM).
     resblock_updown: residual blocks change the size, by average and repeat
       (ADM), instead of a stride-2 convolution and a convolution after repeat.
+    patch_size: edge of the squares of pixels that the first level sees as one
+      position (Hoogeboom et al. 2023, "simple diffusion", section 3.2): the
+      work falls with its square. Heights are then those of these positions.
     num_classes: labels; their embedding is added to that of time. None: no
       labels.
     text_dim: D of a text to attend to: where blocks attend, they are spatial
@@ -75,6 +78,7 @@ class UNet(nn.Module):
   dropout: float = 0.0
   scale_shift_norm: bool = False
   resblock_updown: bool = False
+  patch_size: int = 1
   num_classes: int | None = None
   text_dim: int | None = None
   transformer_depth: int = 1
@@ -156,6 +160,7 @@ class UNet(nn.Module):
     widths = [self.channels * mult for mult in self.channel_mults]
 
     h = conditions.beside_low_res(xt, cond) if self.low_res else xt
+    h = layers.space_to_depth(h, self.patch_size)
     h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(h)
     skips = [h]
     for level, width in enumerate(widths):
@@ -189,8 +194,9 @@ class UNet(nn.Module):
     norm = layers.group_norm(
       h.shape[-1], self.norm_eps, jnp.float32, 'norm_out'
     )
-    out = layers.conv3x3(self.out_channels, jnp.float32, 'conv_out', zero=True)
-    return out(nn.swish(norm(h)))
+    features = self.patch_size**2 * self.out_channels
+    out = layers.conv3x3(features, jnp.float32, 'conv_out', zero=True)
+    return layers.depth_to_space(out(nn.swish(norm(h))), self.patch_size)
 
 
 def _check(net: UNet, xt: jax.Array, t: jax.Array) -> None:
@@ -211,6 +217,7 @@ def _check(net: UNet, xt: jax.Array, t: jax.Array) -> None:
     'channels': [net.channels],
     'channel_mults': net.channel_mults,
     'num_res_blocks': [net.num_res_blocks],
+    'patch_size': [net.patch_size],
     'num_heads': [net.num_heads],
     'head_channels': [1 if net.head_channels is None else net.head_channels],
     'transformer_depth': [net.transformer_depth],
@@ -220,6 +227,12 @@ def _check(net: UNet, xt: jax.Array, t: jax.Array) -> None:
       raise ValueError(f'{name} must be at least 1, got {min(values)}')
 
   size = xt.shape[1:3]
+  if any(n % net.patch_size for n in size):
+    raise ValueError(
+      f'patch_size must divide the height and width of a '
+      f'{size[0]}x{size[1]} image, got {net.patch_size}'
+    )
+  size = tuple(n // net.patch_size for n in size)
   heights = [size[0]]
   for _ in net.channel_mults[1:]:
     if min(size) < 2:
