@@ -1,6 +1,6 @@
 """Draws samples from a trained model: `python sample.py runs/digits`.
 
-Image i depends on the seed and on i alone, whatever the batch size or the
+Sample i depends on the seed and on i alone, whatever the batch size or the
 number of devices. A job that was interrupted goes on where it was.
 
 A model of classes or texts draws what it is asked for, a row for each:
@@ -18,195 +18,60 @@ With --edit it starts from images of yours:
   --edit img2img --image A.png --strength 0.6   variations; 1 keeps nothing
   --edit inpaint --image A.png --mask M.png     new content where M is white
   --edit interpolate --image A.png --other B.png     from A to B in --num steps
+
+A model of text writes; what is given stays, and _ is what it is to write:
+
+  --infill "037+481=___"                 --show prints it step by step
 """
 
-import dataclasses
 import sys
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import jax
+import numpy as np
 import tyro
 from tqdm import tqdm
 
-from jaxdiff import (
-  build,
-  edits,
-  inputs,
-  outputs,
-  parallel,
-  pictures,
-  requests,
-)
-from jaxdiff import config as configs
+from jaxdiff import build, drawing, outputs, parallel
 from jaxdiff.checkpoints import DamagedCheckpointError
-
-
-@dataclass(frozen=True)
-class Options:
-  """Draw images from the run in WORKDIR. None: as the run was configured."""
-
-  workdir: Annotated[str, tyro.conf.Positional]
-  num: int | None = None  # None: 64, and as many of each label or prompt
-  seed: int = 0
-  seeds: str | None = None  # 1,2,3: instead, one for each label or prompt
-  label: int | None = None
-  labels: str | None = None  # 0,1,2
-  prompt: str | None = None
-  prompts: str | None = None  # a file, one a line
-  negative_prompt: str | None = None
-  scale: float | None = None  # of guidance; 1: none
-  base: str | None = None  # a workdir: its images are what is enlarged
-  sampler: str | None = None
-  steps: int | None = None
-  eta: float | None = None  # ddim: 0 deterministic, 1 ancestral
-  times: str | None = None
-  threshold: str | None = None
-  out: str | None = None  # .png: a grid; .npz: arr_0; else a folder of PNGs
-  batch_size: int = 64
-  checkpoint: int | None = None  # a step; None: the newest
-  ema: bool = True  # the averaged weights
-  mode: Literal['jit', 'pmap'] = 'jit'
-  edit: Literal['img2img', 'inpaint', 'interpolate'] | None = None
-  image: str | None = None  # what is edited, or enlarged
-  mask: str | None = None  # inpaint: white is filled
-  other: str | None = None  # interpolate: where it ends
-  strength: float = 0.6  # img2img: the time t in [0, 1] it is noised to
-  repeats: int = 5  # inpaint: of each stretch, RePaint; 1: replacement alone
-  jump: int = 5  # inpaint: steps in a stretch
-
-
-def make_edit(
-  options: Options, num: int
-) -> tuple[edits.Edit | None, dict[str, Any]]:
-  """The edit, and the numbers it depends on."""
-  match options.edit:
-    case 'img2img':
-      numbers = {'strength': options.strength}
-      return edits.img2img(**numbers), numbers
-    case 'inpaint':
-      numbers = {'jump': options.jump, 'repeats': options.repeats}
-      return edits.inpaint(**numbers), numbers
-    case 'interpolate':
-      return edits.interpolate(num), {'num': num}
-  return None, {}
-
-
-def load(options: Options, workdir: str, mesh: Any) -> build.Run:
-  """A run, its sampling as configured unless told otherwise."""
-  run = build.load_run(
-    workdir, mesh, checkpoint=options.checkpoint, ema=options.ema
-  )
-  chosen = {
-    name: getattr(options, name)
-    for name in ('sampler', 'steps', 'eta', 'times', 'threshold', 'scale')
-    if getattr(options, name) is not None
-  }
-  sampling = dataclasses.replace(run.config.sampling, **chosen)
-  return run._replace(config=dataclasses.replace(run.config, sampling=sampling))
+from jaxdiff.drawing import Job, Options
 
 
 def sample(options: Options) -> Path:
-  if options.out:
-    outputs.check_output(options.out)
-  if options.label is not None and options.labels is not None:
-    raise ValueError('give --label or --labels, not both')
-  if options.edit == 'interpolate':
-    if options.sampler not in (None, 'ddim') or options.eta:
-      raise ValueError('--edit interpolate has --sampler ddim, --eta 0')
-    # Whatever the run is configured for.
-    options = dataclasses.replace(options, sampler='ddim', eta=0.0)
   mesh = parallel.make_mesh(devices=jax.local_devices())
-  asked = requests.Asked(
-    options.labels if options.label is None else str(options.label),
-    options.prompt,
-    options.prompts,
-    options.negative_prompt,
-  )
-  # The run, after that of the small images where there is one.
-  workdirs = [*filter(None, [options.base]), options.workdir]
-  runs = [load(options, workdir, mesh) for workdir in workdirs]
-  told = requests.make_options(
-    runs, workdirs, asked, seed=options.seed, seeds=options.seeds
-  )
-  run, traced, names = runs[-1], told.traced[-1], told.names
-  enlarging = bool(run.config.condition.low_res)
-  if options.base and not enlarging:
-    raise ValueError(f'{options.workdir} enlarges nothing: --base has no use')
-  if options.base and runs[0].spec.shape != run.small_shape:
-    raise ValueError(
-      f'{options.workdir} enlarges {run.small_shape}, and {options.base} draws '
-      f'{runs[0].spec.shape}'
-    )
-  rows = max(1, len(names))
-  num = -(-64 // rows) * rows if options.num is None else options.num
-  if num < 1 or options.batch_size < 1:
-    raise ValueError('--num and --batch-size must be at least 1')
-  if options.scale is not None and not names:
-    raise ValueError('--scale is of guidance, and this model has no condition')
-
-  edit, numbers = make_edit(options, num)
-  if options.edit == 'interpolate' and names:
-    raise ValueError('--edit interpolate needs a model without conditions')
-  if edit and enlarging:
-    raise ValueError('--edit needs a model that draws without a small image')
-  wanted = edits.IMAGES.get(options.edit, ())
-  images, described = inputs.read(
-    {name: getattr(options, name) for name in ('image', 'mask', 'other')},
-    ('image',) if enlarging and not options.base else wanted,
-    run.small_shape if enlarging else run.spec.shape,
-  )
-  if enlarging and not options.base:
-    small = {'low_res': images.pop('image')[None]}
-    traced['cond'] = {**traced.get('cond', {}), **small}
-  traced |= images
-
-  draw = build.make_sampler(run.config, run.spec, edit=edit)
-  params = run.params
-  if options.base:
-    base = build.make_sampler(runs[0].config, runs[0].spec)
-    draw = build.make_cascade(base, draw)
-    params, traced = (runs[0].params, params), (told.traced[0], traced)
-  draw = parallel.compile_sample_step(draw, mesh, mode=options.mode)
-
-  c = run.config.sampling
-  name = options.edit or c.sampler.partition('(')[0]
-  name = f'{name}{c.steps}_seed{options.seed}_step{run.step}'
-  if told.sha256:
-    name += f'_scale{c.scale:g}_{told.sha256[:6]}'
-  out = options.out or str(Path(options.workdir) / f'{name}.png')
-  metadata = {
-    'workdir': options.workdir,
-    'checkpoint_step': run.step,
-    'ema': options.ema,
-    'seed': options.seeds or options.seed,
-    'conditions': names,
-    'conditions_sha256': told.sha256,
-    **{k: v for k, v in configs.to_dict(c).items() if k != 'num'},
-    **({'negative_prompt': options.negative_prompt} if names else {}),
-    **({'base': [options.base, runs[0].step]} if options.base else {}),
-    **({'edit': options.edit, **numbers} if edit else {}),
-    **described,
-    'versions': {
-      name: version(name) for name in ('jaxdiff', 'jax', 'flax', 'numpy')
-    },
-  }
-  # Every device takes the same number of images.
-  batch_size = -(-min(options.batch_size, num) // mesh.size) * mesh.size
-  with tqdm(total=num, desc='sampling', unit='image') as bar:
+  job = drawing.make_job(options, mesh)
+  medium = build.make_medium(job.run.spec)
+  default = Path(options.workdir) / f'{job.name}{medium.endings[0]}'
+  out = options.out or str(default)
+  outputs.check_output(out, medium)
+  if options.show:
+    show(job)
+  # Every device takes the same number of samples.
+  batch_size = -(-min(options.batch_size, job.num) // mesh.size) * mesh.size
+  with tqdm(total=job.num, desc='sampling', unit=medium.unit) as bar:
     path = outputs.draw_to(
       out,
-      num,
-      lambda index: pictures.to_uint8(draw(params, traced, index)),
-      metadata,
-      names=names,
+      job.num,
+      lambda index: medium.split(job.draw(job.params, job.traced, index)),
+      job.metadata,
+      medium,
+      names=job.names,
       batch_size=batch_size,
       progress=bar.update,
     )
-  print(f'{num} images: {path}')
+  print(f'{job.num} {medium.unit}s: {path}')
   return path
+
+
+def show(job: Job) -> None:
+  """The first texts of the job as they come about."""
+  from jaxdiff.media import texts
+
+  config, spec = job.run.config, job.run.spec
+  draw = jax.jit(build.make_sampler(config, spec, trajectory=True))
+  path = draw(job.params, job.traced, np.arange(min(4, job.num)))
+  for way in texts.ways(path, spec.symbols, columns=33):
+    texts.show(way)
 
 
 def main(argv: list[str] | None = None) -> None:

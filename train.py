@@ -36,6 +36,7 @@ def train(config: Config) -> None:
     raise ValueError(f'seed must be in [0, 2^31), got {config.seed}')
   examples = build.load_examples(config, workdir, learn=True)
   task = build.make_task(config, examples.spec, examples.null)
+  medium = build.make_medium(examples.spec)
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
   sharding = parallel.state_sharding(abstract, mesh)
@@ -100,9 +101,9 @@ def train(config: Config) -> None:
       if due(config.training.preview_every):
         params = parallel.gather(state.ema_params, mesh)
         if primary:
-          images = preview(params, options, np.arange(num))
-          path = workdir / 'samples' / f'{step:07d}.png'
-          pictures.save_png(pictures.grid(pictures.to_uint8(images)), path)
+          drawn = preview(params, options, np.arange(num))
+          path = workdir / 'samples' / f'{step:07d}{medium.endings[0]}'
+          medium.gather(medium.split(drawn), (), path)
       if measure and due(config.evaluation.every):
         params = parallel.gather(state.ema_params, mesh)
         log.measured(step, measure(params, step))
@@ -158,13 +159,13 @@ def finish(config: Config, spec: configs.Spec, params, options) -> None:
   """The last pictures, and where everything is."""
   workdir = Path(config.workdir)
   draw = jax.jit(build.make_sampler(config, spec, trajectory=True))
-  path = pictures.to_uint8(draw(params, options, np.arange(6)))
-  pictures.save_png(pictures.strip(path), workdir / 'denoising.png')
+  path = draw(params, options, np.arange(6))
+  strip = build.make_medium(spec).strip(path, workdir / 'denoising')
   metrics = pictures.read_metrics(workdir / 'metrics.jsonl')
   pictures.save_loss_curve(metrics, workdir / 'loss.png')
   print(f"""
-samples      {sorted((workdir / 'samples').glob('*.png'))[-1]}
-denoising    {workdir / 'denoising.png'}
+samples      {max((workdir / 'samples').iterdir())}
+denoising    {strip}
 loss curve   {workdir / 'loss.png'}
 metrics      {workdir / 'metrics.jsonl'}, tensorboard --logdir {workdir}
 checkpoints  {workdir / 'checkpoints'}

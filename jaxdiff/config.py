@@ -26,6 +26,8 @@ class Data:
   name: str = 'digits'  # see `data.load`: tfds:<name>, folder:<path>, ...
   image_size: int | None = None  # a folder's images are cut to this
   flip: bool = False  # mirror half of the images
+  length: int | None = None  # characters of an example of text
+  tokenizer: str | None = None  # of text: a tokenizer.json; None: characters
   data_dir: str | None = None  # where prepared sets lie
 
 
@@ -33,22 +35,28 @@ class Data:
 class Diffusion:
   """The process, what the network predicts, and the loss.
 
-  Names may have arguments: --diffusion.weighting 'min_snr(5)'.
+  Names may have arguments: --diffusion.weighting 'min_snr(5)'. Text, graphs and
+  pixels as categories have a process, schedules, predictions and losses of
+  their own, and no use for what stands below `positions`.
   """
 
+  # gaussian; of categories: absorbing | uniform | marginal | ordinal(width)
+  process: str = 'gaussian'
   schedule: str = 'cosine'
-  num_steps: int = 1000  # T, of the schedules that are tables of betas
-  zero_terminal_snr: bool = False  # of a table of betas: no signal at t = 1
-  shift: float = 1.0  # of sigma / alpha, for larger images (SD3)
-  prediction: str = 'v'
-  loss: str | None = None  # the error is measured in this; None: prediction
-  weighting: str | None = None  # instead: a weight for the error of x0
-  per_log_snr: bool = False  # each nat of log-SNR weighs alike
-  error: str = 'square'  # square | abs | huber | pseudo_huber
-  offset_noise: float = 0.0  # strength of one more normal for each channel
+  num_steps: int = 1000  # T, of tables of betas and losses of T steps
+  prediction: str = 'v'  # of categories: logits | log_ratios
+  # The error is measured in this; None: prediction. Of categories: nelbo (None)
+  # | variational(lambda) | cross_entropy
+  loss: str | None = None
   times: str = 'continuous'  # continuous | grid | logit_normal | log_normal
   positions: Literal['independent', 'stratified', 'antithetic'] = 'stratified'
   importance: int | None = None  # bins of t, drawn where the loss is large
+  zero_terminal_snr: bool = False  # of a table of betas: no signal at t = 1
+  shift: float = 1.0  # of sigma / alpha, for larger images (SD3)
+  weighting: str | None = None  # instead of loss: a weight for the error of x0
+  per_log_snr: bool = False  # each nat of log-SNR weighs alike
+  error: str = 'square'  # square | abs | huber | pseudo_huber
+  offset_noise: float = 0.0  # strength of one more normal for each channel
   variance: Literal['small', 'large', 'learned'] = 'small'
   objective: Literal['hybrid', 'vlb'] = 'hybrid'  # what trains a learned one
   vlb_scale: float = 1e-3  # hybrid: L_simple + vlb_scale L_vlb
@@ -100,12 +108,37 @@ class DiT:
 
 
 @dataclass(frozen=True)
-class Network:
-  """The denoising network: one of two kinds, and its sizes."""
+class Transformer:
+  """See `networks.transformer`: for text."""
 
-  kind: Literal['unet', 'dit'] = 'unet'
+  width: int = 256
+  depth: int = 6
+  num_heads: int = 4
+  dropout: float = 0.0
+  time: bool = True  # false: not told how much is noise (absorbing)
+
+
+@dataclass(frozen=True)
+class GraphTransformer:
+  """See `networks.graph_transformer`: for graphs."""
+
+  width: int = 64
+  edge_width: int = 32
+  global_width: int = 64
+  depth: int = 5
+  num_heads: int = 4
+  features: bool = True  # counted cycles and the spectrum
+
+
+@dataclass(frozen=True)
+class Network:
+  """The denoising network: one of its kinds, and the sizes of that kind."""
+
+  kind: Literal['unet', 'dit', 'transformer', 'graph_transformer'] = 'unet'
   unet: UNet = field(default_factory=UNet)
   dit: DiT = field(default_factory=DiT)
+  transformer: Transformer = field(default_factory=Transformer)
+  graph_transformer: GraphTransformer = field(default_factory=GraphTransformer)
   dtype: Literal['float32', 'bfloat16'] = 'float32'
   remat: bool = False  # recompute blocks in the backward pass: less memory
 
@@ -151,6 +184,8 @@ class Sampling:
   interval: tuple[float, float] = (0.0, 1.0)  # the t that are guided
   rescale: float = 0.0  # phi of guidance.rescaled
   augment: float = 0.1  # low_res: the noise put on the small image
+  temperature: float = 1.0  # of categories: below 1 the likely is likelier
+  block: int | None = None  # of text: left to right, so much at a time
   num: int = 64
 
 
@@ -266,11 +301,26 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 class Spec(NamedTuple):
-  """What a network must know of a data set."""
+  """What a network and a sampler must know of a data set.
 
-  shape: tuple[int, ...]  # of one example
+  Of graphs, which are dicts of nodes and edges, so are shape, categories and
+  marginals.
+  """
+
+  shape: Any  # of one example: a tuple, or a dict of them
   num_classes: int | None = None
   text_dims: tuple[int, int] | None = None  # of text, sequence and vector
+  categories: Any = None  # how many; None: images as real numbers
+  symbols: tuple[str, ...] | None = None  # what a category is written as
+  marginals: Any = None  # the frequency of each category
+  sizes: tuple[float, ...] | None = None  # of 0, 1, .. elements; None: all
+
+  @property
+  def kind(self) -> Literal['image', 'text', 'graph']:
+    """What one example is."""
+    if isinstance(self.shape, Mapping):
+      return 'graph'
+    return 'text' if len(self.shape) == 1 else 'image'
 
 
 def describe(config: Config, spec: Spec) -> dict[str, Any]:
@@ -281,7 +331,10 @@ def describe(config: Config, spec: Spec) -> dict[str, Any]:
 def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
   """The inverse of `describe`."""
   values = {k: v for k, v in saved.items() if k != 'spec'}
-  spec = {
-    k: tuple(v) if isinstance(v, list) else v for k, v in saved['spec'].items()
-  }
-  return from_dict(values), Spec(**spec)
+
+  def tuples(x: Any) -> Any:
+    if isinstance(x, dict):
+      return {name: tuples(value) for name, value in x.items()}
+    return tuple(x) if isinstance(x, list) else x
+
+  return from_dict(values), Spec(**tuples(saved['spec']))

@@ -17,6 +17,7 @@ Scales, thresholds and intervals may be traced: changing one never recompiles.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,14 +34,15 @@ def classifier_free(
   """u + scale (c - u): scale 0 forgets the condition, 1 is `cond` itself.
 
   The paper's w is scale - 1. The same combination of eps, of v or of scores
-  gives the same, all being linear in x0.
+  gives the same, all being linear in x0. Logits of categories, or a dict of
+  them, are guided alike.
 
   Source: Ho & Salimans 2022 eq. 6.
   """
 
-  def guided(xt: Array, t: Array) -> Array:
-    u = uncond(xt, t)
-    return u + scale * (cond(xt, t) - u)
+  def guided(xt: Any, t: Array) -> Any:
+    u, c = uncond(xt, t), cond(xt, t)
+    return jax.tree.map(lambda u, c: u + scale * (c - u), u, c)
 
   return guided
 
@@ -77,11 +79,12 @@ def limited_interval(
   eq. 6.
   """
 
-  def limited(xt: Array, t: Array) -> Array:
+  def limited(xt: Any, t: Array) -> Any:
     inside = (low < t) & (t <= high)
+    choose = lambda g, p: jnp.where(_beside(inside, g), g, p)
     return jax.lax.cond(
       jnp.any(inside),
-      lambda: jnp.where(_beside(inside, xt), guided(xt, t), plain(xt, t)),
+      lambda: jax.tree.map(choose, guided(xt, t), plain(xt, t)),
       lambda: plain(xt, t),
     )
 

@@ -92,7 +92,7 @@ class Log:
     now = time.monotonic()
     speed = len(steps) * self._batch_size / (now - self._since)
     self._since = now
-    row = {'step': steps[-1], **row, 'images_per_second': speed}
+    row = {'step': steps[-1], **row, 'examples_per_second': speed}
     if not self._write:
       return
     with open(self._path, 'a') as file:
@@ -100,7 +100,7 @@ class Log:
     for name, x in row.items():
       if name != 'step':
         self._board.add_scalar(name, x, steps[-1])
-    self._bar.set_postfix_str(f'loss {row["loss"]:.4f}, {speed:,.0f} images/s')
+    self._bar.set_postfix_str(f'loss {row["loss"]:.4f}, {speed:,.0f} examples/s')
 
   def measured(self, step: int, values: Mapping[str, float]) -> None:
     """Shows what was measured on samples at a step; its file is elsewhere."""

@@ -1,5 +1,7 @@
 """Data whose diffusion is known in closed form: the truth to test against."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -28,6 +30,7 @@ def gaussian_denoiser(schedule, mean, std):
   return denoise
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def keys(seed, num):
   return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(
     jnp.arange(num)

@@ -1,4 +1,4 @@
-"""Small inputs and random parameters, for tests of networks."""
+"""Small inputs and random parameters, for tests of networks; and `jit`."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def random_params(net, *args):
 
 
 def jit(function):
-  """Compiled without XLA's optimiser: nothing here runs more than thrice."""
+  """Compiled without XLA's optimiser, which takes longer than what is run."""
   options = {'xla_backend_optimization_level': 0}
   return jax.jit(function, compiler_options=options)
 

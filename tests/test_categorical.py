@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from enumerated import noised, strings
 from exact import keys
+from nets import jit
 
 from jaxdiff import processes, schedules
 from jaxdiff.schedules import mixing
@@ -36,7 +37,7 @@ def bayes(pi, t, s):
 def test_posterior_is_bayes_rule(noise):
   pi = PIS[noise]
   process = processes.categorical(SCHEDULE, pi)
-  posterior = jax.jit(process.posterior)
+  posterior = jit(process.posterior)
   k, i = np.meshgrid(np.arange(4), np.arange(4), indexing='ij')
   for t, s in PAIRS:
     truth, chance = bayes(pi, t, s)
@@ -51,7 +52,7 @@ def test_posterior_is_bayes_rule(noise):
 def test_corrupt_then_reverse_has_the_law_of_corrupt(noise):
   # Enumerated: sum_i q(i | k) q(j | i, k) = q(j | k).
   pi = PIS[noise]
-  posterior = jax.jit(processes.categorical(SCHEDULE, pi).posterior)
+  posterior = jit(processes.categorical(SCHEDULE, pi).posterior)
   for t, s in PAIRS:
     for k in range(DATA[noise]):
       i = np.arange(4, dtype=np.int32)
@@ -66,7 +67,7 @@ def test_corrupt_then_reverse_has_the_law_of_corrupt(noise):
 @pytest.mark.parametrize('noise', PIS)
 def test_reverse_marginalises_x0_out_of_the_posterior(noise):
   pi = PIS[noise]
-  posterior = jax.jit(processes.categorical(SCHEDULE, pi).posterior)
+  posterior = jit(processes.categorical(SCHEDULE, pi).posterior)
   prior = np.random.default_rng(1).exponential(size=4)
   prior[DATA[noise] :] = 0
   xt = np.arange(4, dtype=np.int32)
@@ -86,7 +87,7 @@ def test_reverse_marginalises_x0_out_of_the_posterior(noise):
 @pytest.mark.parametrize('noise', PIS)
 def test_no_step_is_the_identity_and_the_last_draws_x0(noise):
   pi = PIS[noise]
-  posterior = jax.jit(processes.categorical(SCHEDULE, pi).posterior)
+  posterior = jit(processes.categorical(SCHEDULE, pi).posterior)
   xt = np.arange(4, dtype=np.int32)
   logits = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4)), 'float32')
   for t in (1e-6, 0.3, 1.0):
@@ -107,10 +108,11 @@ def test_absorbing_never_unmasks_into_mask_and_carries_over():
   # A network that wants MASK, and to change what is written.
   logits = jnp.array([[0.0, 0.0, 0.0, 50.0], [-50.0, 50.0, 0.0, 0.0]])
   xt = jnp.array([3, 0])
-  p = chances(process.posterior(xt, logits, jnp.float32(0.8), 0.0))
+  posterior = jit(process.posterior)
+  p = chances(posterior(xt, logits, jnp.float32(0.8), 0.0))
   assert p[0, 3] == 0
   np.testing.assert_allclose(p[0, :3], 1 / 3, rtol=1e-6)
-  p = chances(process.posterior(xt, logits, jnp.float32(0.8), 0.2))
+  p = chances(posterior(xt, logits, jnp.float32(0.8), 0.2))
   np.testing.assert_allclose(p[0, 3], 0.25, rtol=1e-6)
   assert (p[1] == [1, 0, 0, 0]).all()
 
@@ -121,14 +123,15 @@ def test_draws_have_the_law_they_should(noise):
   process = processes.categorical(SCHEDULE, pi)
   x0 = jnp.ones((num,), jnp.int32)
   t = jnp.full(num, 0.35)
-  xt = jax.vmap(process.corrupt)(keys(0, num), x0, t)
+  corrupt = jit(jax.vmap(process.corrupt))
+  xt = corrupt(keys(0, num), x0, t)
   assert xt.dtype == jnp.int32
   expected = 0.65 * np.eye(4)[1] + 0.35 * pi
   seen = np.bincount(xt, minlength=4) / num
   assert (seen[expected == 0] == 0).all()
   np.testing.assert_allclose(seen, expected, atol=4 * 0.5 / np.sqrt(num))
-  prior = jax.vmap(lambda key: process.prior(key, ()))(keys(1, num))
-  end = jax.vmap(process.corrupt)(keys(2, num), x0, jnp.ones(num))
+  prior = jit(jax.vmap(lambda key: process.prior(key, ())))(keys(1, num))
+  end = corrupt(keys(2, num), x0, jnp.ones(num))
   for drawn in (prior, end):
     seen = np.bincount(drawn, minlength=4) / num
     np.testing.assert_allclose(seen, pi, atol=4 * 0.5 / np.sqrt(num))
@@ -139,8 +142,9 @@ def test_corrupting_a_string_is_a_product():
   process = processes.uniform(SCHEDULE, 3)
   num, every = 20_000, strings(3, 2)
   x0 = jnp.broadcast_to(jnp.array([0, 2]), (num, 2))
-  xt = jax.vmap(process.corrupt)(keys(0, num), x0, jnp.full(num, 0.6))
-  seen = np.bincount(np.asarray(xt @ jnp.array([3, 1])), minlength=9)
+  corrupt = jit(jax.vmap(process.corrupt))
+  xt = np.asarray(corrupt(keys(0, num), x0, jnp.full(num, 0.6)))
+  seen = np.bincount(xt @ np.array([3, 1]), minlength=9)
   expected = num * noised(np.full(3, 1 / 3), 0.4, np.array([0, 2]), every)
   assert ((seen - expected) ** 2 / expected).sum() < 26.1  # 0.1 %, 8 degrees
 

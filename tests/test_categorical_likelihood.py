@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from enumerated import denoiser, law, noised, strings
 from exact import keys
+from nets import jit
 
 from jaxdiff import processes, samplers
 from jaxdiff.likelihood import categorical as likelihood
@@ -32,7 +33,7 @@ def chain_bound(noise, p, num_steps):
     return jnp.sum(jnp.where(q > 0, q * nats.sum(-1), 0.0), -1)
 
   times = jnp.linspace(1, 0, num_steps + 1)
-  terms = jax.jit(lambda times: jax.lax.map(term, (times[:-1], times[1:])))
+  terms = jit(lambda times: jax.lax.map(term, (times[:-1], times[1:])))
   return np.asarray(terms(times), np.float64).sum(0)
 
 
@@ -79,7 +80,7 @@ def test_estimates_have_the_enumerated_mean(noise):
     assert abs(total.mean() - nats / (2 * np.log(2))) < 4 * error + 1e-6
     assert error < 0.1
 
-  bound = jax.jit(
+  bound = jit(
     lambda keys: likelihood.continuous_bound(
       process, three, keys, x0, mask=mask, num_terms=4
     )
@@ -89,7 +90,7 @@ def test_estimates_have_the_enumerated_mean(noise):
   times = samplers.uniform_times(6)
   exact = chain_bound(noise, p, 6)[2]
   for num_terms in (None, 2):
-    bound = jax.jit(
+    bound = jit(
       lambda keys, n=num_terms: likelihood.variational_bound(
         process, three, keys, x0, times, mask=mask, num_terms=n
       )
@@ -103,7 +104,7 @@ def test_estimates_have_the_enumerated_mean(noise):
 def test_what_is_left_at_t_1_is_paid_for():
   x0 = jnp.zeros((1, 2), jnp.int32)
   flat = lambda xt, t: jnp.zeros((*xt.shape, 4))
-  bound = lambda process: jax.jit(
+  bound = lambda process: jit(
     lambda keys: likelihood.continuous_bound(process, flat, keys, x0)
   )(keys(0, 1))
   schedule = mixing.log_linear(0.1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from enumerated import denoiser, law, noised, posterior, strings
 from exact import keys
+from nets import jit
 
 from jaxdiff import losses, processes
 from jaxdiff.losses import categorical as text_losses
@@ -46,14 +47,15 @@ def integral(rate, num=24):
   """Over t in (0, 1), by Gauss in t^(1/4): like log t the rates rise at 0."""
   nodes, weights = np.polynomial.legendre.leggauss(num)
   u = 0.5 * (nodes + 1)
-  at = jax.jit(jax.vmap(rate))(jnp.asarray(u**4, jnp.float32))
+  at = jit(jax.vmap(rate))(jnp.asarray(u**4, jnp.float32))
   return np.einsum('t,tx->x', 2 * u**3 * weights, np.asarray(at, np.float64))
 
 
 @pytest.mark.parametrize('noise', PIS)
 def test_the_exact_denoisers_bayes(noise):
   _, denoise, every = exact(noise)
-  ours = jax.nn.softmax(denoise(every, jnp.full(len(every), 0.4)))
+  bayes = jit(lambda xt, t: jax.nn.softmax(denoise(xt, t)))
+  ours = bayes(every, jnp.full(len(every), 0.4))
   truth = posterior(PIS[noise], 0.6, P, every)
   np.testing.assert_allclose(ours, truth, atol=1e-6)
 
@@ -102,15 +104,16 @@ def test_the_true_ratios_reverse_as_the_exact_denoiser_does(noise):
   process, denoise, every = exact(noise)
   scores = processes.categorical(SCHEDULE, PIS[noise], 'log_ratios')
   t, s = jnp.float32(0.6), jnp.float32(0.4)
-  at = jnp.full(len(every), t)
-  ours, truth = (
-    np.exp(jax.vmap(p.posterior, (0, 0, None, None))(every, estimate, t, s))
-    for p, estimate in (
-      (scores, true_ratios(noise)(every, at)),
-      (process, denoise(every, at)),
-    )
+
+  def reverse(process, denoise):
+    posterior = jax.vmap(process.posterior, (0, 0, None, None))
+    return posterior(every, denoise(every, jnp.full(len(every), t)), t, s)
+
+  both = jit(
+    lambda: (reverse(scores, true_ratios(noise)), reverse(process, denoise))
   )
-  np.testing.assert_allclose(ours, truth, atol=2e-6)
+  ours, truth = both()
+  np.testing.assert_allclose(np.exp(ours), np.exp(truth), atol=2e-6)
 
 
 def test_masked_nelbo_is_the_weighted_cross_entropy():
@@ -121,7 +124,7 @@ def test_masked_nelbo_is_the_weighted_cross_entropy():
   slope = -0.5 * np.pi * np.cos(0.5 * np.pi * 0.3)
   log_p = np.float64(jax.nn.log_softmax(logits[0, :3]))[2]
   textbook = slope / np.sin(0.5 * np.pi * 0.3) * log_p
-  ours = jax.jit(process.terms.rate)(xt, x0, logits, t)
+  ours = jit(process.terms.rate)(xt, x0, logits, t)
   np.testing.assert_allclose(ours, [textbook, 0.0], rtol=1e-5)
 
 
@@ -132,9 +135,14 @@ def test_rate_is_the_limit_of_steps(noise):
   x0, t = jnp.array([0, 2, 1]), jnp.float32(0.5)
   xt = jnp.array([num - 1, 0, 1])
   logits = jax.random.normal(jax.random.key(1), (3, num))
-  rate = jax.jit(process.terms.rate)(xt, x0, logits, t)
   h = 2.0**-9
-  step = jax.jit(process.terms.step)(xt, x0, logits, t, t - h) / h
+
+  @jit
+  def both(logits):
+    step = process.terms.step(xt, x0, logits, t, t - h) / h
+    return process.terms.rate(xt, x0, logits, t), step
+
+  rate, step = both(logits)
   possible = (PIS[noise][xt] > 0) | (xt == x0)
   np.testing.assert_allclose(rate[possible], step[possible], rtol=0.02)
 
@@ -172,12 +180,11 @@ def test_padding_is_neither_counted_nor_felt(name):
   mask = jnp.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool)
   u = jnp.array([0.3, 0.6])
 
-  @jax.jit
   def value(params, x0):
     per_example, _ = loss(params, keys(0, 2), {'x0': x0, 'mask': mask, 'u': u})
     return jnp.sum(per_example), per_example
 
-  grad = jax.grad(value, has_aux=True)
+  grad = jit(jax.grad(value, has_aux=True))
   gradient, plain = grad(PARAMS, x0)
   assert jnp.all(jnp.isfinite(plain)) and jnp.all(jnp.isfinite(gradient))
   assert jnp.any(gradient != 0) and jnp.any(plain > 0)
@@ -195,8 +202,9 @@ def test_a_loss_divides_by_the_real_elements_or_by_a_length():
     text_losses.cross_entropy(apply, uniform, length=length)
     for length in (None, 4)
   )
-  value = lambda loss: jax.jit(loss)(PARAMS, keys(0, 1), batch)[0]
-  np.testing.assert_allclose(value(own) / value(fixed), 4 / 3, rtol=1e-6)
+  value = jit(lambda: [f(PARAMS, keys(0, 1), batch)[0] for f in (own, fixed)])
+  own, fixed = value()
+  np.testing.assert_allclose(own / fixed, 4 / 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize('noise', PIS)
@@ -206,7 +214,7 @@ def test_rates_and_gradients_are_finite_at_both_ends(noise):
   x0 = jnp.array([0, 1])
   logits = 30 * jax.random.normal(jax.random.key(2), (2, num))
 
-  @jax.jit
+  @jit
   def both(logits, xt, t):
     total = lambda logits: jnp.sum(process.terms.rate(xt, x0, logits, t))
     return jax.value_and_grad(total)(logits)
@@ -221,11 +229,13 @@ def test_rates_and_gradients_are_finite_at_both_ends(noise):
 def test_hybrid_is_the_bound_and_the_cross_entropy():
   process = processes.uniform(SCHEDULE, 4)
   batch = {'x0': jnp.array([[0, 1, 2, 0]]), 'u': jnp.array([0.55])}
-  value = lambda loss: jax.jit(loss)(PARAMS, keys(0, 1), batch)[0]
-  bound = value(text_losses.variational(apply, process, 10))
-  hybrid = value(text_losses.variational(apply, process, 10, 0.3))
-  times = losses.times.grid(10)
-  error = value(text_losses.cross_entropy(apply, process, times))
+  every = (
+    text_losses.variational(apply, process, 10),
+    text_losses.variational(apply, process, 10, 0.3),
+    text_losses.cross_entropy(apply, process, losses.times.grid(10)),
+  )
+  values = jit(lambda: [loss(PARAMS, keys(0, 1), batch)[0] for loss in every])
+  bound, hybrid, error = values()
   np.testing.assert_allclose(hybrid, bound + 0.3 * error, rtol=1e-5)
 
 

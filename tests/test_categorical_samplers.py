@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from enumerated import denoiser, law, strings
 from exact import keys
+from nets import jit
 
 from jaxdiff import guidance, processes, samplers
 from jaxdiff.samplers import categorical as around
@@ -47,7 +48,7 @@ def chain_law(name, p, num_steps):
     return q @ to, None
 
   times = jnp.linspace(1, 0, num_steps + 1)
-  walk = jax.jit(lambda q: jax.lax.scan(step, q, (times[:-1], times[1:]))[0])
+  walk = jit(lambda q: jax.lax.scan(step, q, (times[:-1], times[1:]))[0])
   q = np.asarray(walk(start), np.float64)
   written = (every < 3).all(1)
   assert (q[~written] == 0).all()
@@ -75,10 +76,10 @@ def draws(
   denoise = denoiser(pi, SCHEDULE, p)
   prior = lambda key: PROCESSES[name].prior(key, (p.ndim,))
   if x_init is None:
-    x_init = jax.jit(jax.vmap(prior))(keys(8, num))
+    x_init = jit(jax.vmap(prior))(keys(8, num))
   times = samplers.uniform_times(num_steps)
   run = sampler or samplers.sample
-  x0 = jax.jit(lambda k: run(step, denoise, k, x_init, times))(keys(9, num))
+  x0 = jit(lambda k: run(step, denoise, k, x_init, times))(keys(9, num))
   assert (x0 < 3).all() and (x0 >= 0).all()
   return np.bincount(
     np.asarray(x0) @ 3 ** np.arange(p.ndim)[::-1], minlength=p.size
@@ -128,9 +129,12 @@ def test_blocks_are_written_in_turn_and_the_last_may_be_short():
     )
   )
   step = samplers.ancestral(processes.absorbing(SCHEDULE, 9))
-  x = around.sample_blocks(
-    step, denoise, keys(0, 2), jnp.full((2, 5), 9), [1.0, 0.0], 2
+  write = jit(
+    lambda keys: around.sample_blocks(
+      step, denoise, keys, jnp.full((2, 5), 9), [1.0, 0.0], 2
+    )
   )
+  x = write(keys(0, 2))
   np.testing.assert_array_equal(x, [[0, 0, 2, 2, 4]] * 2)
 
 
@@ -165,7 +169,7 @@ def test_the_surest_are_written_first():
   x_init = jnp.full((1, 4), MASK)
   for score in (orders.probability, orders.margin, orders.certainty):
     step = orders.surest_first(SCHEDULE, 3, score)
-    sample = jax.jit(
+    sample = jit(
       lambda keys, step=step: samplers.sample(
         step,
         around.temperature(denoise, 0.2),
@@ -181,7 +185,7 @@ def test_the_surest_are_written_first():
   # Of a start with two written, half of what is left.
   start = jnp.array([[MASK, 0, 2, MASK]])
   step = orders.surest_first(SCHEDULE, 3)
-  half = jax.jit(lambda keys: step(denoise, keys, start, 1.0, 0.5))(keys(1, 1))
+  half = jit(lambda keys: step(denoise, keys, start, 1.0, 0.5))(keys(1, 1))
   np.testing.assert_array_equal(half, [[MASK, 0, 2, half[0, 3]]])
   assert half[0, 3] != MASK
 
@@ -190,15 +194,17 @@ def test_remasking_takes_back_and_keeps_the_marginals():
   process = processes.remasked(SCHEDULE, 3, cap=0.4)
   t, s = jnp.float32(0.5), jnp.float32(0.4)
   xt, x0 = jnp.array([1, MASK]), jnp.array([1, 1])
-  law_s = np.exp(process.posterior(xt, x0, t, s))
+  posterior = jit(process.posterior)
+  law_s = np.exp(posterior(xt, x0, t, s))
   np.testing.assert_allclose(law_s[0, MASK], 0.4, rtol=1e-6)
   np.testing.assert_allclose(0.5 * law_s.sum(0)[1], 0.6, rtol=1e-6)
   # Nothing is taken back in a step to nowhere, or to clean data.
-  assert (np.exp(process.posterior(xt, x0, t, t))[1] == [0, 0, 0, 1]).all()
-  assert (np.exp(process.posterior(xt, x0, t, 0.0))[:, 1] == 1).all()
+  assert (np.exp(posterior(xt, x0, t, t))[1] == [0, 0, 0, 1]).all()
+  assert (np.exp(posterior(xt, x0, t, jnp.float32(0)))[:, 1] == 1).all()
   never = processes.remasked(SCHEDULE, 3, when=lambda t: t < 0.3)
-  plain = PROCESSES['absorbing'].posterior(xt, x0, t, s)
-  np.testing.assert_allclose(never.posterior(xt, x0, t, s), plain, atol=1e-6)
+  plain = jit(PROCESSES['absorbing'].posterior)(xt, x0, t, s)
+  ours = jit(never.posterior)(xt, x0, t, s)
+  np.testing.assert_allclose(ours, plain, atol=1e-6)
 
 
 def test_guided_logits_are_the_tempered_product():

@@ -23,6 +23,17 @@ SPECS = {
   'emoji': Spec((16, 16, 3)),
   'emoji_small': Spec((8, 8, 3)),
   'emoji_large': Spec((32, 32, 3)),
+  'digits_categories': DIGITS._replace(
+    categories=256, marginals=(1 / 256,) * 256
+  ),
+  'sums': tiny.text_spec(11, '0123456789+='),
+  'tiny_shakespeare': tiny.text_spec(128, 'abcdef'),
+  'names': tiny.text_spec(15, 'abcdef', sizes=True),
+  'text8': tiny.text_spec(256, 'abcdefghijklmnopqrstuvwxyz '),
+  'lm1b': tiny.text_spec(128, 'abcdef', sizes=True),
+  'community_small': tiny.graph_spec(20, sizes=True),
+  'planar': tiny.graph_spec(64),
+  'qm9': tiny.graph_spec(9, kinds=4, sizes=True),
 }
 
 
@@ -38,28 +49,25 @@ def test_every_config_takes_a_step(path):
   # At full size without computing, then shrunken for real.
   full = build.make_task(config, spec)
   state = jax.eval_shape(full.init, jax.random.key(0))
-  cond = tiny.conditions(config, config.training.batch_size)
-  batch = {
-    'x0': np.zeros((config.training.batch_size, *spec.shape), np.float32),
-    'cond': cond,
-  }
+  batch = tiny.batch(config, spec, config.training.batch_size)
   _, metrics = jax.eval_shape(full.step, state, batch)
   assert metrics['loss'].shape == ()
 
   small, spec = tiny.with_text(tiny.shrunken(config), spec)
-  cond = tiny.conditions(small, 8)
-  null = {name: x[0] for name, x in cond.items()}
+  batch = tiny.batch(small, spec, 8)
+  null = {name: x[0] for name, x in batch['cond'].items()}
   task = build.make_task(small, spec, null)
   state = jax.jit(task.init)(jax.random.key(0))
-  batch = {'x0': np.zeros((8, *spec.shape), np.float32), 'cond': cond}
   state, metrics = jax.jit(task.step)(state, batch)
   assert np.isfinite(metrics['loss']) and state.step == 1
   cond = tiny.conditions(small, 2, sampling=True)
   told = build.with_null(cond, null) if cond else {}
   options = build.options(small, **told)
   draw = build.make_sampler(small, spec)
-  images = jax.eval_shape(draw, state.params, options, np.arange(2))
-  assert images.shape == (2, *spec.shape)
+  drawn = jax.eval_shape(draw, state.params, options, np.arange(2))
+  x = drawn if spec.categories is None else drawn.x
+  assert jax.tree.map(lambda x: x.shape[1:], x) == spec.shape
+  assert {len(x) for x in jax.tree.leaves(x)} == {2}
 
 
 def test_the_papers_network_has_the_papers_size():

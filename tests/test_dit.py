@@ -8,6 +8,7 @@ from nets import (
   assert_same_values_and_grads,
   count,
   forward,
+  jit,
   normal,
   random_params,
   relative_error,
@@ -85,7 +86,7 @@ def test_output_shape():
 def test_a_new_network_outputs_zero_and_its_blocks_are_the_identity():
   net = tiny(**ALL)
   args = (*inputs(), conds())
-  params = jax.jit(net.init)(jax.random.key(3), *args)['params']
+  params = jit(net.init)(jax.random.key(3), *args)['params']
   apply = forward(net)
   np.testing.assert_array_equal(apply(params, *args), 0.0)
   params['patch_out'] = jax.tree.map(

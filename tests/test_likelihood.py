@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from exact import gaussian_denoiser, keys
+from nets import jit
 
 from jaxdiff import likelihood, parallel, predictions, processes, schedules
 from jaxdiff.likelihood import fixed_variance, variational_bound
@@ -18,7 +19,7 @@ TIMES = np.linspace(1, 0, len(BETAS) + 1)
 
 def gaussian_data(num, seed=10):
   draw = lambda key: MEAN + STD * jax.random.normal(key, SHAPE)
-  return jax.vmap(draw)(keys(seed, num))
+  return jit(jax.vmap(draw))(keys(seed, num))
 
 
 def gaussian_bits(x):
@@ -71,7 +72,7 @@ def test_every_term_of_the_bound_is_its_closed_form(variance):
   reverse = fixed_variance(
     gaussian_denoiser(schedule, MEAN, STD), schedule, variance
   )
-  bound = jax.jit(
+  bound = jit(
     lambda x0: variational_bound(
       reverse, schedule, keys(1, len(x0)), x0, TIMES, bins=None
     )
@@ -90,34 +91,44 @@ def test_learned_variance_between_the_fixed_ones_and_in_training():
   schedule = schedules.from_betas(BETAS)
   denoise = gaussian_denoiser(schedule, MEAN, STD)
   x0 = gaussian_data(6)
-  bound = lambda reverse: jax.jit(
-    lambda x0: variational_bound(reverse, schedule, keys(1, 6), x0, TIMES)
-  )(x0)
+  bound = lambda reverse: variational_bound(
+    reverse, schedule, keys(1, 6), x0, TIMES
+  )
+  learned = jit(
+    lambda v: bound(
+      likelihood.learned_variance(
+        lambda xt, t: (denoise(xt, t), jnp.full_like(xt, v)), schedule
+      )
+    )
+  )
   for v, variance in ((-1.0, 'small'), (1.0, 'large')):
-    pair = lambda xt, t, v=v: (denoise(xt, t), jnp.full_like(xt, v))
+    fixed = fixed_variance(denoise, schedule, variance)
     np.testing.assert_allclose(
-      bound(likelihood.learned_variance(pair, schedule)).steps,
-      bound(fixed_variance(denoise, schedule, variance)).steps,
+      learned(v).steps,
+      jit(lambda fixed=fixed: bound(fixed))().steps,
       rtol=1e-3,
       atol=1e-6,
     )
 
   # The loss that trains it is the same term: at t = 1 / T too, the decoder.
-  term = jax.jit(
-    jax.vmap(learned_variance.bound_term(predictions.x0, schedule, len(BETAS)))
+  term = jax.vmap(
+    learned_variance.bound_term(predictions.x0, schedule, len(BETAS))
   )
   reverse = likelihood.learned_variance(
     lambda xt, t: (denoise(xt, t), 0.3 * xt), schedule
   )
-  ours = bound(reverse)
+  ours = jit(lambda: bound(reverse))()
   corrupt = jax.vmap(processes.gaussian(schedule).corrupt)
-  for n in (5, len(BETAS) - 1):
-    t = jnp.full(6, TIMES[n], jnp.float32)
-    noise_keys = jax.vmap(lambda key, n=n: jax.random.fold_in(key, n))(
-      keys(1, 6)
-    )
+
+  @jit
+  def trained_at(n, t):
+    t = jnp.full(6, t)
+    noise_keys = jax.vmap(jax.random.fold_in, (0, None))(keys(1, 6), n)
     xt = corrupt(noise_keys, x0, t)
-    trained = term(denoise(xt, t), 0.3 * xt, x0, xt, t)
+    return term(denoise(xt, t), 0.3 * xt, x0, xt, t)
+
+  for n in (5, len(BETAS) - 1):
+    trained = trained_at(n, np.float32(TIMES[n]))
     same = ours.steps[:, n] if n < len(BETAS) - 1 else ours.data
     np.testing.assert_allclose(same, trained, rtol=1e-3, atol=1e-6)
 
@@ -126,7 +137,7 @@ def test_random_terms_are_terms_of_the_whole_and_unbiased():
   schedule = schedules.from_betas(BETAS)
   x0 = gaussian_data(1000)
   reverse = fixed_variance(gaussian_denoiser(schedule, MEAN, STD), schedule)
-  run = lambda num_terms: jax.jit(
+  run = lambda num_terms: jit(
     lambda x0: variational_bound(
       reverse,
       schedule,
@@ -157,7 +168,7 @@ def test_bound_tends_to_the_likelihood_from_above():
   gaps = []
   for num_steps in (16, 64, 256):
     times = log_snr_times(schedule, num_steps)
-    bound = jax.jit(
+    bound = jit(
       lambda x0, times=times: variational_bound(
         reverse,
         schedule,
@@ -174,7 +185,7 @@ def test_bound_tends_to_the_likelihood_from_above():
   assert gaps[0] > 2 * gaps[1] > 4 * gaps[2]
   assert gaps[2] < 0.1
 
-  limit = jax.jit(
+  limit = jit(
     lambda x0: likelihood.continuous_bound(
       denoise, schedule, keys(2, len(x0)), x0, num_terms=32, bins=None
     )
@@ -192,7 +203,7 @@ def test_continuous_bound_of_exact_denoiser_is_the_likelihood(name):
     'table': schedules.from_betas(schedules.linear_betas()),
   }[name]
   x0 = gaussian_data(4000)
-  bound = jax.jit(
+  bound = jit(
     lambda x0: likelihood.continuous_bound(
       gaussian_denoiser(schedule, MEAN, STD),
       schedule,
@@ -216,10 +227,10 @@ def test_continuous_bound_is_the_bound_with_any_denoiser():
   reverse = fixed_variance(wrong, schedule)
   times = log_snr_times(schedule, 4000)
   args = schedule, keys(1, len(x0)), x0
-  discrete = jax.jit(
+  discrete = jit(
     lambda: variational_bound(reverse, *args, times, num_terms=60, bins=None)
   )()
-  continuous = jax.jit(
+  continuous = jit(
     lambda: likelihood.continuous_bound(wrong, *args, num_terms=60, bins=None)
   )()
   assert (discrete.total - exact).mean() > 0.3
@@ -232,7 +243,7 @@ def test_decoder_is_a_distribution_over_256_values():
   # One estimate for all 256: nothing of x0 may reach it through xt.
   reverse = lambda xt, t, s: (jnp.full_like(xt, 0.98), jnp.full_like(xt, 1e-3))
   times = [1.0, 0.05, 0.0]
-  bound = jax.jit(
+  bound = jit(
     lambda x0: variational_bound(reverse, schedule, keys(0, 256), x0, times)
   )(centres)
   np.testing.assert_allclose(np.exp2(-bound.data).sum(), 1, atol=1e-5)
@@ -252,7 +263,7 @@ def test_bound_of_8_bit_data_is_a_bound_on_its_probability():
     return level * jnp.tanh(alpha * level * xt / sigma**2)
 
   times = log_snr_times(schedule, 200)
-  bound = jax.jit(
+  bound = jit(
     lambda x0: variational_bound(
       fixed_variance(denoise, schedule),
       schedule,
@@ -261,7 +272,7 @@ def test_bound_of_8_bit_data_is_a_bound_on_its_probability():
       times,
     )
   )(x0)
-  limit = jax.jit(
+  limit = jit(
     lambda x0: likelihood.continuous_bound(
       denoise, schedule, keys(4, len(x0)), x0, num_terms=64
     )
@@ -275,7 +286,7 @@ def test_example_i_meets_the_noise_of_its_key_alone():
   schedule = schedules.from_betas(BETAS)
   reverse = fixed_variance(gaussian_denoiser(schedule, MEAN, STD), schedule)
   x0 = gaussian_data(5)
-  run = jax.jit(
+  run = jit(
     lambda keys, x0: variational_bound(
       reverse, schedule, keys, x0, TIMES, num_terms=2
     )

@@ -46,7 +46,8 @@ def conds():
 def encoder():
   net = small()
   params = random_params(net, TOKENS)
-  return params, lambda tokens: net.apply({'params': params}, tokens)
+  apply = forward(net)
+  return params, lambda tokens: apply(params, tokens)
 
 
 @pytest.fixture(scope='module')
@@ -97,13 +98,13 @@ def test_every_token_sees_every_other_and_their_order(encoder):
 
 def test_a_new_encoder_starts_at_unit_size():
   tokens = jax.random.randint(jax.random.key(1), (4, 6), 1, 6)
-  out, _ = jax.jit(small().init_with_output)(jax.random.key(0), tokens)
+  out, _ = jit(small().init_with_output)(jax.random.key(0), tokens)
   np.testing.assert_allclose(jnp.std(out['text'], axis=-1), 1.0, atol=1e-3)
 
 
 def test_bfloat16_computes_close_to_float32(encoder):
   params, encode = encoder
-  low = small(dtype=jnp.bfloat16).apply({'params': params}, TOKENS)
+  low = forward(small(dtype=jnp.bfloat16))(params, TOKENS)
   assert low['text'].dtype == low['pooled'].dtype == jnp.float32
   assert 1e-5 < relative_error(low['text'], encode(TOKENS)['text']) < 0.05
 
@@ -128,9 +129,7 @@ def test_tokens_are_encoded_once_or_at_every_call_alike(network):
   params, apply = network
   cond = conds()
   out = apply(cond)
-  encoded = conditional().apply(
-    {'params': params}, cond.pop('tokens'), method='encode'
-  )
+  encoded = forward(conditional(), method='encode')(params, cond.pop('tokens'))
   # The encoder is not even looked at.
   denoiser = {'denoiser': params['denoiser']}
   again = apply(cond | encoded, denoiser)

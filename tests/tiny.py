@@ -70,6 +70,17 @@ def shrunken(config):
         head_channels=8 if unet.head_channels else None,
       ),
       dit=shrink(config.network.dit, width=8, depth=1, num_heads=2),
+      transformer=shrink(
+        config.network.transformer, width=8, depth=1, num_heads=2
+      ),
+      graph_transformer=shrink(
+        config.network.graph_transformer,
+        width=8,
+        edge_width=8,
+        global_width=8,
+        depth=1,
+        num_heads=2,
+      ),
     ),
     optimizer=shrink(config.optimizer, warmup_steps=1),
     training=shrink(config.training, num_steps=4, batch_size=8),
@@ -93,3 +104,49 @@ def conditions(config, num, sampling=False):
   if c.low_res and sampling:
     cond['low_res'] = np.zeros((num, c.low_res, c.low_res, 3), np.float32)
   return cond
+
+
+def text_spec(length=6, symbols='abc', sizes=False):
+  """Of text over these characters, all alike; of any length, with sizes."""
+  num = len(symbols)
+  law = (0.0, *[1 / length] * length)
+  return Spec(
+    (length,),
+    categories=num,
+    symbols=tuple(symbols),
+    marginals=(1 / num,) * num,
+    sizes=law if sizes else None,
+  )
+
+
+def graph_spec(num=5, kinds=None, sizes=False):
+  """Of graphs of up to `num` nodes, of so many kinds."""
+  shape, categories = {'edges': (num, num)}, {'edges': 2}
+  marginals = {'edges': (0.7, 0.3)}
+  if kinds:
+    shape, categories = (
+      {'nodes': (num,), **shape},
+      {'nodes': kinds, **categories},
+    )
+    marginals['nodes'] = (1 / kinds,) * kinds
+  law = (0.0, *[1 / num] * num)
+  return Spec(
+    shape,
+    categories=categories,
+    marginals=marginals,
+    sizes=law if sizes else None,
+  )
+
+
+def batch(config, spec, num):
+  """Zeros, and all there is in them."""
+  kind = np.int32 if spec.categories else np.float32
+  zeros = lambda shape, kind: jax.tree.map(
+    lambda s: np.zeros((num, *s), kind),
+    shape,
+    is_leaf=lambda x: isinstance(x, tuple),
+  )
+  made = {'x0': zeros(spec.shape, kind), 'cond': conditions(config, num)}
+  if spec.sizes is not None:
+    made['mask'] = jax.tree.map(lambda x: x == 0, made['x0'])
+  return made

@@ -3,6 +3,7 @@
 What its names stand for is in `choices`.
 """
 
+from jaxdiff.build.categories import Drawn, make_process, of_categories
 from jaxdiff.build.diffusion import make_kind, make_loss, make_schedule
 from jaxdiff.build.examples import (
   Examples,
@@ -11,6 +12,7 @@ from jaxdiff.build.examples import (
   preview_conditions,
   with_null,
 )
+from jaxdiff.build.medium import make_medium
 from jaxdiff.build.model import (
   make_apply,
   make_denoiser,
@@ -29,6 +31,7 @@ from jaxdiff.build.sampling import CASCADE, make_cascade, make_sampler, options
 
 __all__ = [
   'CASCADE',
+  'Drawn',
   'Examples',
   'Prompts',
   'Run',
@@ -40,12 +43,15 @@ __all__ = [
   'make_encode',
   'make_kind',
   'make_loss',
+  'make_medium',
   'make_network',
   'make_optimizer',
+  'make_process',
   'make_prompts',
   'make_sampler',
   'make_schedule',
   'make_task',
+  'of_categories',
   'options',
   'preview_conditions',
   'takes',

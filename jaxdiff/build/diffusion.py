@@ -19,6 +19,8 @@ from jaxdiff.schedules import Schedule
 def make_schedule(config: Config) -> Schedule:
   """The noise levels of the diffusion."""
   c = config.diffusion
+  if c.process != 'gaussian':
+    raise ValueError(f'diffusion.process={c.process} has no Gaussian schedule')
   name = name_of(c.schedule, 'diffusion.schedule')
   if name in TABLES:
     table = make(TABLES, c.schedule, 'diffusion.schedule', c.num_steps)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxdiff import conditions, data, parallel, text
+from jaxdiff.build.categories import of_categories
 from jaxdiff.build.frozen import clip_prompts
 from jaxdiff.build.model import takes
 from jaxdiff.build.prompts import Prompts
@@ -73,7 +74,16 @@ def load_examples(
     split,
     image_size=config.data.image_size,
     data_dir=config.data.data_dir,
+    length=config.data.length,
+    tokenizer=config.data.tokenizer,
   )
+  if of_categories(config):
+    dataset = data.pixels(dataset)
+  elif dataset.categories is not None:
+    raise ValueError(
+      f'{dataset.name} is of categories: give it a diffusion.process of '
+      "theirs, such as 'absorbing'"
+    )
   null: dict[str, np.ndarray] = {}
   if c.label:
     if dataset.num_classes is None:
@@ -94,6 +104,14 @@ def load_examples(
   spec = Spec(
     dataset.shape, dataset.num_classes, prompts.dims if prompts else None
   )
+  if dataset.categories is not None:
+    marginals, sizes = data.frequencies(dataset)
+    spec = spec._replace(
+      categories=dataset.categories,
+      symbols=dataset.symbols,
+      marginals=jax.tree.map(lambda law: tuple(law.tolist()), marginals),
+      sizes=None if sizes is None else tuple(sizes.tolist()),
+    )
   return Examples(dataset, spec, null)
 
 

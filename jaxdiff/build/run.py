@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 
 from jaxdiff import conditions, parallel, training
 from jaxdiff import config as configs
-from jaxdiff.build.diffusion import make_loss, make_schedule
-from jaxdiff.build.model import blank, make_apply, make_network, takes
+from jaxdiff.build import categories
+from jaxdiff.build.diffusion import make_loss
+from jaxdiff.build.model import blank, make_apply, make_network
 from jaxdiff.build.sampling import make_sampler
 from jaxdiff.checkpoints import Checkpoints, run_config
 from jaxdiff.choices import POSITIONS
@@ -61,8 +62,11 @@ def make_task(
   c, condition = config.diffusion, config.condition
   network = make_network(config, spec)
   optimizer = make_optimizer(config)
-  schedule = make_schedule(config)
-  loss = make_loss(config, make_apply(network, schedule, takes(config)))
+  apply = make_apply(config, network)
+  if categories.of_categories(config):
+    loss = categories.make_loss(config, spec, apply)
+  else:
+    loss = make_loss(config, apply)
   if null:
     loss = conditions.dropping(loss, null, condition.drop)
   if condition.low_res:
@@ -79,7 +83,13 @@ def make_task(
 
   def init(key: Array) -> training.TrainState:
     init_key, key = jax.random.split(key)
-    xt, t = jnp.zeros((1, *spec.shape)), jnp.zeros(1)
+    kind = jnp.int32 if spec.categories else jnp.float32
+    xt = jax.tree.map(
+      lambda shape: jnp.zeros((1, *shape), kind),
+      spec.shape,
+      is_leaf=lambda x: isinstance(x, tuple),
+    )
+    t = jnp.zeros(1)
     cond = blank(config, spec) or None
     params = network.init(init_key, xt, t, cond)['params']
     return training.init_state(params, optimizer, key, c.importance)

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import conditions, edits, guidance, processes, samplers
+from jaxdiff.build import categories
 from jaxdiff.build.diffusion import make_schedule
 from jaxdiff.build.model import (
+  make_apply,
   make_denoiser,
   make_encode,
   make_network,
@@ -38,13 +40,26 @@ def make_sampler(
   edit: edits.Edit | None = None,
   trajectory: bool = False,
 ) -> Callable[..., Array]:
-  """draw(params, options, index[B]) -> images [B, H, W, C] in [-1, 1].
+  """draw(params, options, index[B]) -> images [B, H, W, C] in [-1, 1], or of
+  categories `categories.Drawn`.
 
   options, all traced, are those of `options`, with the images of an edit:
   image i depends on these and on i alone. With `trajectory`, all the xt on the
   way: [B, steps + 1, H, W, C]; not of an edit.
   """
   c = config.sampling
+  network = make_network(config, spec)
+  if categories.of_categories(config):
+    if edit:
+      raise ValueError('--edit is for images that are numbers')
+    return categories.make_sampler(
+      config,
+      spec,
+      make_apply(config, network),
+      _guide(config),
+      sample_keys,
+      trajectory=trajectory,
+    )
   schedule = make_schedule(config)
   process = processes.gaussian(schedule)
   grid = make(GRIDS, c.times, 'sampling.times', c.steps, schedule)
@@ -62,7 +77,6 @@ def make_sampler(
     'sampling.sampler',
     Solving(schedule, variance, eta, c.steps),
   )
-  network = make_network(config, spec)
   encode = make_encode(network)
   denoisers = make_denoiser(config, network)
   guide = _guide(config)
@@ -189,9 +203,12 @@ def options(config: Config, **cond: Any) -> dict[str, Any]:
       modulo M; and for guidance 'null', what is put in their place.
 
   Returns:
-    {'seed', 'eta'} and for a conditional model {'scale', 'augment',
-    'cond', 'null'}.
+    {'seed', 'eta'}, of categories {'seed', 'temperature'}, and for a
+    conditional model {'scale', 'augment', 'cond', 'null'}.
   """
   c = config.sampling
-  guided = {'scale': c.scale, 'augment': c.augment} if cond else {}
-  return {'seed': config.seed, 'eta': c.eta, **guided, **cond}
+  of_cond = {'scale': c.scale, 'augment': c.augment} if cond else {}
+  own = {'eta': c.eta}
+  if categories.of_categories(config):
+    own = {'temperature': c.temperature}
+  return {'seed': config.seed, **own, **of_cond, **cond}

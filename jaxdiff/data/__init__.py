@@ -1,4 +1,4 @@
-"""One pipeline for every set of images.
+"""One pipeline for every set of images, texts and graphs.
 
 A set is prepared once as array_record files by a TFDS builder, read by index
 through `as_data_source`, kept as uint8 arrays when it fits in memory, and
@@ -13,8 +13,23 @@ TensorFlow is never imported here; only preparing an official TFDS set needs
 it (`python -m jaxdiff.data prepare tfds:<name>`).
 """
 
-from jaxdiff.data.dataset import Dataset, encoded
+from jaxdiff.data.dataset import (
+  Dataset,
+  Frequencies,
+  encoded,
+  frequencies,
+  pixels,
+)
 from jaxdiff.data.loading import load
 from jaxdiff.data.pipeline import batches, epoch
 
-__all__ = ['Dataset', 'batches', 'encoded', 'epoch', 'load']
+__all__ = [
+  'Dataset',
+  'Frequencies',
+  'batches',
+  'encoded',
+  'epoch',
+  'frequencies',
+  'load',
+  'pixels',
+]

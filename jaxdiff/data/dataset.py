@@ -5,7 +5,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,62 @@ def encoded(
     return arrays | encode(list(arrays.pop('caption')))
 
   return dataclasses.replace(dataset, gather=gather, has_captions=False)
+
+
+def pixels(dataset: Dataset) -> Dataset:
+  """A set of images whose values are 256 categories, int32, not numbers."""
+  if dataset.categories is not None:
+    return dataset
+
+  def gather(indices: np.ndarray) -> Arrays:
+    arrays = dict(dataset.gather(indices))
+    return arrays | {'x0': arrays['x0'].astype(np.int32)}
+
+  return dataclasses.replace(dataset, gather=gather, categories=256)
+
+
+class Frequencies(NamedTuple):
+  """How often, of a set of categories."""
+
+  marginals: Any  # [K] of each category, a dict of them where x0 is one
+  sizes: np.ndarray | None  # [N + 1] of 0 .. N elements; None: always all
+
+
+def frequencies(dataset: Dataset, limit: int = 20_000) -> Frequencies:
+  """Counts the categories, and the sizes, of a set.
+
+  Args:
+    dataset: Of categories.
+    limit: Examples that are counted, evenly spread over a larger set. Edges are
+      counted above the diagonal.
+  """
+  num = min(limit, len(dataset))
+  index = np.arange(num) * len(dataset) // num
+  arrays = dataset.gather(index)
+  x0, mask = arrays['x0'], arrays.get('mask')
+
+  def marginal(x: np.ndarray, on: Any, count: int, upper: bool) -> np.ndarray:
+    on = np.ones(x.shape, bool) if on is None else on
+    on = np.triu(on, 1) if upper else on
+    counts = np.bincount(x[on], minlength=count).astype(np.float64)
+    return counts / counts.sum()
+
+  if not isinstance(x0, dict):
+    marginals = marginal(x0, mask, dataset.categories, False)
+    exist, most = mask, dataset.shape[0]
+  else:
+    marginals = {
+      name: marginal(
+        x, mask and mask[name], dataset.categories[name], name == 'edges'
+      )
+      for name, x in x0.items()
+    }
+    # A node exists that could have an edge; alone it could have none.
+    exist, most = mask and mask['edges'].any(-1), dataset.shape['edges'][0]
+  if exist is None:
+    return Frequencies(marginals, None)
+  sizes = np.bincount(exist.sum(-1), minlength=most + 1)
+  return Frequencies(marginals, sizes / sizes.sum())
 
 
 def threaded(dataset: Dataset, num_threads: int | None = None) -> Dataset:

@@ -57,7 +57,9 @@ def batches(
     An iterator of rows [p B/P, (p + 1) B/P) of each batch, b = B/P, on the
     host: {'x0': float32 [b, H, W, C] in [-1, 1], 'cond': {'label': int32
     [b], 'tokens': int32 [b, L]}}; 'cond' has what the set has, and is {} for
-    a set without labels whose captions, if any, are not `encoded`.
+    a set without labels whose captions, if any, are not `encoded`. Of
+    categories x0, and 'mask' where examples differ in size, are as `gather`
+    gives them.
 
   Raises:
     ValueError: If the set is empty, the batch does not divide among the
@@ -73,6 +75,8 @@ def batches(
     raise ValueError(
       f'process_index must be in [0, {process_count}), got {process_index}'
     )
+  if flip and len(dataset.shape) != 3:
+    raise ValueError(f'flip is for images, and {dataset.name} has none')
   if seed < 0 or start_step < 0:
     raise ValueError(
       f'seed and start_step must not be negative, got {seed} and {start_step}'
@@ -140,13 +144,17 @@ def _raw(seed: int, stream: tuple[int, ...], size: int) -> np.ndarray:
 
 
 def _to_batch(arrays: Arrays) -> Batch:
-  """uint8 [b, H, W, C] -> float32 in [-1, 1]; the rest is the condition."""
+  """Images become floats in [-1, 1]; what is not x0 is the condition."""
   # No device holds strings: captions are a condition once they are tokens.
-  cond = {k: v for k, v in arrays.items() if k not in ('x0', 'caption')}
-  x0 = arrays['x0'].astype(np.float32)
-  x0 /= 127.5  # In place: memory traffic is most of the cost.
-  x0 -= 1
-  return {'x0': x0, 'cond': cond}
+  apart = ('x0', 'mask', 'caption')
+  cond = {k: v for k, v in arrays.items() if k not in apart}
+  x0 = arrays['x0']
+  if isinstance(x0, np.ndarray) and x0.dtype == np.uint8:
+    x0 = x0.astype(np.float32)
+    x0 /= 127.5  # In place: memory traffic is most of the cost.
+    x0 -= 1
+  mask = {'mask': arrays['mask']} if 'mask' in arrays else {}
+  return {'x0': x0, **mask, 'cond': cond}
 
 
 def _prefetched(

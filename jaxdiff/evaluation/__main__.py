@@ -2,6 +2,8 @@
 
 fid         samples against a reference, by features of a network
 clip-score  samples against their captions
+text        what a model of text writes: correct, novel
+graphs      graphs beside the data: MMDs, validity, novelty
 likelihood  bits/dim of held-out data
 sweep       samplers, steps, scales, weights: a table and a plot
 """
@@ -13,6 +15,8 @@ import tyro
 from jaxdiff import parallel
 from jaxdiff.checkpoints import DamagedCheckpointError
 from jaxdiff.evaluation.clip_command import ClipScore
+from jaxdiff.evaluation.commands.graphs import Graphs
+from jaxdiff.evaluation.commands.text import Text
 from jaxdiff.evaluation.fid import Fid
 from jaxdiff.evaluation.flags import Running
 from jaxdiff.evaluation.likelihood_command import Likelihood
@@ -21,6 +25,8 @@ from jaxdiff.evaluation.sweep import Sweep
 COMMANDS = {
   'fid': Fid,
   'clip-score': ClipScore,
+  'text': Text,
+  'graphs': Graphs,
   'likelihood': Likelihood,
   'sweep': Sweep,
 }

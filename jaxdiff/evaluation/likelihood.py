@@ -160,6 +160,36 @@ def evaluate(
   Raises:
     ValueError: no examples; several processes; those of `make_step`.
   """
+  step = make_step(denoiser, schedule, times, bins=bins, **options)
+  values = collect(step, params, batches, mesh=mesh, mode=mode)
+  return _report(values, np.asarray(times), bins)
+
+
+def collect(
+  step: Step,
+  params: Any,
+  batches: Iterable[Mapping[str, Any]],
+  *,
+  mesh: Mesh | None = None,
+  mode: str = 'jit',
+) -> dict[str, np.ndarray]:
+  """What `step` says of every example of `batches`, none dropped.
+
+  Args:
+    step: (params, batch, axis_name=None) -> {name: [B, ...]}; it finds the
+      numbers of the examples in batch['index'].
+    params: the weights.
+    batches: trees of [B, ...]; the last may be smaller, and is filled up with
+      copies that are not counted.
+    mesh: devices; all of them by default. One process.
+    mode: 'jit' or 'pmap'.
+
+  Returns:
+    {name: [N, ...]}.
+
+  Raises:
+    ValueError: no examples; several processes.
+  """
   if jax.process_count() > 1:
     raise ValueError(
       'the likelihood is evaluated by one process, got '
@@ -167,16 +197,12 @@ def evaluate(
     )
   mesh = mesh or parallel.make_mesh()
   step = parallel.compile_step(
-    make_step(denoiser, schedule, times, bins=bins, **options),
-    mesh,
-    mode=mode,
-    in_axes=(None, 0),
-    out_axes=0,
+    step, mesh, mode=mode, in_axes=(None, 0), out_axes=0
   )
   parts, seen, size = [], 0, mesh.size
   for batch in batches:
     batch = jax.tree.map(np.asarray, dict(batch))
-    num = len(batch['x0'])
+    num = len(jax.tree.leaves(batch)[0])
     batch['index'] = np.arange(seen, seen + num)
     # One size for all batches, which the devices can share: one compilation.
     size = max(size, -(-num // mesh.size) * mesh.size)
@@ -188,8 +214,7 @@ def evaluate(
     seen += num
   if not seen:
     raise ValueError('there are no examples to evaluate')
-  values = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-  return _report(values, np.asarray(times), bins)
+  return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
 
 def _report(

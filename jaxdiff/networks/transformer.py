@@ -10,6 +10,10 @@ where b, a and g are made from swish(e) by a matrix that starts at zero. Without
 time and label it is x + f(norm(x)), the norm having a scale and a bias of its
 own.
 
+Rotary attention tells distances between tokens that differ. To a text of masks
+alone it can say nothing, so what is where in a text (a first letter, the '+' of
+a sum) is told by sines and cosines added to the tokens.
+
 `width=768, depth=12, num_heads=12` is the network of SEDD and MDLM: 92.4 M
 parameters for the 27 characters of text8 and MASK.
 
@@ -104,6 +108,8 @@ class Transformer(nn.Module):
     cond_dim: E of the embedding of time and label.
     time: whether t is told. A masked model can do without: the number of masks
       tells (Ou et al. 2024, arXiv:2406.03736, theorem 1).
+    absolute: whether positions are added to the tokens; SEDD and MDLM have
+      rotary attention alone, which suffices where a text may begin anywhere.
     causal: a token sees itself and those before it: an autoregressive network.
     dtype: of computation, float32 or bfloat16. Parameters, the norms'
       statistics, softmax and the output layer are float32.
@@ -120,6 +126,7 @@ class Transformer(nn.Module):
   num_classes: int | None = None
   cond_dim: int = 128
   time: bool = True
+  absolute: bool = True
   causal: bool = False
   dtype: DTypeLike = jnp.float32
   remat: bool = False
@@ -174,9 +181,13 @@ class Transformer(nn.Module):
       self.num_categories,
       self.width,
       dtype=self.dtype,
-      embedding_init=nn.initializers.normal(0.02),
+      embedding_init=nn.initializers.normal(1.0),
       name='token',
     )(xt)
+    if self.absolute:
+      places = jnp.arange(xt.shape[1], dtype=jnp.float32)
+      waves = layers.sinusoidal(places, self.width, scale=1.0)
+      x = x + waves[None].astype(x.dtype)
     # A loop, its parameters stacked; see `dit`.
     block = TransformerBlock
     if self.remat:

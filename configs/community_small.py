@@ -1,0 +1,40 @@
+"""Graphs of two communities, 12 to 20 nodes, by DiGress's marginal noise.
+
+python train.py --config configs/community_small.py
+python -m jaxdiff.evaluation graphs runs/community_small
+"""
+
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  GraphTransformer,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+)
+
+config = Config(
+  workdir='runs/community_small',
+  data=Data(name='community_small'),
+  diffusion=Diffusion(
+    process='marginal',
+    schedule='squared_cosine',
+    prediction='logits',
+    loss='cross_entropy',
+  ),
+  network=Network(
+    kind='graph_transformer',
+    graph_transformer=GraphTransformer(
+      width=64, edge_width=32, global_width=64, depth=4, num_heads=4
+    ),
+  ),
+  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
+  training=Training(
+    num_steps=2000, batch_size=32, ema_decay=0.99, preview_every=500
+  ),
+  sampling=Sampling(sampler='ancestral', steps=100, num=16),
+  checkpoint=Checkpoint(every=500),
+)

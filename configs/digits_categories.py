@@ -1,0 +1,38 @@
+"""The digits with their pixels as categories, by masked diffusion (D3PM, MD4).
+
+  python train.py --config configs/digits_categories.py
+
+--diffusion.process ordinal has noise that moves a value to its neighbours.
+"""
+
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
+
+config = Config(
+  workdir='runs/digits_categories',
+  diffusion=Diffusion(
+    process='absorbing', schedule='cosine', prediction='logits'
+  ),
+  network=Network(
+    unet=UNet(
+      channels=64,
+      channel_mults=(1, 2),
+      num_res_blocks=1,
+      attention_resolutions=(4,),
+    )
+  ),
+  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
+  training=Training(
+    num_steps=2000, batch_size=128, ema_decay=0.995, preview_every=500
+  ),
+  sampling=Sampling(sampler='ancestral', steps=64),
+  checkpoint=Checkpoint(every=500),
+)

@@ -1,0 +1,40 @@
+"""Planar graphs of 64 nodes (SPECTRE's set), by DiGress's marginal noise.
+
+python train.py --config configs/planar.py
+python -m jaxdiff.evaluation graphs runs/planar
+"""
+
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  GraphTransformer,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+)
+
+config = Config(
+  workdir='runs/planar',
+  data=Data(name='planar'),
+  diffusion=Diffusion(
+    process='marginal',
+    schedule='squared_cosine',
+    prediction='logits',
+    loss='cross_entropy',
+  ),
+  network=Network(
+    kind='graph_transformer',
+    graph_transformer=GraphTransformer(
+      width=64, edge_width=32, global_width=64, depth=6, num_heads=4
+    ),
+  ),
+  optimizer=Optimizer(learning_rate=5e-4, schedule='cosine', warmup_steps=100),
+  training=Training(
+    num_steps=10_000, batch_size=16, ema_decay=0.995, preview_every=1000
+  ),
+  sampling=Sampling(sampler='ancestral', steps=200, num=16),
+  checkpoint=Checkpoint(every=500),
+)

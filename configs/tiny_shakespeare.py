@@ -1,0 +1,38 @@
+"""A file of running text, character by character, by masked diffusion.
+
+  python train.py --config configs/tiny_shakespeare.py --data.name text:FILE
+  python -m jaxdiff.evaluation likelihood runs/tiny_shakespeare
+
+--diffusion.process uniform --network.transformer.time redraws characters
+instead of masking them.
+"""
+
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  Transformer,
+)
+
+config = Config(
+  workdir='runs/tiny_shakespeare',
+  data=Data(name='text:tiny_shakespeare.txt', length=128),
+  diffusion=Diffusion(
+    process='absorbing', schedule='linear', prediction='logits'
+  ),
+  network=Network(
+    kind='transformer',
+    transformer=Transformer(width=128, depth=4, num_heads=4, time=False),
+  ),
+  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
+  training=Training(
+    num_steps=3000, batch_size=32, ema_decay=0.999, preview_every=1000
+  ),
+  sampling=Sampling(sampler='ancestral', steps=128, num=4),
+  checkpoint=Checkpoint(every=500),
+)

@@ -1,0 +1,239 @@
+"""What a configuration of categories stands for: text, graphs, pixels.
+
+`diffusion.process` names the noise. Categories have one process a kind: of a
+graph one for nodes and one, symmetric, for edges, joint.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxdiff import conditions, editing, losses, processes, samplers
+from jaxdiff.choices import (
+  CATEGORICAL_SAMPLERS,
+  GRIDS,
+  LOSSES,
+  MIXINGS,
+  NOISES,
+  PROCESSES,
+  TIMES,
+  Mixing,
+  Unmasking,
+  make,
+  name_of,
+  pick,
+)
+from jaxdiff.config import Config, Diffusion, Sampling, Spec
+from jaxdiff.processes import Process
+from jaxdiff.samplers import Denoiser, categorical
+from jaxdiff.schedules import Schedule
+
+_SIZE = 2**31 - 1  # no number of a step: the stream of sizes
+
+
+def of_categories(config: Config) -> bool:
+  """Whether the process is of categories, not of real numbers."""
+  name = name_of(config.diffusion.process, 'diffusion.process')
+  pick({'gaussian': None, **PROCESSES}, name, 'diffusion.process')
+  return name != 'gaussian'
+
+
+def num_logits(config: Config, spec: Spec) -> Any:
+  """How many categories the network reads and writes: with MASK, K + 1."""
+  name = name_of(config.diffusion.process, 'diffusion.process')
+  return jax.tree.map(lambda k: k + (name == 'absorbing'), spec.categories)
+
+
+def make_process(config: Config, spec: Spec) -> Process:
+  """The noise of data of this spec."""
+  if spec.kind != 'graph':
+    return _part(config, spec.marginals)[0]
+  parts = {name: _part(config, law)[0] for name, law in spec.marginals.items()}
+  parts['edges'] = processes.symmetric(parts['edges'])
+  return processes.joint(parts)
+
+
+def _part(config: Config, marginals: Any) -> tuple[Process, Schedule]:
+  c = config.diffusion
+  data = np.asarray(marginals, np.float64)
+  noise = make(NOISES, c.process, 'diffusion.process', data)
+  schedule = make(
+    MIXINGS, c.schedule, 'diffusion.schedule', Mixing(data, noise)
+  )
+  if c.prediction not in ('logits', 'log_ratios'):
+    raise ValueError(
+      f'diffusion.prediction of diffusion.process={c.process} must be logits '
+      f'or log_ratios, got {c.prediction}'
+    )
+  if name_of(c.process, 'process') == 'ordinal' and c.prediction != 'logits':
+    raise ValueError(
+      f'diffusion.process={c.process} needs diffusion.prediction=logits'
+    )
+  process = make(
+    PROCESSES, c.process, 'diffusion.process', schedule, noise, c.prediction
+  )
+  return process, schedule
+
+
+def make_loss(config: Config, spec: Spec, apply: losses.Apply) -> losses.Loss:
+  """The loss of the network, nats per element.
+
+  Raises:
+    ValueError: choices that are for images, or contradict one another.
+  """
+  c = config.diffusion
+  for name in (
+    'zero_terminal_snr',
+    'shift',
+    'weighting',
+    'per_log_snr',
+    'error',
+    'offset_noise',
+    'variance',
+    'objective',
+    'vlb_scale',
+  ):
+    if getattr(c, name) != getattr(Diffusion, name):
+      raise ValueError(
+        f'diffusion.{name} is for diffusion.process=gaussian, and this is '
+        f'{c.process}'
+      )
+  known = {k: v for k, v in TIMES.items() if k != 'log_normal'}
+  times = make(known, c.times, 'diffusion.times', None, c.num_steps)
+  return make(
+    LOSSES,
+    c.loss or 'nelbo',
+    'diffusion.loss',
+    apply,
+    make_process(config, spec),
+    times,
+    c.num_steps,
+  )
+
+
+class Drawn(NamedTuple):
+  """Samples of categories."""
+
+  x: Any  # int [B, ...], or a dict of them
+  size: Array | None  # [B] how many elements, or nodes; None: all there are
+
+
+def masks(spec: Spec, size: Array) -> Any:
+  """Which elements of examples of `size` [B] exist: bool, a tree like x0."""
+  if spec.kind != 'graph':
+    return jnp.arange(spec.shape[0])[None] < size[:, None]
+  node = jnp.arange(spec.shape['edges'][0])[None] < size[:, None]
+  apart = ~jnp.eye(node.shape[1], dtype=bool)[None]
+  edge = node[:, :, None] & node[:, None, :] & apart
+  return {name: edge if name == 'edges' else node for name in spec.shape}
+
+
+def make_sampler(
+  config: Config,
+  spec: Spec,
+  apply: losses.Apply,
+  guide: Callable[..., Denoiser],
+  keys: Callable[..., tuple[Array, Array]],
+  *,
+  trajectory: bool = False,
+) -> Callable[..., Drawn]:
+  """draw(params, options, index[B]) -> Drawn.
+
+  options, all traced, are those of `build.options`. What is written is
+  {'given': {'x0': [M, L], 'known': bool [M, L], 'size': [M]}}: sample i has
+  row i modulo M.
+
+  Args:
+    config: of the run.
+    spec: of its data.
+    apply: the network.
+    guide: (with the condition, without, options) -> Denoiser.
+    keys: (options, index) -> the samples' keys.
+    trajectory: return all xt on the way, [B, steps + 1, ...].
+  """
+  c = config.sampling
+  if c.rescale or c.guidance != Sampling.guidance:
+    raise ValueError(
+      'logits are guided by sampling.guidance=classifier_free without a rescale'
+    )
+  if c.block is not None and (spec.kind != 'text' or c.block < 1):
+    raise ValueError(f'sampling.block is of text and at least 1, got {c.block}')
+  if c.block is not None and trajectory:
+    raise ValueError('a text written block by block is not shown on the way')
+  process = make_process(config, spec)
+  absorbing = name_of(config.diffusion.process, 'process') == 'absorbing'
+  graph = spec.kind == 'graph'
+  step = make(
+    CATEGORICAL_SAMPLERS,
+    c.sampler,
+    'sampling.sampler',
+    Unmasking(
+      process,
+      None if graph else _part(config, spec.marginals)[1],
+      spec.categories if absorbing and not graph else None,
+    ),
+  )
+  grids = {k: v for k, v in GRIDS.items() if k not in ('karras', 'log_snr')}
+  grid = make(grids, c.times, 'sampling.times', c.steps, None)
+  prior = partial(process.prior, shape=spec.shape)
+
+  def denoiser(
+    params: Any, options: Mapping[str, Any], cond: Any, index: Array
+  ):
+    plain = categorical.denoiser(apply, params, cond)
+    if 'null' in options:
+      null = conditions.rows(options['null'], index)
+      without = categorical.denoiser(apply, params, {**cond, **null})
+      plain = guide(plain, without, options)
+    return categorical.temperature(plain, options['temperature'])
+
+  def draw(
+    params: Any, options: Mapping[str, Any], index: Array, axis_name=None
+  ) -> Drawn:
+    del axis_name  # each sample is its own
+    prior_keys, step_keys = keys(options, index)
+    cond = conditions.rows(options.get('cond', {}), index)
+    given = conditions.rows(options.get('given', {}), index)
+    x_init, stepper, size = jax.vmap(prior)(prior_keys), step, None
+    if spec.sizes is not None:
+      size = given['size'] if given else _sizes(spec.sizes, step_keys)
+      mask = masks(spec, size)
+      cond['mask'] = mask
+      nothing = jax.tree.map(jnp.zeros_like, x_init)
+      absent = jax.tree.map(jnp.logical_not, mask)
+      x_init = categorical.place(x_init, nothing, absent)
+      stepper = categorical.hold(stepper, nothing, absent)
+    if given and absorbing:
+      x_init = categorical.place(x_init, given['x0'], given['known'])
+      stepper = categorical.hold(stepper, given['x0'], given['known'])
+    elif given:
+      # What is known is as noisy as the rest.
+      stepper = editing.inpaint(stepper, process, given['x0'], ~given['known'])
+    denoise = denoiser(params, options, cond, index)
+    if c.block is not None:
+      x = categorical.sample_blocks(
+        stepper, denoise, step_keys, x_init, grid, c.block
+      )
+      return Drawn(x, size)
+    x = samplers.sample(
+      stepper, denoise, step_keys, x_init, grid, trajectory=trajectory
+    )
+    if trajectory:
+      x = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), x)
+    return Drawn(x, size)
+
+  return draw
+
+
+def _sizes(law: Any, keys: Array) -> Array:
+  """Sizes drawn from the law [N + 1], [B]."""
+  log_law = jnp.log(jnp.asarray(law))
+  one = lambda key: jax.random.categorical(
+    jax.random.fold_in(key, _SIZE), log_law
+  )
+  return jax.vmap(one)(keys)

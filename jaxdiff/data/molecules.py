@@ -1,0 +1,192 @@
+"""Molecules of a file of SMILES, as graphs of their heavy atoms.
+
+Nodes are the heavy atoms, one category a symbol; the symbol has the formal
+charge, '+' or '-' once for each unit: 'N', 'N+', 'O-'. Edges are single, double
+and triple bonds, 1, 2, 3: aromatic rings are written in Kekule's form.
+Hydrogens are left to the valences and so are not stored, nor is
+stereochemistry. What cannot be had so (radicals, hydrogens that valences do not
+explain, isotopes, several fragments) is left out and counted.
+
+RDKit reads and writes SMILES: `pip install rdkit`.
+"""
+
+import csv
+import functools
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import networkx as nx
+import numpy as np
+
+from jaxdiff.data.dataset import Dataset
+from jaxdiff.data.graphs import from_arrays, pair_mask
+
+TEST = 0.1
+SEED = 6
+
+
+def read_smiles(path: str | os.PathLike, split: str) -> Dataset:
+  """The molecules of a file, one SMILES a line or in a column 'smiles'.
+
+  A tenth is the test split, by a permutation fixed by the number of molecules.
+  The largest molecule of the file decides N, and its atoms the categories, in
+  alphabetical order.
+
+  Args:
+    path: a text file, or a CSV with a header.
+    split: 'train' or 'test'.
+
+  Raises:
+    ImportError: RDKit is absent.
+    ValueError: no such split, or a line is no SMILES.
+  """
+  if split not in ('train', 'test'):
+    raise ValueError(f"the split must be 'train' or 'test', got {split!r}")
+  nodes, edges, exists, symbols = _read(os.fspath(path))
+  order = np.random.PCG64(SEED).random_raw(len(nodes))
+  order = np.argsort(order, kind='stable')
+  num_test = round(TEST * len(nodes))
+  chosen = order[-num_test:] if split == 'test' else order[:-num_test]
+  x0 = {'nodes': nodes[chosen], 'edges': edges[chosen]}
+  arrays = {'x0': x0, 'mask': pair_mask(exists[chosen])}
+  categories = {'nodes': len(symbols), 'edges': 4}
+  return from_arrays(f'smiles:{path}', split, arrays, categories, symbols)
+
+
+def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
+  """The canonical SMILES of a molecule, or None where it is none.
+
+  A molecule is valid if its valences are (RDKit sanitises it) and it is in one
+  piece.
+
+  Args:
+    graph: 'kind' of nodes in 0 .. len(symbols) - 1, of edges in 1 .. 3.
+    symbols: as `read_smiles` has them.
+  """
+  chem = _rdkit()
+  if len(graph) == 0 or not nx.is_connected(graph):
+    return None
+  molecule, place = chem.RWMol(), {}
+  for node, kind in graph.nodes(data='kind'):
+    symbol = symbols[kind]
+    atom = chem.Atom(symbol.rstrip('+-'))
+    atom.SetFormalCharge(symbol.count('+') - symbol.count('-'))
+    place[node] = molecule.AddAtom(atom)
+  for u, v, kind in graph.edges(data='kind'):
+    bond = chem.BondType.values[kind]
+    molecule.AddBond(place[u], place[v], bond)
+  # The reason, which RDKit prints, is not asked for.
+  from rdkit import rdBase
+
+  with rdBase.BlockLogs():
+    failed = chem.SanitizeMol(molecule, catchErrors=True)
+  if failed != chem.SanitizeFlags.SANITIZE_NONE:
+    return None
+  return chem.MolToSmiles(molecule)
+
+
+def smiles_of(
+  graphs: Iterable[nx.Graph], symbols: tuple[str, ...]
+) -> list[str | None]:
+  """`to_smiles` of each."""
+  return [to_smiles(graph, symbols) for graph in graphs]
+
+
+# A minute for QM9, and each split asks for it.
+@functools.lru_cache(maxsize=1)
+def _read(
+  path: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+  """(nodes, edges, which nodes exist, symbols) of all molecules of a file."""
+  chem = _rdkit()
+  molecules, left_out = [], 0
+  for line, text in _lines(Path(path)):
+    molecule = chem.MolFromSmiles(text)
+    if molecule is None:
+      raise ValueError(f'{path} line {line} is no SMILES: {text!r}')
+    parsed = _atoms_and_bonds(chem, molecule)
+    left_out += parsed is None
+    if parsed is not None:
+      molecules.append(parsed)
+  if not molecules:
+    raise ValueError(f'{path} has no molecule that is a graph of atoms')
+  if left_out:
+    warnings.warn(
+      f'{path}: {left_out} of {left_out + len(molecules)} molecules are left '
+      'out: radicals, isotopes, several fragments, or hydrogens that '
+      'valences do not explain',
+      stacklevel=3,
+    )
+  symbols = tuple(sorted({s for atoms, _ in molecules for s in atoms}))
+  category = {symbol: k for k, symbol in enumerate(symbols)}
+  size = max(len(atoms) for atoms, _ in molecules)
+  nodes = np.zeros((len(molecules), size), np.uint8)
+  edges = np.zeros((len(molecules), size, size), np.uint8)
+  exists = np.zeros((len(molecules), size), bool)
+  for i, (atoms, bonds) in enumerate(molecules):
+    nodes[i, : len(atoms)] = [category[symbol] for symbol in atoms]
+    exists[i, : len(atoms)] = True
+    for u, v, kind in bonds:
+      edges[i, u, v] = edges[i, v, u] = kind
+  return nodes, edges, exists, symbols
+
+
+def _atoms_and_bonds(chem, molecule):
+  """(symbols, [(u, v, kind)]) or None where those do not say it all."""
+  chem.Kekulize(molecule, clearAromaticFlags=True)
+  symbols, told = [], False
+  for atom in molecule.GetAtoms():
+    if atom.GetNumRadicalElectrons() or atom.GetIsotope():
+      return None
+    charge = atom.GetFormalCharge()
+    symbols.append(atom.GetSymbol() + '+' * charge + '-' * -charge)
+    told |= atom.GetNoImplicit()
+  bonds = [
+    (b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType()))
+    for b in molecule.GetBonds()
+  ]
+  if not symbols or any(kind > 3 for _, _, kind in bonds):
+    return None
+  if len(chem.GetMolFrags(molecule)) > 1:
+    return None
+  # Hydrogens that the file tells must be as many as the valences leave.
+  if told and not _told_by_valences(molecule):
+    return None
+  return symbols, bonds
+
+
+def _told_by_valences(molecule) -> bool:
+  """Whether the hydrogens are what they would be without being told."""
+  hydrogens = [atom.GetTotalNumHs() for atom in molecule.GetAtoms()]
+  for atom in molecule.GetAtoms():
+    atom.SetNoImplicit(False)
+    atom.SetNumExplicitHs(0)
+  molecule.UpdatePropertyCache(strict=False)
+  return hydrogens == [atom.GetTotalNumHs() for atom in molecule.GetAtoms()]
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+  """(number, SMILES) of the lines that have one."""
+  with path.open(newline='') as file:
+    rows = list(csv.reader(file))
+  column, first = 0, 0
+  if rows and 'smiles' in rows[0]:
+    column, first = rows[0].index('smiles'), 1
+  return [
+    (number, row[column].split()[0])
+    for number, row in enumerate(rows[first:], first + 1)
+    if len(row) > column and row[column].strip()
+  ]
+
+
+def _rdkit() -> ModuleType:
+  try:
+    from rdkit import Chem
+  except ImportError as error:
+    raise ImportError(
+      'molecules are read and written by RDKit: pip install rdkit'
+    ) from error
+  return Chem

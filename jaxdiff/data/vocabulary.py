@@ -1,0 +1,88 @@
+"""Between strings and categories: category k is written as symbols[k].
+
+A text is its symbols joined. MASK, the category len(symbols) of absorbing
+noise, is in no vocabulary, but can be written and shown as a character that is
+not in it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+CODE_POINTS = 0x110000  # of Unicode
+
+
+def encode(
+  text: str, symbols: Sequence[str], mask_symbol: str | None = None
+) -> np.ndarray:
+  """The categories of a text, character by character.
+
+  Args:
+    text: Any.
+    symbols: The vocabulary, characters.
+    mask_symbol: A character that stands for MASK, as in '037+481=___'; None
+      takes none.
+
+  Returns:
+    int32 [L] in 0 .. len(symbols), the last only where MASK is.
+
+  Raises:
+    ValueError: Characters are outside the vocabulary (they are named), MASK's
+      is inside it, or the vocabulary is one of longer tokens.
+  """
+  if longer := [s for s in symbols if len(s) != 1]:
+    raise ValueError(
+      'only a vocabulary of characters can encode a text; this one has '
+      f'tokens such as {longer[:3]}: use its tokenizer'
+    )
+  ids = {symbol: k for k, symbol in enumerate(symbols)}
+  if mask_symbol is not None:
+    if mask_symbol in ids:
+      raise ValueError(
+        f'{mask_symbol!r} cannot stand for MASK, being in the vocabulary: '
+        'choose another character'
+      )
+    ids[mask_symbol] = len(symbols)
+  if unknown := sorted(set(text) - ids.keys()):
+    raise ValueError(
+      f'characters outside the vocabulary: {unknown}; it has '
+      f'{"".join(symbols)!r}'
+    )
+  return np.array([ids[character] for character in text], np.int32)
+
+
+def decode(
+  x: np.ndarray,
+  symbols: Sequence[str],
+  mask: np.ndarray | None = None,
+  mask_symbol: str = '_',
+) -> str:
+  """The text of one example.
+
+  Args:
+    x: Integers [L] in 0 .. len(symbols).
+    symbols: The vocabulary.
+    mask: bool [L], true where an element exists; what follows the first that
+      does not is left out. None: all exist.
+    mask_symbol: Written for MASK.
+  """
+  length = len(x) if mask is None or np.all(mask) else int(np.argmin(mask))
+  written = (*symbols, mask_symbol)
+  return ''.join(written[k] for k in np.asarray(x)[:length])
+
+
+def code_points(text: str) -> np.ndarray:
+  """Unicode's numbers [L] of characters, uint32."""
+  return np.frombuffer(text.encode('utf-32-le'), '<u4')
+
+
+def lookup(symbols: Sequence[str]) -> np.ndarray:
+  """The table from code points to categories: `encode` for a long text.
+
+  lookup(symbols)[code_points(text)], in the smallest integers that hold them;
+  a character outside the vocabulary is 0.
+  """
+  codes = [ord(symbol) for symbol in symbols]
+  table = np.zeros(CODE_POINTS, np.min_scalar_type(max(len(codes) - 1, 0)))
+  table[codes] = np.arange(len(codes))
+  return table

@@ -1,0 +1,1 @@
+"""The commands of `python -m jaxdiff.evaluation`, a file each."""

@@ -1,0 +1,83 @@
+"""`python -m jaxdiff.evaluation text WORKDIR`: what a model of text writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from jaxdiff import build, data
+from jaxdiff.data import vocabulary
+from jaxdiff.evaluation import texts
+from jaxdiff.evaluation.commands import samples
+from jaxdiff.media import files
+
+
+@dataclass(frozen=True)
+class Text:
+  """Fractions of samples that are unique, novel and, of sums, correct.
+
+  Of sums also the fraction of results that are right when '037+481=___' of the
+  test split is filled in. Writes WORKDIR/evaluation/text_*.json.
+  """
+
+  workdir: Annotated[str, tyro.conf.Positional]
+  num: int = 1000
+  infills: int = 1000  # of sums: how many of the test split
+  seed: int = 0
+  sampler: str | None = None
+  steps: int | None = None
+  temperature: float | None = None
+  block: int | None = None
+  checkpoint: int | None = None
+  ema: bool = True
+  batch_size: int = 128
+
+  def run(self) -> dict[str, Any]:
+    options = samples.sampling_options(self, infills=None)
+    job, path = samples.draw(options, 'text', '.json')
+    name = job.run.config.data.name
+    written = samples.texts_of(path)
+    sums = name == 'sums'
+    # Windows of running text are no units that could be novel.
+    train = None
+    if sums or name.startswith('lines:'):
+      train = set(self._decoded(job.run, 'train'))
+    found = texts.summary(written, train, sums)
+    if sums and self.infills:
+      found |= self._filled(job.run)
+    found |= {
+      f'{key}_error': samples.standard_error(
+        value, self.infills if key == 'infilled' else job.num
+      )
+      for key, value in found.items()
+    }
+    out = path.with_suffix('.metrics.json')
+    return samples.report(job, name, found, out)
+
+  def _filled(self, run: build.Run) -> dict[str, float]:
+    """The fraction of results that are right."""
+    right = self._decoded(run, 'test')[: self.infills]
+    file = Path(self.workdir) / 'evaluation' / f'infills_{len(right)}.txt'
+    blanks = [text[: text.index('=') + 1] + '___' for text in right]
+    files.write_text('\n'.join(blanks) + '\n', file)
+    options = samples.sampling_options(self, num=len(right), infills=str(file))
+    _, path = samples.draw(options, 'infilled', '.json')
+    written = samples.texts_of(path)
+    hits = [a == b for a, b in zip(written, right, strict=True)]
+    return {'infilled': sum(hits) / len(hits)}
+
+  def _decoded(self, run: build.Run, split: str) -> list[str]:
+    dataset = build.load_examples(run.config, self.workdir, split).dataset
+    return decoded(dataset)
+
+
+def decoded(dataset: data.Dataset) -> list[str]:
+  """All texts of a set."""
+  arrays = dataset.gather(np.arange(len(dataset)))
+  masks = arrays.get('mask', [None] * len(dataset))
+  return [
+    vocabulary.decode(x, dataset.symbols, mask)
+    for x, mask in zip(arrays['x0'], masks, strict=True)
+  ]

@@ -1,0 +1,78 @@
+"""Graphs: arrays in a file each, and drawings of many."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from jaxdiff import graph_pictures
+from jaxdiff.data import graphs as arrays
+from jaxdiff.media import Medium, files
+
+Sample = dict[str, np.ndarray]  # 'edges' [n, n], and 'nodes' [n] with kinds
+
+
+def graphs(symbols: Sequence[str] | None = None) -> Medium:
+  """Of {'nodes': int [B, N], 'edges': int [B, N, N]}, symbols the nodes'."""
+
+  def gather(
+    samples: Sequence[Sample], names: Sequence[str], path: Path
+  ) -> None:
+    if path.suffix == '.png':
+      drawn = to_networkx(samples)
+      files.save(
+        path, lambda file: graph_pictures.save_grid(drawn, file, symbols)
+      )
+    else:
+      files.write_npz(path, **_padded(samples))
+
+  return Medium(
+    unit='graph',
+    suffix='.npz',
+    endings=('.png', '.npz'),
+    split=_split,
+    save=lambda sample, path: files.write_npz(path, **sample),
+    read=lambda path: dict(np.load(path)),
+    gather=gather,
+    strip=lambda path, stem: _strip(path, stem, symbols),
+  )
+
+
+def to_networkx(samples: Sequence[Sample]) -> list[nx.Graph]:
+  """The samples as graphs; see `data.graphs.to_networkx`."""
+  batch = lambda sample: {name: x[None] for name, x in sample.items()}
+  return [arrays.to_networkx(batch(sample))[0] for sample in samples]
+
+
+def _split(drawn: Any) -> list[Sample]:
+  x = {name: np.asarray(part) for name, part in drawn.x.items()}
+  num, most = x['edges'].shape[:2]
+  sizes = [most] * num if drawn.size is None else np.asarray(drawn.size)
+  cut = lambda part, n: part[(slice(n),) * part.ndim]
+  return [
+    {name: cut(part[i], n) for name, part in x.items()}
+    for i, n in enumerate(sizes)
+  ]
+
+
+def _padded(samples: Sequence[Sample]) -> Sample:
+  """Arrays of all, [M, N, ...], and how many nodes each has, 'size'."""
+  most = max(len(sample['edges']) for sample in samples)
+  pad = lambda x: np.pad(x, [(0, most - len(x))] * x.ndim)
+  names = samples[0].keys()
+  size = np.array([len(sample['edges']) for sample in samples])
+  stacked = {n: np.stack([pad(sample[n]) for sample in samples]) for n in names}
+  return {**stacked, 'size': size}
+
+
+def _strip(path: Any, stem: Path, symbols: Sequence[str] | None) -> Path:
+  steps = path.x['edges'].shape[1] - 1
+  shown = np.linspace(0, steps, min(8, steps + 1)).round().astype(int)
+  at = lambda n: {name: np.asarray(x)[:, n] for name, x in path.x.items()}
+  columns = [to_networkx(_split(path._replace(x=at(n)))) for n in shown]
+  rows = [list(row) for row in zip(*columns, strict=True)]
+  file = stem.with_suffix('.png')
+  files.save(file, lambda part: graph_pictures.save_strip(rows, part, symbols))
+  return file

@@ -1,0 +1,94 @@
+"""Texts: a file each, a file of all, and the way from masks to words."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from jaxdiff.data import vocabulary
+from jaxdiff.media import Medium, files
+
+_RULE = '\n' + '-' * 40 + '\n'  # between texts of several lines
+
+
+def texts(symbols: Sequence[str]) -> Medium:
+  """Of categories int [B, L], written with these symbols; MASK as _."""
+  return Medium(
+    unit='text',
+    suffix='.txt',
+    endings=('.txt', '.json'),
+    split=lambda drawn: _decode(drawn.x, drawn.size, symbols),
+    save=files.write_text,
+    read=files.read_text,
+    gather=_gather,
+    strip=lambda path, stem: _strip(ways(path, symbols), stem),
+  )
+
+
+def ways(
+  path: Any, symbols: Sequence[str], columns: int = 11
+) -> list[list[str]]:
+  """Every text at up to `columns` times, evenly spaced, both ends in.
+
+  Args:
+    path: of a sampler with `trajectory`: x [B, steps + 1, L].
+    symbols: the vocabulary.
+    columns: of the times shown.
+  """
+  x = np.asarray(path.x)
+  steps = x.shape[1] - 1
+  shown = np.linspace(0, steps, min(columns, steps + 1)).round().astype(int)
+  at = [_decode(x[:, n], path.size, symbols) for n in shown]
+  return [list(way) for way in zip(*at, strict=True)]
+
+
+def _strip(shown: Sequence[Sequence[str]], stem: Path) -> Path:
+  several = any('\n' in text for way in shown for text in way)
+  rows = [(_RULE if several else '\n').join(way) for way in shown]
+  file = stem.with_suffix('.txt')
+  files.write_text('\n\n'.join(rows) + '\n', file)
+  return file
+
+
+def show(
+  way: Sequence[str], out: TextIO = sys.stdout, pause: float = 0.15
+) -> None:
+  """Prints a text as it comes about, whenever something has changed: in place
+  on a terminal, else line by line."""
+  lines, before = 0, None
+  for text in way:
+    if text == before:
+      continue
+    before = text
+    if out.isatty():
+      # Up to where the last one began, and erase below.
+      out.write(f'\x1b[{lines}F\x1b[J' if lines else '')
+      time.sleep(pause)
+    out.write(text + '\n')
+    out.flush()
+    lines = text.count('\n') + 1
+  out.write('\n')
+
+
+def _decode(x: Any, size: Any, symbols: Sequence[str]) -> list[str]:
+  x = np.asarray(x)
+  lengths = [x.shape[1]] * len(x) if size is None else np.asarray(size)
+  return [
+    vocabulary.decode(row[:n], symbols)
+    for row, n in zip(x, lengths, strict=True)
+  ]
+
+
+def _gather(texts: Sequence[str], names: Sequence[str], path: Path) -> None:
+  named = list(texts)
+  if names and path.suffix == '.txt':
+    named = [f'{names[i % len(names)]}: {text}' for i, text in enumerate(texts)]
+  if path.suffix == '.json':
+    files.write_text(json.dumps(named, ensure_ascii=False, indent=1), path)
+    return
+  several = any('\n' in text for text in named)
+  files.write_text((_RULE if several else '\n').join(named) + '\n', path)

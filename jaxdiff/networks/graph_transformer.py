@@ -1,0 +1,299 @@
+"""The graph transformer: a noisy graph to logits of its nodes and edges.
+
+Nodes carry x_i, ordered pairs e_ij, the graph y. A block, with h, f the norms
+of x, e and FiLM(u | c) = (1 + W c) u + W' c:
+
+  s_ij = FiLM((Q h_i) (K h_j) | f_ij)        one number a channel of e
+  x_i <- x_i + W FiLM(sum_j softmax_j(s_ij) V h_j | y)
+  e_ij <- e_ij + W FiLM(s_ij | y)
+  y   <- y + W [statistics of h; statistics of f; norm(y)]
+
+each followed by x <- x + mlp(norm(x)), and so e and y. The softmax is one a
+head, of the sum of the head's channels. Nothing tells nodes apart but the
+graph, so permuting them permutes what comes out.
+
+DiGress has the products s_ij in as many channels as x, and norms after the
+sums; here they are as wide as e, which is most of the time of a step, and the
+norms come before.
+
+Source: DiGress (Vignac et al. 2023) section 3.3 and appendix B.1; FiLM: Perez
+et al. 2018.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxdiff.networks import conditions, graph_features, layers
+
+NORM_EPS = 1e-6
+FREQUENCIES = 128  # dimension of the sinusoidal embedding of time
+
+Graph = Mapping[str, jax.Array]
+
+
+class GraphBlock(nn.Module):
+  """One block, as the module has it.
+
+  Takes (x [B, N, C], e [B, N, N, D], y [B, G]), nodes [B, N] and pairs
+  [B, N, N], bool, which exist; returns the three, and None for `nn.scan`.
+  """
+
+  num_heads: int
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(
+    self,
+    state: tuple[jax.Array, jax.Array, jax.Array],
+    nodes: jax.Array,
+    pairs: jax.Array,
+  ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], None]:
+    x, e, y = state
+    width, edge_width, global_width = (part.shape[-1] for part in state)
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=layers.kernel_init)
+
+    def norm(u, name):
+      return layers.layer_norm(NORM_EPS, self.dtype, name)(u)
+
+    def film(u, c, name):
+      a, b = jnp.split(dense(2 * u.shape[-1], name=name)(c), 2, axis=-1)
+      return (1 + a) * u + b
+
+    def mlp(u, name):
+      inner = nn.gelu(dense(2 * u.shape[-1], name=f'{name}_0')(u))
+      return dense(u.shape[-1], name=f'{name}_1')(inner)
+
+    h, f, g = norm(x, 'node_norm'), norm(e, 'edge_norm'), norm(y, 'global_norm')
+    channels = edge_width // self.num_heads
+    query = dense(edge_width, name='query')(h) * channels**-0.5
+    key = dense(edge_width, name='key')(h)
+    scores = film(query[:, :, None] * key[:, None], f, 'edge_film')
+    b, n = nodes.shape
+    logits = scores.reshape(b, n, n, self.num_heads, channels)
+    logits = logits.sum(-1, dtype=jnp.float32)
+    attended = pairs[..., None]
+    weights = nn.softmax(jnp.where(attended, logits, -1e9), axis=2)
+    # A node that is alone would attend to those that do not exist.
+    weights = jnp.where(attended, weights, 0.0).astype(self.dtype)
+    value = dense(width, name='value')(h).reshape(b, n, self.num_heads, -1)
+    message = jnp.einsum('bijh,bjhc->bihc', weights, value).reshape(x.shape)
+
+    message = film(message, g[:, None], 'node_global')
+    x = x + dense(width, name='node_out')(message)
+    x = x + mlp(norm(x, 'node_mlp_norm'), 'node_mlp')
+    scores = film(scores, g[:, None, None], 'edge_global')
+    e = e + dense(edge_width, name='edge_out')(scores)
+    e = e + mlp(norm(e, 'edge_mlp_norm'), 'edge_mlp')
+    whole = [_statistics(h, nodes), _statistics(f, pairs), g]
+    y = y + dense(global_width, name='global_out')(jnp.concatenate(whole, -1))
+    y = y + mlp(norm(y, 'global_mlp_norm'), 'global_mlp')
+    return (x, e, y), None
+
+
+class GraphTransformer(nn.Module):
+  """The network: a noisy graph and time to logits.
+
+  A new network outputs exactly 0, every category alike.
+
+  Attributes:
+    node_categories: K of the nodes, MASK counted. None: nodes are alike.
+    edge_categories: K' of the edges, MASK counted; 0 is no edge.
+    width: of a node; a multiple of `num_heads`.
+    edge_width: of a pair of nodes; a multiple of `num_heads`.
+    global_width: of the graph.
+    depth: number of blocks.
+    num_heads: attention heads.
+    features: whether `graph_features` are given. Then every category of edges
+      is an edge but 0 and `edge_mask`.
+    edge_mask: MASK among the edges, under absorbing noise.
+    num_classes: labels; their embedding is added to that of time. None: no
+      labels.
+    dtype: of computation, float32 or bfloat16. Parameters, features, the norms'
+      statistics, softmax and the output layer are float32.
+    remat: recompute each block in the backward pass instead of keeping what is
+      inside.
+  """
+
+  node_categories: int | None
+  edge_categories: int
+  width: int = 128
+  edge_width: int = 64
+  global_width: int = 64
+  depth: int = 5
+  num_heads: int = 8
+  features: bool = True
+  edge_mask: int | None = None
+  num_classes: int | None = None
+  dtype: DTypeLike = jnp.float32
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    xt: Graph,
+    t: jax.Array,
+    cond: Mapping[str, Any] | None = None,
+    *,
+    train: bool = False,
+  ) -> dict[str, jax.Array]:
+    """Applies the network.
+
+    Args:
+      xt: {'nodes': int [B, N], 'edges': int [B, N, N], symmetric}, without
+        'nodes' where they are alike. The diagonal is not read.
+      t: times in [0, 1], [B].
+      cond: 'mask', bool, a tree like xt: which nodes exist, and which pairs of
+        two different ones; absent, all do. Where nodes are alike, one is there
+        if it is in a pair: a graph of a single node has no edge to tell.
+        'label' [B] where the network has labels.
+      train: changes nothing.
+
+    Returns:
+      {'nodes': [B, N, K], 'edges': [B, N, N, K'], exactly symmetric}, float32,
+      without 'nodes' where they are alike; 0 where nothing exists.
+
+    Raises:
+      ValueError: settings out of range; a graph or a condition other than the
+        network was built for.
+    """
+    _check(self, xt, t, cond)
+    kinds = conditions.Kinds(num_classes=self.num_classes)
+    if cond is not None:
+      cond = dict(cond)
+    mask = None if cond is None else cond.pop('mask', None)
+    conditions.check(kinds, cond, t.shape[0])
+
+    nodes, pairs = _existing(xt['edges'], mask)
+    adjacency = pairs & (xt['edges'] != 0)
+    if self.edge_mask is not None:
+      adjacency &= xt['edges'] != self.edge_mask
+
+    x = [jnp.ones((*nodes.shape, 1), self.dtype)]
+    e = [jax.nn.one_hot(xt['edges'], self.edge_categories, dtype=self.dtype)]
+    y = conditions.embed(
+      kinds, t, cond, FREQUENCIES, self.global_width, self.dtype
+    )
+    if self.node_categories is not None:
+      kind = jax.nn.one_hot(xt['nodes'], self.node_categories, dtype=self.dtype)
+      x.append(kind)
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=layers.kernel_init)
+    if self.features:
+      known = graph_features.features(adjacency, nodes)
+      x.append(known.nodes.astype(self.dtype))
+      e.append(known.edges.astype(self.dtype))
+      y = y + dense(self.global_width, name='global_in')(known.graph)
+    x = dense(self.width, name='node_in')(jnp.concatenate(x, -1))
+    e = dense(self.edge_width, name='edge_in')(jnp.concatenate(e, -1))
+
+    block = GraphBlock
+    if self.remat:
+      block = nn.remat(GraphBlock, prevent_cse=False)
+    # A loop, its parameters stacked: one block is compiled, not `depth`.
+    blocks = nn.scan(
+      block,
+      variable_axes={'params': 0},
+      split_rngs={'params': True},
+      in_axes=nn.broadcast,
+      length=self.depth,
+    )(self.num_heads, self.dtype, name='blocks')
+    (x, e, _), _ = blocks((x, e, y), nodes, pairs)
+
+    def logits(u, categories, name):
+      u = layers.layer_norm(NORM_EPS, jnp.float32, f'{name}_out_norm')(u)
+      zeros = nn.initializers.zeros
+      return nn.Dense(categories, kernel_init=zeros, name=f'{name}_out')(u)
+
+    e = logits(e, self.edge_categories, 'edge')
+    e = e + e.swapaxes(1, 2)
+    out = {'edges': jnp.where(pairs[..., None], e, 0.0)}
+    if self.node_categories is not None:
+      x = logits(x, self.node_categories, 'node')
+      out['nodes'] = jnp.where(nodes[..., None], x, 0.0)
+    return out
+
+
+def _existing(
+  edges: jax.Array, mask: Graph | None
+) -> tuple[jax.Array, jax.Array]:
+  """Which nodes [B, N] and pairs of different nodes [B, N, N] exist."""
+  if mask is None:
+    nodes = jnp.ones(edges.shape[:2], bool)
+  elif 'nodes' in mask:
+    nodes = mask['nodes']
+  else:
+    nodes = mask['edges'].any(-1)
+  different = ~jnp.eye(edges.shape[-1], dtype=bool)[None]
+  return nodes, nodes[:, :, None] & nodes[:, None, :] & different
+
+
+def _statistics(u: jax.Array, on: jax.Array) -> jax.Array:
+  """[mean, std, min, max] over what exists: [B, .., C] -> [B, 4 C].
+
+  All 0 where nothing exists.
+
+  Source: Corso et al. 2020 (principal neighbourhood aggregation), eq. 8.
+  """
+  axes = tuple(range(1, on.ndim))
+  dtype, u, on = u.dtype, u.astype(jnp.float32), on[..., None]
+  count = jnp.maximum(on.sum(axes), 1)
+  mean = jnp.where(on, u, 0.0).sum(axes) / count
+  centred = u - jnp.expand_dims(mean, axes)
+  variance = jnp.where(on, centred**2, 0.0).sum(axes) / count
+  least = jnp.where(on, u, jnp.inf).min(axes)
+  most = jnp.where(on, u, -jnp.inf).max(axes)
+  some = on.any(axes)
+  # The root of 0 has no derivative.
+  parts = [mean, jnp.sqrt(variance + NORM_EPS), least, most]
+  return jnp.where(some, jnp.concatenate(parts, -1), 0.0).astype(dtype)
+
+
+def _check(
+  net: GraphTransformer,
+  xt: Graph,
+  t: jax.Array,
+  cond: Mapping[str, Any] | None,
+) -> None:
+  """Raises ValueError for settings or inputs that make no network."""
+  names = ['edges'] if net.node_categories is None else ['edges', 'nodes']
+  for name in ('edge_categories', 'width', 'edge_width', 'global_width'):
+    if getattr(net, name) < 1:
+      raise ValueError(f'{name} must be at least 1, got {getattr(net, name)}')
+  if net.depth < 1 or net.num_heads < 1:
+    raise ValueError(
+      'depth and num_heads must be at least 1, got '
+      f'{net.depth} and {net.num_heads}'
+    )
+  if net.width % net.num_heads or net.edge_width % net.num_heads:
+    raise ValueError(
+      f'width and edge_width must be multiples of num_heads={net.num_heads}, '
+      f'got {net.width} and {net.edge_width}'
+    )
+  if jnp.dtype(net.dtype) not in (jnp.float32, jnp.bfloat16):
+    raise ValueError(f'dtype must be float32 or bfloat16, got {net.dtype}')
+
+  def described(tree):
+    if not isinstance(tree, Mapping):
+      return f'of type {type(tree).__name__}'
+    return {name: tuple(part.shape) for name, part in sorted(tree.items())}
+
+  got = described(xt)
+  (batch,) = t.shape if t.ndim == 1 else ('B',)
+  size = xt['edges'].shape[-1] if 'edges' in got else 'N'
+  wanted = {'edges': (batch, size, size), 'nodes': (batch, size)}
+  wanted = {name: wanted[name] for name in names}
+  if got != wanted:
+    raise ValueError(
+      f'xt must be {wanted} with node_categories={net.node_categories}, and t '
+      f'[B], got {got} and {tuple(t.shape)}'
+    )
+  mask = None if cond is None else cond.get('mask')
+  if mask is not None and described(mask) != wanted:
+    raise ValueError(
+      f"cond['mask'] must be like xt, {wanted}, got {described(mask)}"
+    )

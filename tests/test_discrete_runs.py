@@ -1,0 +1,292 @@
+"""Configurations of text, graphs and categories: built, refused, sampled."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from jaxdiff import build, data, requests
+from jaxdiff.config import Diffusion, Network, Sampling
+
+MASKED = Diffusion(process='absorbing', schedule='linear', prediction='logits')
+UNIFORM = dataclasses.replace(MASKED, process='uniform')
+TEXT = tiny.shrunken(
+  dataclasses.replace(
+    tiny.config,
+    diffusion=MASKED,
+    network=Network(kind='transformer'),
+    sampling=Sampling(sampler='ancestral', steps=3, num=2),
+  )
+)
+GRAPHS = dataclasses.replace(
+  TEXT,
+  diffusion=dataclasses.replace(MASKED, process='marginal'),
+  network=dataclasses.replace(TEXT.network, kind='graph_transformer'),
+)
+
+
+def with_diffusion(config, **values):
+  diffusion = dataclasses.replace(config.diffusion, **values)
+  return dataclasses.replace(config, diffusion=diffusion)
+
+
+def with_sampling(config, **values):
+  sampling = dataclasses.replace(config.sampling, **values)
+  return dataclasses.replace(config, sampling=sampling)
+
+
+def numbers(config, spec, size=0.1):
+  """Parameters without the time it takes to initialise a network."""
+  task = build.make_task(config, spec)
+  abstract = jax.eval_shape(task.init, jax.random.key(0)).params
+  rng = np.random.default_rng(0)
+  draw = lambda x: (size * rng.standard_normal(x.shape)).astype(x.dtype)
+  return jax.tree.map(draw, abstract)
+
+
+def drawn(config, spec, index=(0, 1, 2), params=None, **options):
+  """Samples of a network of small random weights, or of `params`."""
+  if params is None:
+    params = numbers(config, spec)
+  draw = jax.jit(build.make_sampler(config, spec))
+  asked = {**build.options(config), **options}
+  return jax.tree.map(np.asarray, draw(params, asked, np.array(index)))
+
+
+@pytest.mark.parametrize('process', ['absorbing', 'uniform', 'ordinal(1.0)'])
+def test_every_category_is_drawn_and_nothing_else(process):
+  config = with_diffusion(TEXT, process=process)
+  x, size = drawn(config, tiny.text_spec(40), range(8))
+  assert size is None and x.shape == (8, 40)
+  assert set(np.unique(x)) == {0, 1, 2}  # no MASK is left
+
+
+def test_a_sample_depends_on_seed_and_index_alone():
+  spec = tiny.text_spec(12, sizes=True)
+  many = drawn(TEXT, spec, range(4))
+  one = drawn(TEXT, spec, [3, 3, 3, 3])
+  np.testing.assert_array_equal(many.x[3], one.x[0])
+  assert many.size[3] == one.size[0]
+  assert (drawn(TEXT, spec, range(4), seed=1).x != many.x).any()
+
+
+def test_sizes_follow_their_law_and_nothing_is_written_beyond():
+  law = np.array([0.0, 0.5, 0.0, 0.0, 0.5, 0.0, 0.0])
+  spec = tiny.text_spec(6, sizes=True)._replace(sizes=tuple(law))
+  x, size = drawn(with_sampling(TEXT, steps=1), spec, range(400))
+  counts = np.bincount(size, minlength=7)
+  assert counts[[0, 2, 3, 5, 6]].sum() == 0
+  # Five standard deviations of 400 coins.
+  assert abs(counts[1] - 200) < 50
+  beyond = np.arange(6) >= size[:, None]
+  assert (x[beyond] == 0).all() and (x[~beyond] > 0).any()
+
+
+def test_graphs_are_symmetric_within_their_size():
+  spec = tiny.graph_spec(6, kinds=3, sizes=True)
+  x, size = drawn(GRAPHS, spec, range(16))
+  edges, nodes = x['edges'], x['nodes']
+  np.testing.assert_array_equal(edges, edges.swapaxes(1, 2))
+  exists = np.arange(6) < size[:, None]
+  pairs = exists[:, :, None] & exists[:, None, :] & ~np.eye(6, dtype=bool)
+  assert (edges[~pairs] == 0).all() and (edges[pairs] == 1).any()
+  assert (nodes[~exists] == 0).all() and len(np.unique(nodes)) == 3
+
+
+@pytest.mark.parametrize(
+  'diffusion', [MASKED, UNIFORM], ids=['mask', 'uniform']
+)
+@pytest.mark.parametrize('block', [None, 2])
+def test_what_is_given_stays_and_the_rest_is_drawn(diffusion, block):
+  config = dataclasses.replace(with_sampling(TEXT, block=block))
+  config = dataclasses.replace(config, diffusion=diffusion)
+  spec = tiny.text_spec(5)
+  run = build.Run(config, spec, 0, None)
+  given = requests.read_infills(run, 'c_c', None, '_')
+  x = drawn(config, spec, range(60), given=given.arrays).x
+  assert (x[:, [0, 2]] == 2).all()
+  assert set(np.unique(x[:, [1, 3, 4]])) == {0, 1, 2}
+
+
+def test_infills_are_as_long_as_they_are_where_lengths_differ():
+  spec = tiny.text_spec(5, sizes=True)
+  run = build.Run(TEXT, spec, 0, None)
+  given = requests.read_infills(run, 'c_', None, '_')
+  x, size = drawn(TEXT, spec, range(4), given=given.arrays)
+  assert (size == 2).all() and (x[:, 2:] == 0).all() and (x[:, 0] == 2).all()
+
+
+def test_infills_that_the_model_cannot_have(tmp_path):
+  run = build.Run(TEXT, tiny.text_spec(5), 0, None)
+  read = lambda **asked: requests.read_infills(
+    run, **({'text': None, 'file': None, 'blank': '_'} | asked)
+  )
+  assert read() is None
+  with pytest.raises(ValueError, match=r"outside the vocabulary: \['#', 'é'\]"):
+    read(text='aé#')
+  with pytest.raises(ValueError, match='writes 5 characters, got 6'):
+    read(text='aaaaaa')
+  with pytest.raises(ValueError, match='not both'):
+    read(text='a', file='f')
+  with pytest.raises(ValueError, match='cannot stand for MASK'):
+    read(text='a', blank='b')
+  with pytest.raises(FileNotFoundError, match='no file of infills'):
+    read(file=str(tmp_path / 'none'))
+  (tmp_path / 'lines').write_text('a_\n__c\n')
+  both = read(file=str(tmp_path / 'lines'))
+  assert both.texts == ['a_', '__c'] and both.arrays['x0'].shape == (2, 5)
+  images = build.Run(tiny.config, tiny.SPEC, 0, None)
+  with pytest.raises(ValueError, match='for a model of text'):
+    requests.read_infills(images, 'a', None, '_')
+
+
+def test_temperature_near_zero_draws_the_likeliest():
+  spec = tiny.text_spec(6)
+  # Of all weights only the last bias: the logits are what it is.
+  leaves, tree = jax.tree.flatten(numbers(TEXT, spec, size=0.0))
+  (last,) = [i for i, leaf in enumerate(leaves) if leaf.shape == (4,)]
+  leaves[last][1] = 0.1
+  params = jax.tree.unflatten(tree, leaves)
+  warm = drawn(TEXT, spec, range(20), params, temperature=1.0).x
+  cold = drawn(TEXT, spec, range(20), params, temperature=1e-3).x
+  assert (cold == 1).all() and len(np.unique(warm)) == 3
+
+
+def test_samplers_that_choose_what_to_unmask():
+  spec = tiny.text_spec(6)
+  for sampler in (
+    'surest_first',
+    "surest_first('margin', 0.5)",
+    'remasked(0.5)',
+  ):
+    x = drawn(with_sampling(TEXT, sampler=sampler), spec).x
+    assert x.max() < 3
+  one_by_one = with_sampling(
+    TEXT, sampler="surest_first('left_to_right')", steps=6
+  )
+  draw = jax.jit(build.make_sampler(one_by_one, spec, trajectory=True))
+  params = numbers(TEXT, spec)
+  path = np.asarray(draw(params, build.options(TEXT), np.arange(2)).x)
+  masked = (path == 3).sum(-1)
+  np.testing.assert_array_equal(masked, np.tile([6, 5, 4, 3, 2, 1, 0], (2, 1)))
+  assert (path[:, 2, :2] < 3).all()
+
+
+def test_guidance_leads_to_the_label_and_at_scale_one_costs_nothing():
+  spec = tiny.text_spec(6)._replace(num_classes=2)
+  condition = dataclasses.replace(TEXT.condition, label=True)
+  config = dataclasses.replace(TEXT, condition=condition)
+  params = numbers(config, spec)
+  draw = jax.jit(build.make_sampler(config, spec))
+  told = build.with_null({'label': np.array([0, 1])}, {'label': np.int32(2)})
+  options = build.options(config, **told)
+  for scale in (0.0, 1.0, 3.0):
+    assert draw(params, {**options, 'scale': scale}, np.arange(2)).x.max() < 3
+  assert draw._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+  'values, message',
+  [
+    (dict(process='gauss'), 'diffusion.process must be one of'),
+    (dict(schedule='edm'), "diffusion.schedule must be one of .*'mutual_info"),
+    (dict(prediction='v'), 'must be logits or log_ratios, got v'),
+    (dict(loss='mse'), 'diffusion.loss must be one of'),
+    (dict(weighting='min_snr(5)'), 'diffusion.weighting is for'),
+    (dict(shift=2.0), 'diffusion.shift is for'),
+    (dict(times='log_normal'), 'diffusion.times must be one of'),
+    (dict(process='ordinal', prediction='log_ratios'), 'needs .*=logits'),
+  ],
+)
+def test_diffusions_of_text_that_there_are_not(values, message):
+  with pytest.raises(ValueError, match=message):
+    build.make_task(with_diffusion(TEXT, **values), tiny.text_spec())
+
+
+@pytest.mark.parametrize(
+  'config, spec, values, message',
+  [
+    (TEXT, tiny.text_spec(), dict(sampler='ddim'), 'sampler must be one of'),
+    (TEXT, tiny.text_spec(), dict(times='karras'), 'times must be one of'),
+    (TEXT, tiny.text_spec(), dict(guidance='apg'), 'classifier_free'),
+    (TEXT, tiny.text_spec(), dict(block=0), 'at least 1, got 0'),
+    (GRAPHS, tiny.graph_spec(), dict(block=2), 'is of text'),
+    (GRAPHS, tiny.graph_spec(), dict(sampler='remasked'), 'lifts masks'),
+    (TEXT, tiny.text_spec(), dict(sampler='surest_first("x")'), 'the score'),
+  ],
+)
+def test_samplings_that_there_are_not(config, spec, values, message):
+  with pytest.raises(ValueError, match=message):
+    build.make_sampler(with_sampling(config, **values), spec)
+
+
+def test_a_network_is_for_its_kind_of_data():
+  wrong = [
+    (TEXT, tiny.graph_spec(), 'graph_transformer'),
+    (GRAPHS, tiny.text_spec(), 'transformer'),
+    (tiny.config, tiny.text_spec(), 'transformer'),
+    (dataclasses.replace(tiny.config, network=TEXT.network), tiny.SPEC, 'unet'),
+  ]
+  for config, spec, right in wrong:
+    with pytest.raises(
+      ValueError, match=rf'network.kind .* one of \[.*{right}'
+    ):
+      build.make_network(config, spec)
+
+
+def test_the_data_of_a_run_and_its_process_agree(tmp_path):
+  sums = dataclasses.replace(
+    TEXT, data=dataclasses.replace(TEXT.data, name='sums')
+  )
+  spec = build.load_examples(sums, tmp_path).spec
+  assert spec.shape == (11,) and spec.categories == len(spec.symbols)
+  assert abs(sum(spec.marginals) - 1) < 1e-6 and spec.sizes is None
+  wrong = dataclasses.replace(sums, diffusion=tiny.config.diffusion)
+  with pytest.raises(ValueError, match='is of categories'):
+    build.load_examples(wrong, tmp_path)
+  # Pixels are categories as soon as the process is theirs.
+  digits = dataclasses.replace(tiny.config, diffusion=MASKED)
+  examples = build.load_examples(digits, tmp_path)
+  assert examples.spec.categories == 256
+  batch = next(data.batches(examples.dataset, 4, seed=0))
+  assert batch['x0'].dtype == np.int32 and batch['x0'].max() == 255
+
+
+def test_frequencies_are_of_what_exists():
+  x0 = {
+    'nodes': np.array([[1, 0, 0], [1, 2, 1]]),
+    'edges': np.array([np.zeros((3, 3), int), 1 - np.eye(3, dtype=int)]),
+  }
+  mask = {
+    'nodes': np.array([[1, 1, 0], [1, 1, 1]], bool),
+    'edges': np.ones((2, 3, 3), bool) & ~np.eye(3, dtype=bool),
+  }
+  mask['edges'][0, 2] = mask['edges'][0, :, 2] = False
+  dataset = data.Dataset(
+    'graphs',
+    'train',
+    2,
+    {'nodes': (3,), 'edges': (3, 3)},
+    None,
+    lambda index: {'x0': x0, 'mask': mask},
+    categories={'nodes': 3, 'edges': 2},
+  )
+  marginals, sizes = data.frequencies(dataset)
+  np.testing.assert_allclose(marginals['nodes'], [0.2, 0.6, 0.2])
+  np.testing.assert_allclose(marginals['edges'], [0.25, 0.75])
+  np.testing.assert_allclose(sizes, [0, 0, 0.5, 0.5])
+
+
+def test_images_are_not_lengths_and_texts_have_no_size():
+  for name, flag, message in [
+    ('digits', dict(length=4), 'length is for text'),
+    ('sums', dict(image_size=4), 'image_size is for images'),
+    ('sums', dict(length=4), 'length is for text of any length'),
+    ('planar', dict(tokenizer='t.json'), 'a tokenizer is for TFDS'),
+    ('text:a.txt', {}, 'give the length'),
+    ('nothing', {}, 'the name of a set must be'),
+  ]:
+    with pytest.raises(ValueError, match=message):
+      data.load(name, **flag)
