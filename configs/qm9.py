@@ -1,4 +1,4 @@
-"""Molecules of nine heavy atoms at most (QM9) from a file of SMILES, by DiGress.
+"""Molecules of nine heavy atoms at most (QM9), from a file of SMILES.
 
   python train.py --config configs/qm9.py --data.name smiles:qm9.csv
   python -m jaxdiff.evaluation graphs runs/qm9

@@ -24,11 +24,11 @@ config = Config(
   ),
   network=Network(
     kind='transformer',
-    transformer=Transformer(width=128, depth=4, num_heads=4),
+    transformer=Transformer(width=128, depth=4, num_heads=4, time=False),
   ),
   optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=200),
   training=Training(
-    num_steps=4000, batch_size=128, ema_decay=0.999, preview_every=1000
+    num_steps=6000, batch_size=128, ema_decay=0.999, preview_every=1000
   ),
   sampling=Sampling(sampler='ancestral', steps=32),
   checkpoint=Checkpoint(every=500),

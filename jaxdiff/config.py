@@ -116,6 +116,7 @@ class Transformer:
   num_heads: int = 4
   dropout: float = 0.0
   time: bool = True  # false: not told how much is noise (absorbing)
+  absolute: bool = True  # positions also by sinusoids, not rotary alone
 
 
 @dataclass(frozen=True)

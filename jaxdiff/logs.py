@@ -100,7 +100,9 @@ class Log:
     for name, x in row.items():
       if name != 'step':
         self._board.add_scalar(name, x, steps[-1])
-    self._bar.set_postfix_str(f'loss {row["loss"]:.4f}, {speed:,.0f} examples/s')
+    self._bar.set_postfix_str(
+      f'loss {row["loss"]:.4f}, {speed:,.0f} examples/s'
+    )
 
   def measured(self, step: int, values: Mapping[str, float]) -> None:
     """Shows what was measured on samples at a step; its file is elsewhere."""

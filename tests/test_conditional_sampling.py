@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from nets import jit
 
 from jaxdiff import build
 from jaxdiff.config import Spec
@@ -26,17 +27,17 @@ def changed(sampling=None, **condition):
 def random_params(config, spec):
   """No zero is left that would hide a condition."""
   state = jax.eval_shape(build.make_task(config, spec).init, jax.random.key(0))
-  leaves, tree = jax.tree.flatten(state.params)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  draw = lambda key, x: 0.3 * jax.random.normal(key, x.shape, x.dtype)
-  return jax.tree.unflatten(tree, map(draw, keys, leaves))
+  draw = np.random.default_rng(1).normal
+  return jax.tree.map(
+    lambda x: jnp.asarray(0.3 * draw(size=x.shape), x.dtype), state.params
+  )
 
 
 @pytest.fixture(scope='module')
 def labelled():
   config = changed(label=True)
   params = random_params(config, SPEC)
-  draw = jax.jit(chex.assert_max_traces(build.make_sampler(config, SPEC), n=3))
+  draw = jit(chex.assert_max_traces(build.make_sampler(config, SPEC), n=3))
   told = build.with_null(
     {'label': np.arange(3, dtype=np.int32)}, {'label': np.int32(3)}
   )
@@ -85,7 +86,7 @@ def test_a_prompt_is_encoded_once_and_matters():
   prompts = build.make_prompts(config, 'none')
   null = {k: x[0] for k, x in prompts.encode(['']).items()}
   told = build.with_null(prompts.encode(['abc', 'xyz']), null)
-  draw = jax.jit(build.make_sampler(config, spec))
+  draw = jit(build.make_sampler(config, spec))
   options = build.options(config, **told)
   images = draw(params, options, jnp.arange(4))
   swapped = build.with_null(prompts.encode(['abc', 'abc']), null)
@@ -116,15 +117,15 @@ def test_a_cascade_enlarges_what_the_base_draws():
   )
   options = build.options(base_config, **told), build.options(config, cond={})
   index = jnp.arange(3)
-  draw = jax.jit(build.make_cascade(base, large))
+  draw = jit(build.make_cascade(base, large))
   images = draw(params, options, index)
-  small = jax.jit(base)(params[0], options[0], index)
+  small = jit(base)(params[0], options[0], index)
   told = {
     **options[1],
     'seed': options[1]['seed'] + build.CASCADE,
     'cond': {'low_res': np.asarray(small)},
   }
-  direct = jax.jit(large)(params[1], told, index)
+  direct = jit(large)(params[1], told, index)
   np.testing.assert_allclose(images, direct, atol=1e-4)
   changed_label = {**options[0], 'cond': {'label': np.array([2], np.int32)}}
   other = draw(params, (changed_label, options[1]), index)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jaxdiff.data import graph_sets
-from jaxdiff.evaluation import graph_metrics, graph_mmd
-from jaxdiff.evaluation.graph_validity import VALID
-from jaxdiff.evaluation.orbits import orbit_counts
+from jaxdiff.evaluation.graphs import metrics, mmd
+from jaxdiff.evaluation.graphs.orbits import orbit_counts
+from jaxdiff.evaluation.graphs.validity import VALID
 
 # The orbit of a node of some degree in a connected graph of some edges.
 ORBIT = {
@@ -74,16 +74,16 @@ def test_orbits_of_known_graphs():
 
 def test_descriptions():
   star = nx.star_graph(3)
-  np.testing.assert_allclose(graph_mmd.degrees(star), [0, 0.75, 0, 0.25])
-  assert graph_mmd.clustering(star)[0] == 1
-  assert graph_mmd.clustering(nx.complete_graph(4))[-1] == 1
+  np.testing.assert_allclose(mmd.degrees(star), [0, 0.75, 0, 0.25])
+  assert mmd.clustering(star)[0] == 1
+  assert mmd.clustering(nx.complete_graph(4))[-1] == 1
   # The eigenvalues of a star: 0, 1 twice, 2.
-  spectrum = graph_mmd.spectrum(star)
+  spectrum = mmd.spectrum(star)
   np.testing.assert_allclose(np.sort(spectrum)[-3:], [0.25, 0.25, 0.5])
   assert spectrum[0] == spectrum[-1] == 0.25
   # An isolated node has eigenvalue 0, as in networkx.
   lonely = nx.empty_graph(2)
-  assert graph_mmd.spectrum(lonely)[0] == 1
+  assert mmd.spectrum(lonely)[0] == 1
 
 
 def test_mmd_is_the_v_statistic():
@@ -97,10 +97,10 @@ def test_mmd_is_the_v_statistic():
 
   mean = lambda us, vs: np.mean([[kernel(u, v) for v in vs] for u in us])
   want = mean(xs, xs) + mean(ys, ys) - 2 * mean(xs, ys)
-  assert graph_mmd.mmd2(xs, ys, 0.3) == pytest.approx(want, rel=1e-12)
-  assert graph_mmd.mmd2(xs, xs[::-1], 0.3) == pytest.approx(0, abs=1e-12)
+  assert mmd.mmd2(xs, ys, 0.3) == pytest.approx(want, rel=1e-12)
+  assert mmd.mmd2(xs, xs[::-1], 0.3) == pytest.approx(0, abs=1e-12)
   with pytest.raises(ValueError, match='both sets need graphs'):
-    graph_mmd.mmd2(xs, [], 0.3)
+    mmd.mmd2(xs, [], 0.3)
 
 
 SMALL = ('community_small', 'sbm_small', 'grid_small')
@@ -133,10 +133,8 @@ def test_unique_and_novel():
   renamed = nx.relabel_nodes(path, {i: (i * 5 + 1) % 6 for i in range(6)})
   # Two triangles and a hexagon have the same hash, and are not the same.
   triangles = nx.disjoint_union(nx.cycle_graph(3), nx.cycle_graph(3))
-  assert graph_metrics.same(path, renamed)
-  first, known = graph_metrics.novelty(
-    [path, renamed, cycle, triangles], [cycle]
-  )
+  assert metrics.same(path, renamed)
+  first, known = metrics.novelty([path, renamed, cycle, triangles], [cycle])
   assert first == [True, False, True, True]
   assert known == [False, False, True, False]
 
@@ -150,38 +148,36 @@ def test_kinds_are_part_of_a_graph():
       graph.add_edge(i, i + 1, kind=kind)
     return graph
 
-  same = graph_metrics.same
+  same = metrics.same
   assert same(path([1, 2]), path([2, 1]))
   assert not same(path([1, 2]), path([1, 1]))
   assert not same(path([1, 1], (1, 0, 0)), path([1, 1], (0, 1, 0)))
   # Without a kind an edge is of kind 1.
   assert same(nx.path_graph(3), path([1, 1]))
-  first, _ = graph_metrics.novelty(
-    [path([1, 2]), path([1, 1]), path([2, 1])], []
-  )
+  first, _ = metrics.novelty([path([1, 2]), path([1, 1]), path([2, 1])], [])
   assert first == [True, True, False]
 
 
 def test_a_report_beside_its_floor():
   parts = graph_sets.make('community_small')
   train, test = parts['train'], parts['test']
-  same = graph_metrics.report(train, train, test, 'community_small')
-  for name in graph_mmd.STATISTICS:
+  same = metrics.report(train, train, test, 'community_small')
+  for name in mmd.STATISTICS:
     assert same[name] == same[f'{name}_floor'] > 0
     assert same[f'{name}_ratio'] == 1
   assert same['novel'] == same['valid_unique_novel'] == 0
   noise = [nx.gnm_random_graph(len(g), g.size(), seed=0) for g in test]
-  other = graph_metrics.report(noise, train, test, 'community_small')
+  other = metrics.report(noise, train, test, 'community_small')
   assert other['mean_ratio'] > 3
   assert other['valid'] == 0 and other['novel'] == 1
   # Triangles are in no grid: there the floor is 0, and a ratio is not given.
   parts = graph_sets.make('grid_small')
-  flat = graph_metrics.report(
+  flat = metrics.report(
     parts['test'], parts['train'], parts['test'], 'grid_small'
   )
   assert flat['clustering'] == 0 and 'clustering_ratio' not in flat
   with pytest.raises(ValueError, match='validity is known of'):
-    graph_metrics.report(train, train, test, 'communities')
+    metrics.report(train, train, test, 'communities')
 
 
 def test_a_report_of_molecules():
@@ -201,7 +197,7 @@ def test_a_report_of_molecules():
   amine = molecule('CN', [(0, 1, 1)])
   too_many = molecule('CO', [(0, 1, 3)])
   apart = molecule('CO', [])
-  report = graph_metrics.report_molecules(
+  report = metrics.report_molecules(
     [ethanol, again, amine, too_many, apart], iter([amine]), symbols
   )
   assert report == {

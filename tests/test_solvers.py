@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from exact import gaussian_denoiser, keys, mixture_denoiser
+from nets import jit
 
 from jaxdiff import processes, samplers, schedules
 from jaxdiff.samplers import grids, mcmc, multistep, solvers, stochastic
@@ -43,14 +44,14 @@ SDE = {
   'predictor_corrector': lambda s: mcmc.predictor_corrector(
     solvers.euler(s), s, 2
   ),
-  'annealed_langevin': lambda s: mcmc.annealed_langevin(s, 50),
+  'annealed_langevin': lambda s: mcmc.annealed_langevin(s, 10, 0.4),
 }
 
 
-def run(step, denoise, x, times):
-  """x through the times, under jit."""
+def run(step, denoise, x, times, compiled=jit):
+  """x through the times."""
   sample_keys = keys(1, len(x))
-  return jax.jit(
+  return compiled(
     lambda x: samplers.sample(step, denoise, sample_keys, x, times)
   )(x)
 
@@ -107,7 +108,8 @@ def test_mixture_has_the_right_law(name):
   num, means, std = 5_000, [-1.0, 0.6], 0.2
   denoise = mixture_denoiser(COSINE, means, std)
   x = jax.random.normal(jax.random.key(7), (num, 1))
-  x = run((ODE | SDE)[name](COSINE), denoise, x, grids.uniform_times(200))
+  step, times = (ODE | SDE)[name](COSINE), grids.uniform_times(200)
+  x = run(step, denoise, x, times, jax.jit)  # here running is what takes long
   x = np.sort(np.asarray(x, np.float64)[:, 0])
   cdf = lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2)))
   exact = np.mean([[cdf((v - m) / std) for v in x] for m in means], axis=0)
@@ -152,11 +154,14 @@ def test_a_single_step(name):
 def test_steps_are_given_back_by_sample(name):
   denoise = gaussian_denoiser(COSINE, MEAN, STD)
   x, times = jnp.array([[1.5], [-0.3]]), grids.uniform_times(60)
-  path = samplers.sample(
-    ODE[name](COSINE), denoise, keys(0, 2), x, times, trajectory=True
-  )
+  step = ODE[name](COSINE)
+  path = jit(
+    lambda x: samplers.sample(
+      step, denoise, keys(0, 2), x, times, trajectory=True
+    )
+  )(x)
   chex.assert_shape(path, (61, 2, 1))
-  exact = jax.vmap(lambda s: flow_map(COSINE, x, 1.0, s))(times)
+  exact = jit(jax.vmap(lambda s: flow_map(COSINE, x, 1.0, s)))(times)
   np.testing.assert_allclose(path, exact, atol=0.02)
 
 
@@ -254,7 +259,7 @@ def test_changing_seed_or_a_scale_does_not_recompile():
   x = jnp.ones((3, 2))
   denoise = gaussian_denoiser(COSINE, MEAN, STD)
 
-  @jax.jit
+  @jit
   @chex.assert_max_traces(1)
   def draw(seed, eta, s_churn, snr):
     steps = [

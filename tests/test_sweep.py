@@ -9,9 +9,10 @@ import pytest
 from measured import make_classifier, make_run
 from PIL import Image
 
-from jaxdiff.evaluation import measuring, sweep, tables
+from jaxdiff.evaluation import measuring, tables
 from jaxdiff.evaluation.__main__ import main
-from jaxdiff.evaluation.sweep import Row, Sweep
+from jaxdiff.evaluation.commands import sweep
+from jaxdiff.evaluation.commands.sweep import Row, Sweep
 
 NAME = 'FD (classifier/pool, digits, seed 0)'
 

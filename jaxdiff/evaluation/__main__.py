@@ -14,13 +14,13 @@ import tyro
 
 from jaxdiff import parallel
 from jaxdiff.checkpoints import DamagedCheckpointError
-from jaxdiff.evaluation.clip_command import ClipScore
+from jaxdiff.evaluation.commands.clip_score import ClipScore
+from jaxdiff.evaluation.commands.fid import Fid
 from jaxdiff.evaluation.commands.graphs import Graphs
+from jaxdiff.evaluation.commands.likelihood import Likelihood
+from jaxdiff.evaluation.commands.sweep import Sweep
 from jaxdiff.evaluation.commands.text import Text
-from jaxdiff.evaluation.fid import Fid
 from jaxdiff.evaluation.flags import Running
-from jaxdiff.evaluation.likelihood_command import Likelihood
-from jaxdiff.evaluation.sweep import Sweep
 
 COMMANDS = {
   'fid': Fid,

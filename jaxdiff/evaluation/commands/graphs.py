@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import networkx as nx
 import numpy as np
 import tyro
 
 from jaxdiff import build
-from jaxdiff.data.graphs import to_networkx
-from jaxdiff.evaluation import graph_metrics
+from jaxdiff.checkpoints import run_config
+from jaxdiff.config import Config, undescribe
 from jaxdiff.evaluation.commands import samples
 
 
@@ -31,35 +30,40 @@ class Graphs:
   batch_size: int = 64
 
   def run(self) -> dict[str, Any]:
-    from jaxdiff.checkpoints import run_config
-    from jaxdiff.config import undescribe
+    # networkx takes half a second: only where there are graphs.
+    from jaxdiff.evaluation.graphs import metrics
 
     config, spec = undescribe(run_config.load_config(self.workdir))
     if spec.kind != 'graph':
       raise ValueError(f'{self.workdir} holds a model of {config.data.name}')
-    read = lambda split: graphs_of(config, self.workdir, split)
-    train, test = read('train'), read('test')
+    train, test = (
+      graphs_of(config, self.workdir, split) for split in ('train', 'test')
+    )
     molecules = config.data.name.startswith('smiles:')
     num = self.num or (1000 if molecules else len(test))
     options = samples.sampling_options(self, num=num)
     job, path = samples.draw(options, 'graphs', '.npz')
     drawn = stored(dict(np.load(path)))
     if molecules:
-      found = graph_metrics.report_molecules(drawn, train, spec.symbols)
+      found = metrics.report_molecules(drawn, train, spec.symbols)
     else:
-      found = graph_metrics.report(drawn, train, test, config.data.name)
+      found = metrics.report(drawn, train, test, config.data.name)
     out = path.with_suffix('.metrics.json')
     return samples.report(job, config.data.name, found, out)
 
 
-def graphs_of(config: Any, workdir: str, split: str) -> list[nx.Graph]:
-  """All graphs of a split."""
+def graphs_of(config: Config, workdir: str, split: str) -> list[Any]:
+  """All graphs of a split, networkx's."""
+  from jaxdiff.data.graphs import to_networkx
+
   dataset = build.load_examples(config, workdir, split).dataset
   arrays = dataset.gather(np.arange(len(dataset)))
   return to_networkx(arrays['x0'], arrays.get('mask'))
 
 
-def stored(arrays: dict[str, np.ndarray]) -> list[nx.Graph]:
-  """The graphs of an NPZ that sample.py wrote."""
+def stored(arrays: dict[str, np.ndarray]) -> list[Any]:
+  """The graphs, networkx's, of an NPZ that sample.py wrote."""
+  from jaxdiff.data.graphs import to_networkx
+
   exists = np.arange(arrays['edges'].shape[1]) < arrays.pop('size')[:, None]
   return to_networkx(arrays, {'nodes': exists})

@@ -2,7 +2,7 @@
 
   mmd       MMD^2 to the test set by degree, clustering, orbits and spectrum,
             and the floor: that of the training set to the test set
-  valid     the share that `graph_validity` lets pass; for molecules, that RDKit
+  valid     the share that `validity` lets pass; for molecules, that RDKit
             does, in one piece
   unique    the share of different graphs
   novel     the share that is no training graph
@@ -21,8 +21,8 @@ from collections.abc import Iterable, Sequence
 import networkx as nx
 
 from jaxdiff.data import molecules
-from jaxdiff.evaluation import graph_mmd
-from jaxdiff.evaluation.graph_validity import VALID
+from jaxdiff.evaluation.graphs import mmd
+from jaxdiff.evaluation.graphs.validity import VALID
 
 ITERATIONS = 6  # of refinement: three edges far, as edges are nodes there
 
@@ -56,9 +56,9 @@ def report(
       f'validity is known of {sorted(VALID)}, got {name!r}; of molecules see '
       'report_molecules'
     )
-  described = [graph_mmd.describe(graphs) for graphs in (samples, train, test)]
-  values = graph_mmd.all_mmd2(described[0], described[2])
-  floors = graph_mmd.all_mmd2(described[1], described[2])
+  described = [mmd.describe(graphs) for graphs in (samples, train, test)]
+  values = mmd.all_mmd2(described[0], described[2])
+  floors = mmd.all_mmd2(described[1], described[2])
   # Grids and trees have no triangles: a floor of 0, and no ratio to it.
   ratios = {key: values[key] / floors[key] for key in values if floors[key] > 0}
   valid = [VALID[name](graph) for graph in samples]

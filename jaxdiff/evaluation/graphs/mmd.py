@@ -24,7 +24,7 @@ from typing import NamedTuple
 import networkx as nx
 import numpy as np
 
-from jaxdiff.evaluation.orbits import orbit_counts
+from jaxdiff.evaluation.graphs.orbits import orbit_counts
 
 
 class Statistic(NamedTuple):

@@ -1,0 +1,1 @@
+"""Sets of graphs beside one another, in numpy and networkx alone."""
