@@ -254,6 +254,16 @@ def test_the_data_of_a_run_and_its_process_agree(tmp_path):
   assert batch['x0'].dtype == np.int32 and batch['x0'].max() == 255
 
 
+def test_symbols_outside_the_vocabulary_are_named(tmp_path):
+  (tmp_path / 'lines').write_text('aab\nabd\nbab\n')
+  dataset = data.load(f'lines:{tmp_path / "lines"}')
+  with pytest.raises(
+    ValueError, match=r"outside .* are \['d'\], and \['c'\] do"
+  ):
+    build.check_symbols(tiny.text_spec(symbols='abc'), dataset)
+  build.check_symbols(tiny.text_spec(symbols='abd'), dataset)
+
+
 def test_frequencies_are_of_what_exists():
   x0 = {
     'nodes': np.array([[1, 0, 0], [1, 2, 1]]),

@@ -7,6 +7,7 @@ from jaxdiff.build.categories import Drawn, make_process, of_categories
 from jaxdiff.build.diffusion import make_kind, make_loss, make_schedule
 from jaxdiff.build.examples import (
   Examples,
+  check_symbols,
   load_examples,
   make_prompts,
   preview_conditions,
@@ -35,6 +36,7 @@ __all__ = [
   'Examples',
   'Prompts',
   'Run',
+  'check_symbols',
   'load_examples',
   'load_run',
   'make_apply',

@@ -115,6 +115,23 @@ def load_examples(
   return Examples(dataset, spec, null)
 
 
+def check_symbols(spec: Spec, dataset: data.Dataset) -> None:
+  """Raises ValueError unless a set is written as that of a run is.
+
+  Args:
+    spec: of the run.
+    dataset: what it is to be measured on.
+  """
+  if dataset.symbols == spec.symbols:
+    return
+  known, found = (set(x or ()) for x in (spec.symbols, dataset.symbols))
+  raise ValueError(
+    f'{dataset.name} {dataset.split} is not written as what the run was '
+    f'trained on: outside its vocabulary are {sorted(found - known)}, and '
+    f'{sorted(known - found)} do not occur'
+  )
+
+
 def _learn_vocabulary(workdir: Path, dataset: data.Dataset, size: int) -> None:
   """Learns byte pairs from all captions, unless a run has begun with some.
 

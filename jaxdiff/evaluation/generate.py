@@ -15,7 +15,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxdiff import build, conditions, parallel, pictures
+from jaxdiff import build, conditions, parallel
+from jaxdiff.config import Config, Spec
 from jaxdiff.evaluation.images import Images
 
 Cond = dict[str, np.ndarray]
@@ -34,6 +35,16 @@ class Policy(NamedTuple):
   name: str
   rows: Callable[[np.ndarray], Cond]
   null: Cond
+
+
+def check_images(config: Config, spec: Spec) -> None:
+  """Raises ValueError unless a run draws images."""
+  if spec.kind != 'image':
+    command = {'text': 'text', 'graph': 'graphs'}[spec.kind]
+    raise ValueError(
+      f'a model of {config.data.name} draws no images: measure it with '
+      f'python -m jaxdiff.evaluation {command}'
+    )
 
 
 def chosen(
@@ -159,6 +170,7 @@ def images(
   if num < 1 or batch_size < 1:
     raise ValueError('--num and --batch-size must be at least 1')
   size = -(-min(batch_size, num) // mesh.size) * mesh.size
+  medium = build.make_medium(run.spec)
 
   def batches(some: int, start: int, stop: int) -> Iterator[np.ndarray]:
     del some
@@ -168,8 +180,8 @@ def images(
       cond = policy.rows(index[np.argsort(index % size)])
       told = build.with_null(cond, policy.null) if cond else {}
       options = {**build.options(run.config, **told), 'seed': seed}
-      drawn = pictures.to_uint8(draw(run.params, options, index))
-      yield drawn[: stop - first]
+      drawn = medium.split(draw(run.params, options, index))
+      yield np.stack(drawn)[: stop - first]
 
   c = run.config.sampling
   name = f'{c.sampler}, {c.steps} steps, seed {seed}'

@@ -44,6 +44,7 @@ def make(
   Raises:
     ValueError, FileNotFoundError: see `extractors.load`.
   """
+  generate.check_images(config, spec)
   machine = measuring.machine(batch_size, config.parallel.mode, quiet=True)
   against = Against(features=features, weights=weights, resize=resize)
   reference = subjects.reference_of(against, config)

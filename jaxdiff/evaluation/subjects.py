@@ -55,6 +55,7 @@ def load_run(
   run = build.load_run(
     workdir, machine.mesh, checkpoint=drawing.checkpoint, ema=drawing.ema
   )
+  generate.check_images(run.config, run.spec)
   return generate.chosen(
     run,
     sampler=drawing.sampler,

@@ -8,7 +8,7 @@ import tyro
 
 from jaxdiff import build
 from jaxdiff.checkpoints import run_config
-from jaxdiff.config import Config, undescribe
+from jaxdiff.config import Config, Spec, undescribe
 from jaxdiff.evaluation.commands import samples
 
 
@@ -37,7 +37,8 @@ class Graphs:
     if spec.kind != 'graph':
       raise ValueError(f'{self.workdir} holds a model of {config.data.name}')
     train, test = (
-      graphs_of(config, self.workdir, split) for split in ('train', 'test')
+      graphs_of(config, spec, self.workdir, split)
+      for split in ('train', 'test')
     )
     molecules = config.data.name.startswith('smiles:')
     num = self.num or (1000 if molecules else len(test))
@@ -52,11 +53,14 @@ class Graphs:
     return samples.report(job, config.data.name, found, out)
 
 
-def graphs_of(config: Config, workdir: str, split: str) -> list[Any]:
+def graphs_of(
+  config: Config, spec: Spec, workdir: str, split: str
+) -> list[Any]:
   """All graphs of a split, networkx's."""
   from jaxdiff.data.graphs import to_networkx
 
   dataset = build.load_examples(config, workdir, split).dataset
+  build.check_symbols(spec, dataset)
   arrays = dataset.gather(np.arange(len(dataset)))
   return to_networkx(arrays['x0'], arrays.get('mask'))
 

@@ -49,8 +49,7 @@ class Likelihood:
     if self.num is not None:
       size = min(self.num, len(dataset))
       dataset = dataclasses.replace(dataset, size=size)
-    if dataset.symbols != run.spec.symbols:
-      raise ValueError(f'{dataset.name} has other symbols than in training')
+    build.check_symbols(run.spec, dataset)
     size = -(-min(self.batch_size, len(dataset)) // mesh.size) * mesh.size
     with tqdm(total=-(-len(dataset) // size), desc='likelihood') as bar:
 

@@ -8,6 +8,8 @@ import numpy as np
 import tyro
 
 from jaxdiff import build, data
+from jaxdiff.checkpoints import run_config
+from jaxdiff.config import undescribe
 from jaxdiff.data import vocabulary
 from jaxdiff.evaluation import texts
 from jaxdiff.evaluation.commands import samples
@@ -35,9 +37,12 @@ class Text:
   batch_size: int = 128
 
   def run(self) -> dict[str, Any]:
+    config, spec = undescribe(run_config.load_config(self.workdir))
+    name = config.data.name
+    if spec.kind != 'text':
+      raise ValueError(f'{self.workdir} holds a model of {name}')
     options = samples.sampling_options(self, infills=None)
     job, path = samples.draw(options, 'text', '.json')
-    name = job.run.config.data.name
     written = samples.texts_of(path)
     sums = name == 'sums'
     # Windows of running text are no units that could be novel.
