@@ -33,7 +33,7 @@ config = Config(
   ),
   optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
   training=Training(
-    num_steps=2000, batch_size=32, ema_decay=0.99, preview_every=500
+    num_steps=2500, batch_size=32, ema_decay=0.995, preview_every=500
   ),
   sampling=Sampling(sampler='ancestral', steps=100, num=16),
   checkpoint=Checkpoint(every=500),

@@ -33,7 +33,7 @@ config = Config(
   ),
   optimizer=Optimizer(learning_rate=5e-4, schedule='cosine', warmup_steps=100),
   training=Training(
-    num_steps=10_000, batch_size=16, ema_decay=0.995, preview_every=1000
+    num_steps=10_000, batch_size=8, ema_decay=0.995, preview_every=1000
   ),
   sampling=Sampling(sampler='ancestral', steps=200, num=16),
   checkpoint=Checkpoint(every=500),

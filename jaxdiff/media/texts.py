@@ -55,10 +55,11 @@ def _strip(shown: Sequence[Sequence[str]], stem: Path) -> Path:
 
 
 def show(
-  way: Sequence[str], out: TextIO = sys.stdout, pause: float = 0.15
+  way: Sequence[str], out: TextIO | None = None, pause: float = 0.15
 ) -> None:
   """Prints a text as it comes about, whenever something has changed: in place
   on a terminal, else line by line."""
+  out = out or sys.stdout  # now, not when this was imported
   lines, before = 0, None
   for text in way:
     if text == before:
