@@ -4,6 +4,7 @@ The same command in the same workdir continues where the run was.
 """
 
 import contextlib
+import dataclasses
 import signal
 import sys
 from collections.abc import Iterator
@@ -46,7 +47,9 @@ def train(config: Config) -> None:
   described = configs.describe(config, examples.spec)
   # Of a run that never saved a checkpoint nothing need be kept.
   if Checkpoints(workdir).steps():
-    saved = run_config.load_config(workdir)
+    # As it is read today: what there was no name for had today's default.
+    saved = configs.undescribe(run_config.load_config(workdir))
+    saved = configs.describe(*saved)
     run_config.check_config(saved, described, configs.FIXED)
 
   with contextlib.ExitStack() as stack:
@@ -158,7 +161,10 @@ def signals() -> Iterator[list[int]]:
 def finish(config: Config, spec: configs.Spec, params, options) -> None:
   """The last pictures, and where everything is."""
   workdir = Path(config.workdir)
-  draw = jax.jit(build.make_sampler(config, spec, trajectory=True))
+  # Block by block there is no one way from noise to data.
+  sampling = dataclasses.replace(config.sampling, block=None)
+  whole = dataclasses.replace(config, sampling=sampling)
+  draw = jax.jit(build.make_sampler(whole, spec, trajectory=True))
   path = draw(params, options, np.arange(6))
   strip = build.make_medium(spec).strip(path, workdir / 'denoising')
   metrics = pictures.read_metrics(workdir / 'metrics.jsonl')

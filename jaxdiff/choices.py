@@ -206,22 +206,36 @@ MIXINGS: dict[str, Callable[..., Schedule]] = {
   ),
 }
 
-# (apply, process, times, number of steps, ...) -> Loss
-LOSSES: dict[str, Callable[..., losses.Loss]] = {
-  'nelbo': lambda apply, process, times, num_steps: categorical_losses.nelbo(
-    apply, process, times
-  ),
-  'variational': lambda apply, process, times, num_steps, weight=0.0: (
-    categorical_losses.variational(apply, process, num_steps, weight)
-  ),
-  # edges: their weight beside nodes
-  'cross_entropy': lambda apply, process, times, num_steps, edges=None: (
-    categorical_losses.cross_entropy(
-      apply,
-      process,
-      times,
-      None if edges is None else {'nodes': 1.0, 'edges': edges},
+
+class Training(NamedTuple):
+  """What a loss of categories may depend on."""
+
+  apply: losses.Apply
+  process: Process
+  times: times.Times
+  num_steps: int
+  parts: tuple[str, ...]  # of a graph
+
+
+def _weights(c: Training, edges: float | None) -> dict[str, float] | None:
+  if edges is None:
+    return None
+  if set(c.parts) != {'nodes', 'edges'}:
+    raise ValueError(
+      f'cross_entropy(edges={edges}) weighs edges beside nodes, and of this '
+      'data the nodes have no kinds'
     )
+  return {'nodes': 1.0, 'edges': edges}
+
+
+# (Training, ...) -> Loss
+LOSSES: dict[str, Callable[..., losses.Loss]] = {
+  'nelbo': lambda c: categorical_losses.nelbo(c.apply, c.process, c.times),
+  'variational': lambda c, weight=0.0: categorical_losses.variational(
+    c.apply, c.process, c.num_steps, weight
+  ),
+  'cross_entropy': lambda c, edges=None: categorical_losses.cross_entropy(
+    c.apply, c.process, c.times, _weights(c, edges)
   ),
 }
 

@@ -1,6 +1,8 @@
 """What sample.py draws: flags and trained runs become one job."""
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, NamedTuple
@@ -10,6 +12,7 @@ from jax.sharding import Mesh
 
 from jaxdiff import build, edits, inputs, parallel, requests
 from jaxdiff import config as configs
+from jaxdiff.infills import read_infills
 
 
 @dataclass(frozen=True)
@@ -83,19 +86,21 @@ def make_job(options: Options, mesh: Mesh) -> Job:
     options.prompts,
     options.negative_prompt,
   )
-  told = requests.make_options(
-    runs, workdirs, asked, seed=options.seed, seeds=options.seeds
-  )
-  run, traced, names = runs[-1], told.traced[-1], told.names
+  run = runs[-1]
   _check_kind(options, runs)
-  if options.scale is not None and not names:
-    raise ValueError('--scale is of guidance, and this model has no condition')
-  given = requests.read_infills(
-    run, options.infill, options.infills, options.blank
+  told = requests.make_options(
+    runs,
+    workdirs,
+    asked,
+    seed=options.seed,
+    seeds=options.seeds,
+    infills=read_infills(
+      run.spec, options.infill, options.infills, options.blank
+    ),
   )
-  if given:
-    traced |= {'given': given.arrays}
-    names = names or given.texts
+  traced, names = told.traced[-1], told.names
+  if options.scale is not None and 'cond' not in traced:
+    raise ValueError('--scale is of guidance, and this model has no condition')
   rows = max(1, len(names))
   num = -(-64 // rows) * rows if options.num is None else options.num
   if num < 1 or options.batch_size < 1:
@@ -120,10 +125,10 @@ def make_job(options: Options, mesh: Mesh) -> Job:
   c = run.config.sampling
   name = options.edit or c.sampler.partition('(')[0]
   name = f'{name}{c.steps}_seed{options.seed}_step{run.step}'
+  if 'cond' in traced:
+    name += f'_scale{c.scale:g}'
   if told.sha256:
-    name += f'_scale{c.scale:g}_{told.sha256[:6]}'
-  if given:
-    name += f'_{given.sha256[:6]}'
+    name += f'_{told.sha256[:6]}'
   metadata = {
     'workdir': options.workdir,
     'checkpoint_step': run.step,
@@ -135,12 +140,17 @@ def make_job(options: Options, mesh: Mesh) -> Job:
     **({'negative_prompt': options.negative_prompt} if told.names else {}),
     **({'base': [options.base, runs[0].step]} if options.base else {}),
     **({'edit': options.edit, **numbers} if edit else {}),
-    **({'infills_sha256': given.sha256} if given else {}),
     **described,
     'versions': {
       name: version(name) for name in ('jaxdiff', 'jax', 'flax', 'numpy')
     },
   }
+  # What the name does not say, where it is not as the run was configured.
+  unsaid = ('times', 'threshold', 'temperature', 'block', 'ema')
+  other = [getattr(options, n) for n in unsaid]
+  if other != [None] * 4 + [True] or '(' in c.sampler:
+    text = json.dumps({k: v for k, v in metadata.items() if k != 'versions'})
+    name += f'_{hashlib.sha256(text.encode()).hexdigest()[:6]}'
   draw = parallel.compile_sample_step(draw, mesh, mode=options.mode)
   return Job(run, draw, params, traced, num, names, name, metadata)
 
@@ -184,7 +194,7 @@ def _check_kind(options: Options, runs: list[build.Run]) -> None:
       useless += ['block', 'show']
   else:
     useless = ['temperature', 'block', 'show']
-  given = [name for name in useless if getattr(options, name)]
+  given = [n for n in useless if getattr(options, n) not in (None, False)]
   if given:
     raise ValueError(f'--{given[0]} is not for a model of this kind of data')
   enlarging = bool(run.config.condition.low_res)

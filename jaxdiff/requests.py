@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdiff import build
 from jaxdiff.build import Prompts
-from jaxdiff.data import vocabulary
+from jaxdiff.infills import Infills, one_or_lines
 
 
 class Asked(NamedTuple):
@@ -61,7 +61,7 @@ def read_prompts(prompt: str | None, file: str | None) -> list[str]:
       'this model draws what a text says: give --prompt "..." or --prompts '
       'FILE, one a line'
     )
-  lines = _one_or_lines(prompt, file, 'prompt')
+  lines = one_or_lines(prompt, file, 'prompt')
   empty = [i + 1 for i, line in enumerate(lines) if not line.strip()]
   if empty:
     where = 'the prompt' if file is None else f'{file} line {empty[0]}'
@@ -69,17 +69,6 @@ def read_prompts(prompt: str | None, file: str | None) -> list[str]:
       f'{where} is empty; with --scale 0 the prompt is disregarded'
     )
   return [line.strip() for line in lines]
-
-
-def _one_or_lines(text: str | None, file: str | None, what: str) -> list[str]:
-  """The text, or the lines of the file."""
-  if text is not None and file is not None:
-    raise ValueError(f'give --{what} or --{what}s, not both')
-  if file is None:
-    return [text]
-  if not Path(file).is_file():
-    raise FileNotFoundError(f'there is no file of {what}s {file}')
-  return Path(file).read_text().splitlines() or ['']
 
 
 def read_seeds(text: str | None, seed: int, num: int) -> Any:
@@ -186,6 +175,7 @@ def make_options(
   *,
   seed: int = 0,
   seeds: str | None = None,
+  infills: Infills | None = None,
 ) -> Told:
   """`build.options` of each run of a cascade, or of the only one.
 
@@ -194,7 +184,8 @@ def make_options(
     workdirs: where each is.
     asked: of all; each takes what it was trained on.
     seed: of all noise.
-    seeds: instead, '1,2,3', one for each label or prompt.
+    seeds: instead, '1,2,3', one for each label, prompt or text to infill.
+    infills: what is written already.
 
   Raises:
     ValueError, FileNotFoundError: see `check_asked` and `make_request`.
@@ -212,13 +203,24 @@ def make_options(
         f'the stages of a cascade are asked for {len(names)} and '
         f'{len(request.names)} things: give as many --labels as prompts'
       )
+  given = {}
+  if infills:
+    if names and len(infills.texts) not in (1, len(names)):
+      raise ValueError(
+        f'{len(names)} labels need one text to infill or as many, got '
+        f'{len(infills.texts)}'
+      )
+    given = {'given': infills.arrays}
+    names = names or infills.texts
   seed = read_seeds(seeds, seed, max(1, len(names)))
   traced = []
   for run, request in zip(runs, requests, strict=True):
     told = build.with_null(request.cond, request.null)
-    traced.append({**build.options(run.config, **told), 'seed': seed})
+    options = build.options(run.config, **told)
+    traced.append({**options, **given, 'seed': seed})
   digest = hashlib.sha256()
-  for array in jax.tree.leaves([(r.cond, r.null) for r in requests] + [seed]):
+  told_of = [(r.cond, r.null) for r in requests] + [given, seed]
+  for array in jax.tree.leaves(told_of):
     digest.update(np.ascontiguousarray(array).tobytes())
   return Told(traced, names, digest.hexdigest() if names else None)
 
@@ -237,51 +239,3 @@ def check_guidance(run: build.Run, request: Request, asked: Asked) -> None:
       'a negative prompt is what guidance leads away from: with --scale 1 '
       'there is none, give a larger one'
     )
-
-
-class Infills(NamedTuple):
-  """M texts with blanks."""
-
-  arrays: dict[str, np.ndarray]  # 'x0' and 'known' [M, L], 'size' [M]
-  texts: list[str]  # [M], as they were typed
-  sha256: str
-
-
-def read_infills(
-  run: build.Run, text: str | None, file: str | None, blank: str
-) -> Infills | None:
-  """What is written already, and what is to be; None where nothing was given.
-
-  A text that is shorter than those of the model goes on with blanks, unless
-  the model's differ in length: then it is as long as it is.
-
-  Raises:
-    ValueError: a model of something else; characters it does not know; a text
-      that is too long.
-    FileNotFoundError: there is no such file.
-  """
-  if text is None and file is None:
-    return None
-  spec = run.spec
-  if spec.kind != 'text':
-    raise ValueError('--infill is for a model of text')
-  if len(blank) != 1:
-    raise ValueError(f'--blank must be one character, got {blank!r}')
-  lines = _one_or_lines(text, file, 'infill')
-  longest = max(map(len, lines))
-  if not 0 < longest <= spec.shape[0]:
-    raise ValueError(
-      f'this model writes {spec.shape[0]} characters, got {longest} to infill'
-    )
-  x0 = np.zeros((len(lines), spec.shape[0]), np.int32)
-  known = np.zeros(x0.shape, bool)
-  for i, line in enumerate(lines):
-    ids = vocabulary.encode(line, spec.symbols, blank)
-    known[i, : len(line)] = ids < len(spec.symbols)
-    x0[i, : len(line)] = np.where(known[i, : len(line)], ids, 0)
-  sizes = [len(line) for line in lines]
-  if spec.sizes is None:
-    sizes = [spec.shape[0]] * len(lines)
-  arrays = {'x0': x0, 'known': known, 'size': np.array(sizes, np.int32)}
-  digest = hashlib.sha256('\n'.join([blank, *lines]).encode())
-  return Infills(arrays, lines, digest.hexdigest())

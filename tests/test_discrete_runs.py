@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from nets import jit
 
-from jaxdiff import build, data, requests
-from jaxdiff.config import Diffusion, Network, Sampling
+from jaxdiff import build, data
+from jaxdiff.config import Diffusion, Network, Sampling, Transformer
+from jaxdiff.infills import read_infills
 
 MASKED = Diffusion(process='absorbing', schedule='linear', prediction='logits')
 UNIFORM = dataclasses.replace(MASKED, process='uniform')
@@ -16,7 +18,7 @@ TEXT = tiny.shrunken(
   dataclasses.replace(
     tiny.config,
     diffusion=MASKED,
-    network=Network(kind='transformer'),
+    network=Network(kind='transformer', transformer=Transformer(time=False)),
     sampling=Sampling(sampler='ancestral', steps=3, num=2),
   )
 )
@@ -30,6 +32,13 @@ GRAPHS = dataclasses.replace(
 def with_diffusion(config, **values):
   diffusion = dataclasses.replace(config.diffusion, **values)
   return dataclasses.replace(config, diffusion=diffusion)
+
+
+def told(config):
+  """With a network that is told t."""
+  transformer = dataclasses.replace(config.network.transformer, time=True)
+  network = dataclasses.replace(config.network, transformer=transformer)
+  return dataclasses.replace(config, network=network)
 
 
 def with_sampling(config, **values):
@@ -50,7 +59,7 @@ def drawn(config, spec, index=(0, 1, 2), params=None, **options):
   """Samples of a network of small random weights, or of `params`."""
   if params is None:
     params = numbers(config, spec)
-  draw = jax.jit(build.make_sampler(config, spec))
+  draw = jit(build.make_sampler(config, spec))
   asked = {**build.options(config), **options}
   return jax.tree.map(np.asarray, draw(params, asked, np.array(index)))
 
@@ -58,6 +67,7 @@ def drawn(config, spec, index=(0, 1, 2), params=None, **options):
 @pytest.mark.parametrize('process', ['absorbing', 'uniform', 'ordinal(1.0)'])
 def test_every_category_is_drawn_and_nothing_else(process):
   config = with_diffusion(TEXT, process=process)
+  config = config if process == 'absorbing' else told(config)
   x, size = drawn(config, tiny.text_spec(40), range(8))
   assert size is None and x.shape == (8, 40)
   assert set(np.unique(x)) == {0, 1, 2}  # no MASK is left
@@ -96,15 +106,16 @@ def test_graphs_are_symmetric_within_their_size():
 
 
 @pytest.mark.parametrize(
-  'diffusion', [MASKED, UNIFORM], ids=['mask', 'uniform']
+  'diffusion, block',
+  [(MASKED, None), (MASKED, 2), (UNIFORM, None)],
+  ids=['masks', 'masks in blocks', 'uniform'],
 )
-@pytest.mark.parametrize('block', [None, 2])
 def test_what_is_given_stays_and_the_rest_is_drawn(diffusion, block):
-  config = dataclasses.replace(with_sampling(TEXT, block=block))
+  config = with_sampling(TEXT, block=block)
+  config = told(config) if diffusion is UNIFORM else config
   config = dataclasses.replace(config, diffusion=diffusion)
   spec = tiny.text_spec(5)
-  run = build.Run(config, spec, 0, None)
-  given = requests.read_infills(run, 'c_c', None, '_')
+  given = read_infills(spec, 'c_c', None)
   x = drawn(config, spec, range(60), given=given.arrays).x
   assert (x[:, [0, 2]] == 2).all()
   assert set(np.unique(x[:, [1, 3, 4]])) == {0, 1, 2}
@@ -112,34 +123,35 @@ def test_what_is_given_stays_and_the_rest_is_drawn(diffusion, block):
 
 def test_infills_are_as_long_as_they_are_where_lengths_differ():
   spec = tiny.text_spec(5, sizes=True)
-  run = build.Run(TEXT, spec, 0, None)
-  given = requests.read_infills(run, 'c_', None, '_')
+  given = read_infills(spec, 'c_', None)
   x, size = drawn(TEXT, spec, range(4), given=given.arrays)
   assert (size == 2).all() and (x[:, 2:] == 0).all() and (x[:, 0] == 2).all()
 
 
 def test_infills_that_the_model_cannot_have(tmp_path):
-  run = build.Run(TEXT, tiny.text_spec(5), 0, None)
-  read = lambda **asked: requests.read_infills(
-    run, **({'text': None, 'file': None, 'blank': '_'} | asked)
+  read = lambda text=None, file=None, blank='_': read_infills(
+    tiny.text_spec(5), text, file and str(file), blank
   )
   assert read() is None
   with pytest.raises(ValueError, match=r"outside the vocabulary: \['#', 'é'\]"):
-    read(text='aé#')
-  with pytest.raises(ValueError, match='writes 5 characters, got 6'):
-    read(text='aaaaaa')
+    read('aé#')
+  with pytest.raises(ValueError, match='writes 1 to 5 characters, got 6'):
+    read('aaaaaa')
   with pytest.raises(ValueError, match='not both'):
-    read(text='a', file='f')
+    read('a', 'f')
   with pytest.raises(ValueError, match='cannot stand for MASK'):
-    read(text='a', blank='b')
+    read('a', blank='b')
   with pytest.raises(FileNotFoundError, match='no file of infills'):
-    read(file=str(tmp_path / 'none'))
-  (tmp_path / 'lines').write_text('a_\n__c\n')
-  both = read(file=str(tmp_path / 'lines'))
+    read(file=tmp_path / 'none')
+  lines = tmp_path / 'lines'
+  lines.write_text('a_\n__c\n')
+  both = read(file=lines)
   assert both.texts == ['a_', '__c'] and both.arrays['x0'].shape == (2, 5)
-  images = build.Run(tiny.config, tiny.SPEC, 0, None)
+  lines.write_text('a_\n\nc\n')
+  with pytest.raises(ValueError, match='got 0 to infill in line 2'):
+    read(file=lines)
   with pytest.raises(ValueError, match='for a model of text'):
-    requests.read_infills(images, 'a', None, '_')
+    read_infills(tiny.SPEC, 'a', None)
 
 
 def test_temperature_near_zero_draws_the_likeliest():
@@ -166,7 +178,7 @@ def test_samplers_that_choose_what_to_unmask():
   one_by_one = with_sampling(
     TEXT, sampler="surest_first('left_to_right')", steps=6
   )
-  draw = jax.jit(build.make_sampler(one_by_one, spec, trajectory=True))
+  draw = jit(build.make_sampler(one_by_one, spec, trajectory=True))
   params = numbers(TEXT, spec)
   path = np.asarray(draw(params, build.options(TEXT), np.arange(2)).x)
   masked = (path == 3).sum(-1)
@@ -174,17 +186,33 @@ def test_samplers_that_choose_what_to_unmask():
   assert (path[:, 2, :2] < 3).all()
 
 
-def test_guidance_leads_to_the_label_and_at_scale_one_costs_nothing():
+def test_guidance_leads_to_the_label_and_at_scale_one_is_the_label_alone():
   spec = tiny.text_spec(6)._replace(num_classes=2)
   condition = dataclasses.replace(TEXT.condition, label=True)
   config = dataclasses.replace(TEXT, condition=condition)
-  params = numbers(config, spec)
-  draw = jax.jit(build.make_sampler(config, spec))
-  told = build.with_null({'label': np.array([0, 1])}, {'label': np.int32(2)})
-  options = build.options(config, **told)
-  for scale in (0.0, 1.0, 3.0):
-    assert draw(params, {**options, 'scale': scale}, np.arange(2)).x.max() < 3
+  params = numbers(config, spec, size=0.5)
+  draw = jit(build.make_sampler(config, spec))
+  rows = build.with_null({'label': np.array([0, 1])}, {'label': np.int32(2)})
+  options = build.options(config, **rows)
+  x = {
+    scale: np.asarray(
+      draw(params, {**options, 'scale': scale}, np.arange(40)).x
+    )
+    for scale in (0.0, 1.0, 60.0)
+  }
+  # No scale is compiled for itself.
   assert draw._cache_size() == 1
+  alone = {k: v for k, v in options.items() if k not in ('null', 'scale')}
+  of = lambda cond: np.asarray(
+    jit(build.make_sampler(config, spec))(
+      params, {**alone, 'cond': cond}, np.arange(40)
+    ).x
+  )
+  np.testing.assert_array_equal(x[1.0], of(rows['cond']))
+  np.testing.assert_array_equal(x[0.0], of({'label': np.array([2])}))
+  # Where guidance is strong the noise of the draw matters less.
+  kinds = lambda x: np.mean([len(np.unique(column)) for column in x[::2].T])
+  assert kinds(x[60.0]) < kinds(x[1.0])
 
 
 @pytest.mark.parametrize(
@@ -198,11 +226,20 @@ def test_guidance_leads_to_the_label_and_at_scale_one_costs_nothing():
     (dict(shift=2.0), 'diffusion.shift is for'),
     (dict(times='log_normal'), 'diffusion.times must be one of'),
     (dict(process='ordinal', prediction='log_ratios'), 'needs .*=logits'),
+    (dict(process='uniform'), 'must be told'),
+    (
+      dict(process='uniform', prediction='log_ratios'),
+      'log_ratios says nothing',
+    ),
+    (dict(loss='nelbo', times='logit_normal'), 'diffusion.times must be one'),
+    (dict(loss='variational', times='grid'), 'diffusion.times must be one of'),
+    (dict(loss='cross_entropy(edges=5.0)'), 'nodes have no kinds'),
   ],
 )
 def test_diffusions_of_text_that_there_are_not(values, message):
   with pytest.raises(ValueError, match=message):
-    build.make_task(with_diffusion(TEXT, **values), tiny.text_spec())
+    config = told(TEXT) if 'prediction' in values else TEXT
+    build.make_task(with_diffusion(config, **values), tiny.text_spec())
 
 
 @pytest.mark.parametrize(
@@ -212,6 +249,26 @@ def test_diffusions_of_text_that_there_are_not(values, message):
     (TEXT, tiny.text_spec(), dict(times='karras'), 'times must be one of'),
     (TEXT, tiny.text_spec(), dict(guidance='apg'), 'classifier_free'),
     (TEXT, tiny.text_spec(), dict(block=0), 'at least 1, got 0'),
+    (TEXT, tiny.text_spec(), dict(temperature=0.0), 'positive, got 0'),
+    (TEXT, tiny.text_spec(), dict(eta=0.5), 'sampling.eta is for images'),
+    (told(TEXT), tiny.text_spec(), dict(block=2), 'told t never met'),
+    (
+      TEXT,
+      tiny.text_spec(),
+      dict(block=2, sampler='surest_first'),
+      'not with sampling.block',
+    ),
+    (
+      with_diffusion(
+        told(TEXT),
+        process='uniform',
+        schedule='log_linear',
+        prediction='log_ratios',
+      ),
+      tiny.text_spec(),
+      dict(temperature=0.5),
+      'temperature is of logits',
+    ),
     (GRAPHS, tiny.graph_spec(), dict(block=2), 'is of text'),
     (GRAPHS, tiny.graph_spec(), dict(sampler='remasked'), 'lifts masks'),
     (TEXT, tiny.text_spec(), dict(sampler='surest_first("x")'), 'the score'),
@@ -220,6 +277,22 @@ def test_diffusions_of_text_that_there_are_not(values, message):
 def test_samplings_that_there_are_not(config, spec, values, message):
   with pytest.raises(ValueError, match=message):
     build.make_sampler(with_sampling(config, **values), spec)
+
+
+def test_data_that_is_always_the_same_has_no_marginal_noise():
+  spec = tiny.graph_spec()._replace(marginals={'edges': (0.0, 1.0)})
+  with pytest.raises(ValueError, match='every element is the same'):
+    build.make_task(GRAPHS, spec)
+
+
+def test_pixels_as_categories_are_not_enlarged():
+  condition = dataclasses.replace(tiny.config.condition, low_res=4)
+  config = dataclasses.replace(
+    tiny.config, diffusion=MASKED, condition=condition
+  )
+  spec = tiny.SPEC._replace(categories=3, marginals=(0.2, 0.3, 0.5))
+  with pytest.raises(ValueError, match='low_res is for images that are numb'):
+    build.make_network(config, spec)
 
 
 def test_a_network_is_for_its_kind_of_data():
@@ -287,6 +360,32 @@ def test_frequencies_are_of_what_exists():
   np.testing.assert_allclose(marginals['nodes'], [0.2, 0.6, 0.2])
   np.testing.assert_allclose(marginals['edges'], [0.25, 0.75])
   np.testing.assert_allclose(sizes, [0, 0, 0.5, 0.5])
+
+
+def test_a_graph_of_one_node_is_one_node():
+  mask = {'nodes': np.array([[1, 0]], bool), 'edges': np.zeros((1, 2, 2), bool)}
+  x0 = {'nodes': np.zeros((1, 2), int), 'edges': np.zeros((1, 2, 2), int)}
+  both = np.array([[1, 1]], bool), ~np.eye(2, dtype=bool)[None]
+  pair = {'nodes': both[0], 'edges': both[1]}
+
+  def of(masks):
+    join = lambda *x: np.concatenate(x)
+    return data.Dataset(
+      'molecules',
+      'train',
+      len(masks),
+      {'nodes': (2,), 'edges': (2, 2)},
+      None,
+      lambda index: {
+        'x0': jax.tree.map(join, *[x0] * len(masks)),
+        'mask': jax.tree.map(join, *masks),
+      },
+      categories={'nodes': 1, 'edges': 2},
+    )
+
+  np.testing.assert_allclose(data.frequencies(of([mask, pair])).sizes[1], 0.5)
+  with pytest.raises(ValueError, match='has no edges at all'):
+    data.frequencies(of([mask]))
 
 
 def test_images_are_not_lengths_and_texts_have_no_size():

@@ -9,6 +9,7 @@ import sample
 import train
 from jaxdiff.data.sums import is_sum
 from jaxdiff.evaluation import __main__ as evaluation
+from jaxdiff.evaluation.commands import samples
 
 SMALL = """
   --training.num-steps 6 --training.batch-size 16 --training.log-every 2
@@ -56,12 +57,6 @@ def test_a_run_of_text_leaves_text(text):
   assert len(lines) == 4 and {len(line) for line in lines} == {11}
   way = (text / 'denoising.txt').read_text().splitlines()
   assert way[0] == '_' * 11 and '_' not in way[3]
-  run(
-    text,
-    'configs/sums.py',
-    '--network.transformer.width 8 '
-    '--network.transformer.depth 1 --network.transformer.num-heads 2',
-  )
 
 
 def test_infills_and_shows(text, tmp_path, capsys):
@@ -91,12 +86,24 @@ def test_text_is_the_same_on_eight_devices(text, tmp_path):
     ('--out a.png', r'must end in .txt or .json'),
     ('--block 0', 'at least 1, got 0'),
     ('--block 2 --show', 'not shown on the way'),
+    ('--temperature 0', 'must be positive'),
+    ('--infill 1 --seeds 1,2', 'needs 1 whole numbers'),
     ('--sampler ddim', 'sampling.sampler must be one of'),
   ],
 )
 def test_what_text_cannot_be_asked_for(text, flags, message):
   with pytest.raises(SystemExit, match=message):
     sample.main([str(text), *flags.split()])
+
+
+def test_a_run_that_writes_in_blocks_ends_as_any_other(text):
+  flags = (
+    '--network.transformer.width 8 --network.transformer.depth 1 '
+    '--network.transformer.num-heads 2 --sampling.block 4'
+  )
+  (text / 'loss.png').unlink()
+  run(text, 'configs/sums.py', flags)
+  assert (text / 'loss.png').exists()
 
 
 def test_what_text_and_images_are_not_measured_by(text, graphs):
@@ -108,7 +115,18 @@ def test_what_text_and_images_are_not_measured_by(text, graphs):
     evaluation.main(['fid', str(text), '--features', 'clip:nowhere'])
 
 
-def test_text_is_measured(text, capsys):
+def test_text_is_measured(text, monkeypatch):
+  # Of a network that has not learned to add, every other result made right.
+  read = samples.texts_of
+
+  def texts_of(path):
+    lines = read(path)
+    if not path.name.startswith('infilled'):
+      return lines
+    right = lambda line: f'{line[:8]}{int(line[:3]) + int(line[4:7]):03d}'
+    return [right(line) if i % 2 else 'x' for i, line in enumerate(lines)]
+
+  monkeypatch.setattr(samples, 'texts_of', texts_of)
   evaluation.main(['text', str(text), '--num', '8', '--infills', '4'])
   (file,) = (text / 'evaluation').glob('*.metrics.json')
   found = json.loads(file.read_text())
@@ -116,12 +134,15 @@ def test_text_is_measured(text, capsys):
   lines = json.loads(written.read_text())
   right = sum(map(is_sum, lines)) / 8
   assert found['metrics']['correct'] == right
-  assert 0 <= found['metrics']['infilled'] <= 1
+  assert found['metrics']['infilled'] == 0.5
   assert found['checkpoint_step'] == 6 and found['num_samples'] == 8
   # Kept: the same job is not drawn again, another is.
   before = written.stat().st_mtime_ns
   evaluation.main(['text', str(text), '--num', '8', '--infills', '4'])
   assert written.stat().st_mtime_ns == before
+  cold = ['--num', '8', '--infills', '0', '--temperature', '0.5']
+  evaluation.main(['text', str(text), *cold])
+  assert len(list((text / 'evaluation').glob('text_8_*.metrics.json'))) == 2
 
 
 def test_bits_per_character(text, capsys):

@@ -62,7 +62,11 @@ def test_pixels_as_categories_are_grey_levels_and_masks_grey(tmp_path):
 
 def test_graphs_are_cut_to_their_nodes_and_read_back(tmp_path):
   pytest.importorskip('networkx')
-  spec = Spec({'nodes': (3,), 'edges': (3, 3)}, categories={'edges': 2})
+  spec = Spec(
+    {'nodes': (3,), 'edges': (3, 3)},
+    categories={'nodes': 3, 'edges': 2},
+    symbols=('C', 'N', 'O'),
+  )
   medium = build.make_medium(spec)
   edges = np.zeros((2, 3, 3), int)
   edges[:, 0, 1] = edges[:, 1, 0] = 1
@@ -79,7 +83,10 @@ def test_graphs_are_cut_to_their_nodes_and_read_back(tmp_path):
   np.testing.assert_array_equal(stored['nodes'], nodes)
   medium.gather([three, two], (), tmp_path / 'all.png')
   assert np.asarray(Image.open(tmp_path / 'all.png')).std() > 0
-  way = Drawn({k: np.stack([x, x], 1) for k, x in drawn.x.items()}, drawn.size)
+  # From masks, which have no symbol and are no edges.
+  masks = {'nodes': np.full((2, 3), 3), 'edges': np.full((2, 3, 3), 2)}
+  way = {k: np.stack([masks[k], x], 1) for k, x in drawn.x.items()}
+  way = Drawn(way, drawn.size)
   file = medium.strip(way, tmp_path / 'way')
   assert np.asarray(Image.open(file)).std() > 0
 

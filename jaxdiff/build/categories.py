@@ -23,6 +23,7 @@ from jaxdiff.choices import (
   PROCESSES,
   TIMES,
   Mixing,
+  Training,
   Unmasking,
   make,
   name_of,
@@ -62,6 +63,12 @@ def _part(config: Config, marginals: Any) -> tuple[Process, Schedule]:
   c = config.diffusion
   data = np.asarray(marginals, np.float64)
   noise = make(NOISES, c.process, 'diffusion.process', data)
+  name = name_of(c.process, 'diffusion.process')
+  if name == 'marginal' and len(data) > 1 and data.max() == data.sum():
+    raise ValueError(
+      'diffusion.process=marginal redraws from the frequencies of the data, '
+      'and of this set every element is the same: use uniform'
+    )
   schedule = make(
     MIXINGS, c.schedule, 'diffusion.schedule', Mixing(data, noise)
   )
@@ -70,9 +77,16 @@ def _part(config: Config, marginals: Any) -> tuple[Process, Schedule]:
       f'diffusion.prediction of diffusion.process={c.process} must be logits '
       f'or log_ratios, got {c.prediction}'
     )
-  if name_of(c.process, 'process') == 'ordinal' and c.prediction != 'logits':
+  if name == 'ordinal' and c.prediction != 'logits':
     raise ValueError(
       f'diffusion.process={c.process} needs diffusion.prediction=logits'
+    )
+  alpha = float(schedule(1.0).alpha)
+  if c.prediction == 'log_ratios' and alpha == 0 and noise.max() < 1:
+    raise ValueError(
+      'diffusion.prediction=log_ratios says nothing of the data where nothing '
+      f'of it is left, at t = 1 of diffusion.schedule={c.schedule}: use '
+      'log_linear'
     )
   process = make(
     PROCESSES, c.process, 'diffusion.process', schedule, noise, c.prediction
@@ -103,16 +117,28 @@ def make_loss(config: Config, spec: Spec, apply: losses.Apply) -> losses.Loss:
         f'diffusion.{name} is for diffusion.process=gaussian, and this is '
         f'{c.process}'
       )
-  known = {k: v for k, v in TIMES.items() if k != 'log_normal'}
-  times = make(known, c.times, 'diffusion.times', None, c.num_steps)
+  loss = c.loss or 'nelbo'
+  # A bound is an even mean over t, or over its own grid.
+  fitting = {
+    'nelbo': ('continuous',),
+    'variational': ('continuous',),
+    'cross_entropy': ('continuous', 'grid', 'logit_normal'),
+  }
+  name = name_of(loss, 'diffusion.loss')
+  pick(LOSSES, name, 'diffusion.loss')
+  known = {k: TIMES[k] for k in fitting[name]}
+  parts = tuple(spec.shape) if spec.kind == 'graph' else ()
   return make(
     LOSSES,
-    c.loss or 'nelbo',
+    loss,
     'diffusion.loss',
-    apply,
-    make_process(config, spec),
-    times,
-    c.num_steps,
+    Training(
+      apply,
+      make_process(config, spec),
+      make(known, c.times, 'diffusion.times', None, c.num_steps),
+      c.num_steps,
+      parts,
+    ),
   )
 
 
@@ -165,8 +191,32 @@ def make_sampler(
     raise ValueError(f'sampling.block is of text and at least 1, got {c.block}')
   if c.block is not None and trajectory:
     raise ValueError('a text written block by block is not shown on the way')
+  for name in ('eta', 'threshold', 'augment'):
+    if getattr(c, name) != getattr(Sampling, name):
+      raise ValueError(f'sampling.{name} is for images that are numbers')
   process = make_process(config, spec)
   absorbing = name_of(config.diffusion.process, 'process') == 'absorbing'
+  if not c.temperature > 0:
+    raise ValueError(
+      f'sampling.temperature must be positive, got {c.temperature}; near 0 the '
+      'likeliest is drawn'
+    )
+  ratios = config.diffusion.prediction == 'log_ratios'
+  if c.temperature != 1 and ratios and not absorbing:
+    raise ValueError(
+      'sampling.temperature is of logits, or of log_ratios under absorbing '
+      'noise'
+    )
+  if c.block is not None and (not absorbing or config.network.transformer.time):
+    raise ValueError(
+      'sampling.block leaves masks to the right, which a network that is told '
+      't never met: it needs diffusion.process=absorbing and '
+      '--network.transformer.no-time'
+    )
+  if c.block is not None and name_of(c.sampler, 'sampler') == 'surest_first':
+    raise ValueError(
+      'surest_first chooses from the whole text: not with sampling.block'
+    )
   graph = spec.kind == 'graph'
   step = make(
     CATEGORICAL_SAMPLERS,

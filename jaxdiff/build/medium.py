@@ -10,7 +10,7 @@ def make_medium(spec: Spec) -> Medium:
     # networkx and matplotlib: only where there are graphs.
     from jaxdiff.media.graphs import graphs
 
-    return graphs(spec.symbols)
+    return graphs(spec.categories, spec.symbols)
   if spec.kind == 'text':
     from jaxdiff.media.texts import texts
 

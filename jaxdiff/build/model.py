@@ -11,6 +11,7 @@ from jax import Array
 from jaxdiff import losses, samplers, text
 from jaxdiff.build.categories import num_logits, of_categories
 from jaxdiff.build.diffusion import make_kind, make_schedule
+from jaxdiff.choices import name_of
 from jaxdiff.config import Config, Spec
 from jaxdiff.losses import learned_variance
 from jaxdiff.networks.dit import DiT
@@ -49,6 +50,8 @@ def make_network(config: Config, spec: Spec) -> nn.Module:
     )
   if spec.kind != 'image' and (c.text or c.low_res):
     raise ValueError('condition.text and condition.low_res are for images')
+  if of_categories(config) and c.low_res:
+    raise ValueError('condition.low_res is for images that are numbers')
   if spec.kind != 'image':
     return _discrete_network(config, spec)
   if c.low_res is not None and not 1 <= c.low_res < min(spec.shape[:2]):
@@ -97,6 +100,12 @@ def make_network(config: Config, spec: Spec) -> nn.Module:
 def _discrete_network(config: Config, spec: Spec) -> nn.Module:
   """For text, and for graphs."""
   n = config.network
+  absorbing = name_of(config.diffusion.process, 'process') == 'absorbing'
+  if n.kind == 'transformer' and not (absorbing or n.transformer.time):
+    raise ValueError(
+      f'diffusion.process={config.diffusion.process} hides how much is noise: '
+      'its network must be told, --network.transformer.time'
+    )
   shared = {
     'num_classes': spec.num_classes if config.condition.label else None,
     'dtype': jnp.dtype(n.dtype),

@@ -102,41 +102,50 @@ class Frequencies(NamedTuple):
   sizes: np.ndarray | None  # [N + 1] of 0 .. N elements; None: always all
 
 
-def frequencies(dataset: Dataset, limit: int = 20_000) -> Frequencies:
+def frequencies(
+  dataset: Dataset, limit: int = 20_000, chunk: int = 256
+) -> Frequencies:
   """Counts the categories, and the sizes, of a set.
 
   Args:
     dataset: Of categories.
-    limit: Examples that are counted, evenly spread over a larger set. Edges are
-      counted above the diagonal.
+    limit: Examples that are counted, evenly spread over a larger set; fewer of
+      large images. Edges are counted above the diagonal.
+    chunk: Examples at a time.
+
+  Raises:
+    ValueError: If there is nothing to count.
   """
-  num = min(limit, len(dataset))
-  index = np.arange(num) * len(dataset) // num
-  arrays = dataset.gather(index)
-  x0, mask = arrays['x0'], arrays.get('mask')
-
-  def marginal(x: np.ndarray, on: Any, count: int, upper: bool) -> np.ndarray:
-    on = np.ones(x.shape, bool) if on is None else on
-    on = np.triu(on, 1) if upper else on
-    counts = np.bincount(x[on], minlength=count).astype(np.float64)
-    return counts / counts.sum()
-
-  if not isinstance(x0, dict):
-    marginals = marginal(x0, mask, dataset.categories, False)
-    exist, most = mask, dataset.shape[0]
-  else:
-    marginals = {
-      name: marginal(
-        x, mask and mask[name], dataset.categories[name], name == 'edges'
-      )
-      for name, x in x0.items()
-    }
-    # A node exists that could have an edge; alone it could have none.
-    exist, most = mask and mask['edges'].any(-1), dataset.shape['edges'][0]
-  if exist is None:
-    return Frequencies(marginals, None)
-  sizes = np.bincount(exist.sum(-1), minlength=most + 1)
-  return Frequencies(marginals, sizes / sizes.sum())
+  graph = isinstance(dataset.shape, dict)
+  shapes = dataset.shape if graph else {'': dataset.shape}
+  kinds = dataset.categories if graph else {'': dataset.categories}
+  counts = {name: np.zeros(k, np.int64) for name, k in kinds.items()}
+  most = shapes['edges' if graph else ''][0]
+  sizes, sized = np.zeros(most + 1, np.int64), False
+  largest = max(math.prod(shape) for shape in shapes.values())
+  num = min(len(dataset), limit, max(chunk, 20_000_000 // largest))
+  for start in range(0, num, chunk):
+    index = np.arange(start, min(start + chunk, num)) * len(dataset) // num
+    arrays = dataset.gather(index)
+    tree = lambda x: x if graph else {'': x}
+    x0, mask = tree(arrays['x0']), tree(arrays.get('mask'))
+    sized = 'mask' in arrays
+    for name, x in x0.items():
+      on = mask[name] if sized else np.ones(x.shape, bool)
+      on = np.triu(on, 1) if name == 'edges' else on
+      counts[name] += np.bincount(x[on], minlength=len(counts[name]))
+    if sized:
+      # Without kinds of nodes, those exist that could have an edge.
+      nodes = 'nodes' if 'nodes' in mask else 'edges' if graph else ''
+      exist = mask[nodes].any(-1) if nodes == 'edges' else mask[nodes]
+      sizes += np.bincount(exist.sum(-1), minlength=most + 1)
+  empty = [name for name, count in counts.items() if not count.sum()]
+  if empty:
+    raise ValueError(f'{dataset.name} {dataset.split} has no {empty[0]} at all')
+  laws = {name: count / count.sum() for name, count in counts.items()}
+  return Frequencies(
+    laws if graph else laws[''], sizes / sizes.sum() if sized else None
+  )
 
 
 def threaded(dataset: Dataset, num_threads: int | None = None) -> Dataset:

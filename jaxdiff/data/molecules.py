@@ -186,7 +186,7 @@ def _rdkit() -> ModuleType:
   try:
     from rdkit import Chem
   except ImportError as error:
-    raise ImportError(
+    raise ValueError(
       'molecules are read and written by RDKit: pip install rdkit'
     ) from error
   return Chem

@@ -97,7 +97,9 @@ def read_text_records(
 
   records = source(split)
   model = None if tokenizer is None else _tokenizer(tokenizer)
-  if len(records) <= MOST_RUNNING:
+  # By the largest split: a slice of a set of examples is none of running text.
+  infos = builder.info.splits
+  if max(infos[s].num_examples for s in splits) <= MOST_RUNNING:
     if model is None:
       symbols = tuple(sorted({c for other in splits for c in running(other)}))
       ids = lookup(symbols)[code_points(running(split))]

@@ -73,6 +73,11 @@ def chosen(
     config.condition.label or config.condition.text
   ):
     raise ValueError('the model has no condition: --scale has no use')
+  discrete = build.of_categories(config)
+  if discrete and (eta is not None or ':' in (sampler or '')):
+    raise ValueError(
+      'eta and the variance of a sampler are for images that are numbers'
+    )
   values = {'sampler': sampler, 'steps': steps, 'scale': scale, 'eta': eta}
   if sampler and ':' in sampler:
     values['sampler'], variance = sampler.split(':', 1)
@@ -207,6 +212,8 @@ def described(
     'variance': run.config.diffusion.variance,
     'params_sha256': digest(run.params),
   }
+  if build.of_categories(run.config):
+    options |= {'temperature': c.temperature}
   if conditional:
     options |= {
       'guidance': c.guidance,

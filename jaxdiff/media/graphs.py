@@ -1,6 +1,6 @@
 """Graphs: arrays in a file each, and drawings of many."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,16 @@ from jaxdiff.media import Medium, files
 Sample = dict[str, np.ndarray]  # 'edges' [n, n], and 'nodes' [n] with kinds
 
 
-def graphs(symbols: Sequence[str] | None = None) -> Medium:
-  """Of {'nodes': int [B, N], 'edges': int [B, N, N]}, symbols the nodes'."""
+def graphs(
+  categories: Mapping[str, int], symbols: Sequence[str] | None = None
+) -> Medium:
+  """Of {'nodes': int [B, N], 'edges': int [B, N, N]}.
+
+  Args:
+    categories: of each, MASK not counted: on the way to data, a node that is
+      masked is drawn as ?, and an edge that is masked not at all.
+    symbols: of the nodes.
+  """
 
   def gather(
     samples: Sequence[Sample], names: Sequence[str], path: Path
@@ -36,7 +44,7 @@ def graphs(symbols: Sequence[str] | None = None) -> Medium:
     save=lambda sample, path: files.write_npz(path, **sample),
     read=lambda path: dict(np.load(path)),
     gather=gather,
-    strip=lambda path, stem: _strip(path, stem, symbols),
+    strip=lambda path, stem: _strip(path, stem, categories, symbols),
   )
 
 
@@ -67,7 +75,16 @@ def _padded(samples: Sequence[Sample]) -> Sample:
   return {**stacked, 'size': size}
 
 
-def _strip(path: Any, stem: Path, symbols: Sequence[str] | None) -> Path:
+def _strip(
+  path: Any,
+  stem: Path,
+  categories: Mapping[str, int],
+  symbols: Sequence[str] | None,
+) -> Path:
+  edges = path.x['edges']
+  seen = np.where(edges == categories['edges'], 0, edges)
+  path = path._replace(x={**path.x, 'edges': seen})
+  symbols = symbols and (*symbols, '?')
   steps = path.x['edges'].shape[1] - 1
   shown = np.linspace(0, steps, min(8, steps + 1)).round().astype(int)
   at = lambda n: {name: np.asarray(x)[:, n] for name, x in path.x.items()}

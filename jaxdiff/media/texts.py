@@ -1,6 +1,7 @@
 """Texts: a file each, a file of all, and the way from masks to words."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -71,7 +72,9 @@ def show(
       time.sleep(pause)
     out.write(text + '\n')
     out.flush()
-    lines = text.count('\n') + 1
+    width = shutil.get_terminal_size().columns
+    # A long line takes several rows of the terminal.
+    lines = sum(max(1, -(-len(row) // width)) for row in text.split('\n'))
   out.write('\n')
 
 

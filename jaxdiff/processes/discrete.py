@@ -56,7 +56,7 @@ def categorical(
   (Lou et al. 2024) theorems 3.6 and 4.2.
   """
   probs = np.asarray(probs, np.float64)
-  if probs.ndim != 1 or (probs < 0).any() or abs(probs.sum() - 1) > 1e-5:
+  if probs.ndim != 1 or (probs < 0).any() or not abs(probs.sum() - 1) <= 1e-5:
     raise ValueError(
       'probs must be the law of one element: [K], not negative, summing to 1; '
       f'got shape {probs.shape} and sum {probs.sum():g}'

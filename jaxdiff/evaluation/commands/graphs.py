@@ -41,7 +41,9 @@ class Graphs:
       for split in ('train', 'test')
     )
     molecules = config.data.name.startswith('smiles:')
-    num = self.num or (1000 if molecules else len(test))
+    num = self.num
+    if num is None:
+      num = 1000 if molecules else len(test)
     options = samples.sampling_options(self, num=num)
     job, path = samples.draw(options, 'graphs', '.npz')
     drawn = stored(dict(np.load(path)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from jaxdiff import build, data, guidance, parallel, samplers
 from jaxdiff.evaluation import categorical_likelihood, likelihood
 from jaxdiff.losses import learned_variance
+from jaxdiff.media import files
 from jaxdiff.samplers import categorical
 
 
@@ -30,9 +32,7 @@ class Likelihood:
   split: str = 'test'
   num: int | None = None  # examples; None: the whole split
   steps: int = 1000  # of the bound's grid, uniform in t
-  num_terms: int | None = (
-    None  # random terms; None: all steps, 32 of categories
-  )
+  num_terms: int | None = None  # random ones; None: all, of categories 32
   batch_size: int = 128
   ode: bool = True
   seed: int = 0
@@ -40,6 +40,11 @@ class Likelihood:
   ema: bool = True
 
   def run(self) -> None:
+    for name in ('num', 'steps', 'num_terms', 'batch_size'):
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        flag = '--' + name.replace('_', '-')
+        raise ValueError(f'{flag} must be at least 1, got {value}')
     mesh = parallel.make_mesh(devices=jax.local_devices())
     run = build.load_run(
       self.workdir, mesh, checkpoint=self.checkpoint, ema=self.ema
@@ -70,7 +75,8 @@ class Likelihood:
       'seed': self.seed,
       **report,
     }
-    (out / 'likelihood.json').write_text(json.dumps(described, indent=2) + '\n')
+    text_of = json.dumps(finite(described), indent=2, allow_nan=False)
+    files.write_text(text_of + '\n', out / 'likelihood.json')
     print(text)
     print(f'{out / "likelihood.json"}')
 
@@ -87,10 +93,12 @@ class Likelihood:
       samplers.uniform_times(self.steps),
       mesh=mesh,
       seed=self.seed,
-      num_terms=self.num_terms or 32,
+      num_terms=32 if self.num_terms is None else self.num_terms,
     )
     elements = {'image': 'value', 'text': 'character', 'graph': 'element'}
     element = elements[run.spec.kind]
+    if run.spec.kind == 'text' and {len(s) for s in run.spec.symbols} != {1}:
+      element = 'token'
     return report._asdict(), categorical_likelihood.table(report, element)
 
   def _numbers(
@@ -126,3 +134,14 @@ class Likelihood:
       **report._asdict(),
     }
     return named, likelihood.table(report)
+
+
+def finite(x: Any) -> Any:
+  """The same with 'inf' and 'nan' in words: JSON has no such numbers."""
+  if isinstance(x, dict):
+    return {name: finite(value) for name, value in x.items()}
+  if isinstance(x, list | tuple):
+    return [finite(value) for value in x]
+  if isinstance(x, float) and not math.isfinite(x):
+    return str(x)
+  return x

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from jaxdiff import build, drawing, outputs, parallel
 from jaxdiff.drawing import Job, Options
+from jaxdiff.evaluation import generate
 from jaxdiff.media import files
 
 
@@ -27,6 +28,8 @@ def draw(options: Options, name: str, ending: str) -> tuple[Job, Path]:
   """
   mesh = parallel.make_mesh(devices=jax.local_devices())
   job = drawing.make_job(options, mesh)
+  weights = {'params_sha256': generate.digest(job.run.params)}
+  job = job._replace(metadata={**job.metadata, **weights})
   medium = build.make_medium(job.run.spec)
   folder = Path(options.workdir) / 'evaluation'
   path = folder / f'{name}_{job.num}_{job.name}{ending}'

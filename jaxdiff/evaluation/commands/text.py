@@ -9,7 +9,7 @@ import tyro
 
 from jaxdiff import build, data
 from jaxdiff.checkpoints import run_config
-from jaxdiff.config import undescribe
+from jaxdiff.config import Config, undescribe
 from jaxdiff.data import vocabulary
 from jaxdiff.evaluation import texts
 from jaxdiff.evaluation.commands import samples
@@ -41,29 +41,24 @@ class Text:
     name = config.data.name
     if spec.kind != 'text':
       raise ValueError(f'{self.workdir} holds a model of {name}')
-    options = samples.sampling_options(self, infills=None)
-    job, path = samples.draw(options, 'text', '.json')
-    written = samples.texts_of(path)
     sums = name == 'sums'
     # Windows of running text are no units that could be novel.
     train = None
     if sums or name.startswith('lines:'):
-      train = set(self._decoded(job.run, 'train'))
-    found = texts.summary(written, train, sums)
+      train = set(self._decoded(config, 'train'))
+    options = samples.sampling_options(self, infills=None)
+    job, path = samples.draw(options, 'text', '.json')
+    found = texts.summary(samples.texts_of(path), train, sums)
+    for key, value in list(found.items()):
+      found[f'{key}_error'] = samples.standard_error(value, job.num)
     if sums and self.infills:
-      found |= self._filled(job.run)
-    found |= {
-      f'{key}_error': samples.standard_error(
-        value, self.infills if key == 'infilled' else job.num
-      )
-      for key, value in found.items()
-    }
+      found |= self._filled(config)
     out = path.with_suffix('.metrics.json')
     return samples.report(job, name, found, out)
 
-  def _filled(self, run: build.Run) -> dict[str, float]:
+  def _filled(self, config: Config) -> dict[str, float]:
     """The fraction of results that are right."""
-    right = self._decoded(run, 'test')[: self.infills]
+    right = self._decoded(config, 'test')[: self.infills]
     file = Path(self.workdir) / 'evaluation' / f'infills_{len(right)}.txt'
     blanks = [text[: text.index('=') + 1] + '___' for text in right]
     files.write_text('\n'.join(blanks) + '\n', file)
@@ -71,10 +66,12 @@ class Text:
     _, path = samples.draw(options, 'infilled', '.json')
     written = samples.texts_of(path)
     hits = [a == b for a, b in zip(written, right, strict=True)]
-    return {'infilled': sum(hits) / len(hits)}
+    share = sum(hits) / len(hits)
+    error = samples.standard_error(share, len(hits))
+    return {'infilled': share, 'infilled_error': error}
 
-  def _decoded(self, run: build.Run, split: str) -> list[str]:
-    dataset = build.load_examples(run.config, self.workdir, split).dataset
+  def _decoded(self, config: Config, split: str) -> list[str]:
+    dataset = build.load_examples(config, self.workdir, split).dataset
     return decoded(dataset)
 
 

@@ -1,0 +1,72 @@
+"""Texts with blanks: what is written already, and what a model is to write."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxdiff.config import Spec
+from jaxdiff.data import vocabulary
+
+
+class Infills(NamedTuple):
+  """M texts with blanks."""
+
+  arrays: dict[str, np.ndarray]  # 'x0' and 'known' [M, L], 'size' [M]
+  texts: list[str]  # [M], as they were typed
+
+
+def read_infills(
+  spec: Spec, text: str | None, file: str | None, blank: str = '_'
+) -> Infills | None:
+  """What is written already, and what is to be; None where nothing was given.
+
+  A text that is shorter than those of the model goes on with blanks, unless
+  the model's differ in length: then it is as long as it is.
+
+  Args:
+    spec: of the data of the model.
+    text: what was typed, or
+    file: a file of such texts, one a line.
+    blank: the character that stands for what is to be written.
+
+  Raises:
+    ValueError: a model of something else; characters it does not know; a text
+      that is too long.
+    FileNotFoundError: there is no such file.
+  """
+  if text is None and file is None:
+    return None
+  if spec.kind != 'text':
+    raise ValueError('--infill is for a model of text')
+  if len(blank) != 1:
+    raise ValueError(f'--blank must be one character, got {blank!r}')
+  lines = one_or_lines(text, file, 'infill')
+  for number, line in enumerate(lines, 1):
+    if not 0 < len(line) <= spec.shape[0]:
+      raise ValueError(
+        f'this model writes 1 to {spec.shape[0]} characters, got {len(line)} '
+        f'to infill in line {number}'
+      )
+  x0 = np.zeros((len(lines), spec.shape[0]), np.int32)
+  known = np.zeros(x0.shape, bool)
+  for i, line in enumerate(lines):
+    ids = vocabulary.encode(line, spec.symbols, blank)
+    known[i, : len(line)] = ids < len(spec.symbols)
+    x0[i, : len(line)] = np.where(known[i, : len(line)], ids, 0)
+  sizes = [len(line) for line in lines]
+  if spec.sizes is None:
+    sizes = [spec.shape[0]] * len(lines)
+  arrays = {'x0': x0, 'known': known, 'size': np.array(sizes, np.int32)}
+  return Infills(arrays, lines)
+
+
+def one_or_lines(text: str | None, file: str | None, what: str) -> list[str]:
+  """The text, or the lines of the file."""
+  if text is not None and file is not None:
+    raise ValueError(f'give --{what} or --{what}s, not both')
+  if file is None:
+    return [text]
+  if not Path(file).is_file():
+    raise FileNotFoundError(f'there is no file of {what}s {file}')
+  return Path(file).read_text().splitlines() or ['']
