@@ -78,6 +78,16 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
   assert Image.open(out / 'sweep.png').size[0] > 500
   assert not list(out.glob('parts/*'))
 
+  # Nothing is drawn again for a table without the floor.
+  command.remove('--floor')
+  for path in (out / 'rows').glob('*.json'):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'floor': None}))
+  main([*command, *scales])
+  assert len(count) == 5
+  printed = capsys.readouterr().out
+  assert '| --- |' in printed and 'floor' not in printed
+  assert rows(out / 'sweep.csv')[0][NAME] == found[0][NAME]
+
   with pytest.raises(SystemExit, match="sampler.*got 'ddmi'"):
     main([*command, '--samplers', 'ddim', 'ddmi'])
 

@@ -115,8 +115,10 @@ class Sweep:
           reports.discard(directory)
       else:
         result = json.loads(path.read_text())
-      beside = {'floor': floor.metrics, 'options': described.options}
-      results.append({**result, 'ema': row.ema, **(beside if floor else {})})
+      beside = {'ema': row.ema}
+      if floor:
+        beside |= {'floor': floor.metrics, 'options': described.options}
+      results.append({**result, **beside})
       if jax.process_index() == 0:
         tables.save(results, out)
     if jax.process_index() == 0:
