@@ -10,18 +10,17 @@ used: it takes up to 50 us an index (slowest for small sets), a permutation
 kept for an epoch 0.1 us.
 """
 
-import functools
 import sys
 
 import grain
 import numpy as np
 
 from jaxdiff.data.dataset import Arrays, Dataset
+from jaxdiff.data.shuffling import random_raw, shuffled
 
 Batch = dict[str, np.ndarray | Arrays]
 
-# Streams of random numbers drawn from one seed.
-_SHUFFLE, _FLIPS = 0, 1
+_FLIPS = 1  # a stream of random numbers; `shuffling` has another
 
 
 def batches(
@@ -83,8 +82,6 @@ def batches(
     )
   rows = batch_size // process_count
   first = process_index * rows
-  # A batch touches two epochs, or each of many once.
-  permutation = functools.lru_cache(2)(_permutation)
 
   def batch(step: int) -> Batch:
     places = step * batch_size + first + np.arange(rows)
@@ -92,11 +89,11 @@ def batches(
     indices = np.empty(rows, np.int64)
     for e in np.unique(epochs):
       here = epochs == e
-      indices[here] = permutation(seed, int(e), len(dataset))[places[here]]
+      indices[here] = shuffled(seed, int(e), len(dataset), places[here])
     arrays = dataset.gather(indices)
     if flip:
       # Drawn for the global batch, whoever asks: rows do not know the hosts.
-      coins = _raw(seed, (_FLIPS, step), batch_size) >> np.uint64(63)
+      coins = random_raw(seed, (_FLIPS, step), batch_size) >> np.uint64(63)
       mirrored = coins[first : first + rows] == 1
       arrays['x0'][mirrored] = arrays['x0'][mirrored, :, ::-1]
     return _to_batch(arrays)
@@ -127,20 +124,6 @@ def epoch(
   return _prefetched(
     blocks.map(lambda block: _to_batch(dataset.gather(block))), prefetch
   )
-
-
-def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
-  return np.argsort(_raw(seed, (_SHUFFLE, epoch), size), kind='stable')
-
-
-def _raw(seed: int, stream: tuple[int, ...], size: int) -> np.ndarray:
-  """Random uint64 [size], a function of (seed, stream) alone.
-
-  Raw output, since NumPy promises that it never changes; the methods of its
-  generators may change with the release, and a resumed run's data with them.
-  """
-  sequence = np.random.SeedSequence(seed, spawn_key=stream)
-  return np.random.PCG64(sequence).random_raw(size)
 
 
 def _to_batch(arrays: Arrays) -> Batch:

@@ -1,0 +1,45 @@
+"""Permutations by sorting and by a cipher."""
+
+import numpy as np
+import pytest
+
+from jaxdiff.data import shuffling
+from jaxdiff.data.shuffling import enciphered, shuffled
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 64, 65, 1000])
+@pytest.mark.parametrize('permuted', [shuffled, enciphered])
+def test_every_number_once_and_another_order_each_epoch(permuted, size):
+  places = np.arange(size)
+  orders = [permuted(3, epoch, size, places) for epoch in range(2)]
+  for order in orders:
+    np.testing.assert_array_equal(np.sort(order), places)
+  # A place has what it has, whatever else is asked.
+  last = permuted(3, 0, size, places[-1:])
+  np.testing.assert_array_equal(last, orders[0][-1:])
+  if size > 10:
+    assert (orders[0] != orders[1]).any()
+    assert (permuted(4, 0, size, places) != orders[0]).any()
+
+
+def test_the_cipher_leaves_no_order():
+  size = 5000
+  order = enciphered(0, 0, size, np.arange(size))
+  # Ranks of neighbours, and of places and what stands there, are unrelated: a
+  # correlation of n pairs has the standard deviation n^-1/2.
+  bound = 5 / np.sqrt(size)
+  assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < bound
+  assert abs(np.corrcoef(np.arange(size), order)[0, 1]) < bound
+  steps = np.bincount(np.abs(np.diff(order)), minlength=size)
+  assert steps.max() < 20
+
+
+def test_a_large_set_is_not_sorted(monkeypatch):
+  def never(*args):
+    raise AssertionError('a permutation of 90 million was made')
+
+  monkeypatch.setattr(shuffling, '_sorted', never)
+  size = 90_000_000
+  found = shuffled(0, 7, size, np.arange(1000))
+  assert len(set(found.tolist())) == 1000
+  assert 0 <= found.min() and size * 0.99 < found.max() < size
