@@ -24,6 +24,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdiff.networks import layers
 
@@ -94,8 +95,8 @@ class Inception(nn.Module):
     spatial = x[..., :7].reshape(x.shape[0], -1)
     x = BlockC(192, name='Mixed_6e')(x)
     x = BlockD(name='Mixed_7a')(x)
-    x = BlockE(_mean3x3, name='Mixed_7b')(x)
-    x = BlockE(_max3x3, name='Mixed_7c')(x)
+    x = BlockE(mean=True, name='Mixed_7b')(x)
+    x = BlockE(mean=False, name='Mixed_7c')(x)
     pool = jnp.mean(x, axis=(1, 2))
     logits = nn.Dense(1008, use_bias=False, name='fc')(pool)
     bias = self.param('fc_bias', nn.initializers.zeros, (1008,))
@@ -111,8 +112,11 @@ class ConvNorm(nn.Module):
   padding: str = 'SAME'
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    shape = (*self.window, x.shape[-1], self.features)
+  def parts(
+    self, in_features: int
+  ) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+    """The kernel, and what comes after the convolution."""
+    shape = (*self.window, in_features, self.features)
     kernel = self.param('kernel', layers.kernel_init, shape)
     zeros, ones = nn.initializers.zeros, nn.initializers.ones
     scale = self.param('scale', ones, (self.features,))
@@ -120,19 +124,42 @@ class ConvNorm(nn.Module):
     mean = self.param('mean', zeros, (self.features,))
     var = self.param('var', ones, (self.features,))
     gain = scale * jax.lax.rsqrt(var + 1e-3)
+    shift = bias - mean * gain
+    # One multiplication and one addition a value.
+    norm = lambda x: x * gain[None, None, None] + shift[None, None, None]
+    return kernel, lambda x: nn.relu(norm(x))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    kernel, after = self.parts(x.shape[-1])
     if self.window == (1, 1):  # a matrix product, which is quicker on CPU
-      x = x @ kernel[0, 0]
-    else:
-      x = jax.lax.conv_general_dilated(
+      return after(x @ kernel[0, 0])
+    return after(
+      jax.lax.conv_general_dilated(
         x,
         kernel,
         (self.stride, self.stride),
         self.padding,
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
       )
-    # One multiplication and one addition a value.
-    shift = bias - mean * gain
-    return nn.relu(x * gain[None, None, None] + shift[None, None, None])
+    )
+
+
+def _together(
+  x: jax.Array, branches: Sequence[ConvNorm], pool: ConvNorm | None = None
+) -> list[jax.Array]:
+  """1x1 branches of one input as one product, wide and so quicker.
+
+  `pool` stands last, behind a mean over neighbours. A mean and a 1x1
+  convolution can change places, and fewer channels come out than go in.
+  """
+  every = [*branches, *([pool] if pool else [])]
+  kernels, after = zip(*(b.parts(x.shape[-1]) for b in every), strict=True)
+  y = x @ jnp.concatenate([kernel[0, 0] for kernel in kernels], axis=-1)
+  ends = np.cumsum([branch.features for branch in every])[:-1]
+  ys = jnp.split(y, ends, axis=-1)
+  if pool:
+    ys[-1] = _mean3x3(ys[-1])
+  return [f(y) for f, y in zip(after, ys, strict=True)]
 
 
 class BlockA(nn.Module):
@@ -142,13 +169,19 @@ class BlockA(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    five = ConvNorm(48, name='branch5x5_1')(x)
+    one, five, three, pool = _together(
+      x,
+      [
+        ConvNorm(64, name='branch1x1'),
+        ConvNorm(48, name='branch5x5_1'),
+        ConvNorm(64, name='branch3x3dbl_1'),
+      ],
+      ConvNorm(self.pool_features, name='branch_pool'),
+    )
     five = ConvNorm(64, (5, 5), name='branch5x5_2')(five)
-    three = ConvNorm(64, name='branch3x3dbl_1')(x)
     three = ConvNorm(96, (3, 3), name='branch3x3dbl_2')(three)
     three = ConvNorm(96, (3, 3), name='branch3x3dbl_3')(three)
-    pool = ConvNorm(self.pool_features, name='branch_pool')(_mean3x3(x))
-    return _join([ConvNorm(64, name='branch1x1')(x), five, three, pool])
+    return _join([one, five, three, pool])
 
 
 class BlockB(nn.Module):
@@ -171,16 +204,22 @@ class BlockC(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     width = self.width
-    one = ConvNorm(width, name='branch7x7_1')(x)
+    plain, one, two, pool = _together(
+      x,
+      [
+        ConvNorm(192, name='branch1x1'),
+        ConvNorm(width, name='branch7x7_1'),
+        ConvNorm(width, name='branch7x7dbl_1'),
+      ],
+      ConvNorm(192, name='branch_pool'),
+    )
     one = ConvNorm(width, (1, 7), name='branch7x7_2')(one)
     one = ConvNorm(192, (7, 1), name='branch7x7_3')(one)
-    two = ConvNorm(width, name='branch7x7dbl_1')(x)
     two = ConvNorm(width, (7, 1), name='branch7x7dbl_2')(two)
     two = ConvNorm(width, (1, 7), name='branch7x7dbl_3')(two)
     two = ConvNorm(width, (7, 1), name='branch7x7dbl_4')(two)
     two = ConvNorm(192, (1, 7), name='branch7x7dbl_5')(two)
-    pool = ConvNorm(192, name='branch_pool')(_mean3x3(x))
-    return _join([ConvNorm(192, name='branch1x1')(x), one, two, pool])
+    return _join([plain, one, two, pool])
 
 
 class BlockD(nn.Module):
@@ -188,9 +227,14 @@ class BlockD(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    three = ConvNorm(192, name='branch3x3_1')(x)
+    three, seven = _together(
+      x,
+      [
+        ConvNorm(192, name='branch3x3_1'),
+        ConvNorm(192, name='branch7x7x3_1'),
+      ],
+    )
     three = ConvNorm(320, (3, 3), 2, 'VALID', name='branch3x3_2')(three)
-    seven = ConvNorm(192, name='branch7x7x3_1')(x)
     seven = ConvNorm(192, (1, 7), name='branch7x7x3_2')(seven)
     seven = ConvNorm(192, (7, 1), name='branch7x7x3_3')(seven)
     seven = ConvNorm(192, (3, 3), 2, 'VALID', name='branch7x7x3_4')(seven)
@@ -198,9 +242,9 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-  """At 8x8: rows and columns of 3 side by side; `pool` is mean or max."""
+  """At 8x8: rows and columns of 3 side by side; the pool is mean or max."""
 
-  pool: Callable[[jax.Array], jax.Array]
+  mean: bool
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -210,15 +254,23 @@ class BlockE(nn.Module):
         ConvNorm(384, (3, 1), name=column)(x),
       ]
 
-    one = ConvNorm(384, name='branch3x3_1')(x)
-    two = ConvNorm(448, name='branch3x3dbl_1')(x)
+    pool = ConvNorm(192, name='branch_pool')
+    plain, one, two, *rest = _together(
+      x,
+      [
+        ConvNorm(320, name='branch1x1'),
+        ConvNorm(384, name='branch3x3_1'),
+        ConvNorm(448, name='branch3x3dbl_1'),
+      ],
+      pool if self.mean else None,
+    )
     two = ConvNorm(384, (3, 3), name='branch3x3dbl_2')(two)
     return _join(
       [
-        ConvNorm(320, name='branch1x1')(x),
+        plain,
         *cross(one, 'branch3x3_2a', 'branch3x3_2b'),
         *cross(two, 'branch3x3dbl_3a', 'branch3x3dbl_3b'),
-        ConvNorm(192, name='branch_pool')(self.pool(x)),
+        *(rest or [pool(_max3x3(x))]),
       ]
     )
 
