@@ -1,7 +1,11 @@
 """Graphs of two communities, 12 to 20 nodes, by DiGress's marginal noise.
 
-python train.py --config configs/community_small.py
-python -m jaxdiff.evaluation graphs runs/community_small
+  python train.py --config configs/community_small.py
+  python -m jaxdiff.evaluation graphs runs/community_small
+
+393,986 parameters, 2,500 steps of 32 (1,000 epochs), 24 minutes on half a CPU
+core (2026-11-22, Python 3.11, jax 0.10.2); MMDs to the test graphs 1.0 to 2.4
+times those of the training graphs, see docs/results.md.
 """
 
 from jaxdiff.config import (

@@ -1,7 +1,7 @@
 """Fashion-MNIST, 28x28 grey, with a network small enough for a CPU.
 
-python -m jaxdiff.data prepare tfds:fashion_mnist
-python train.py --config configs/fashion_mnist.py
+  python -m jaxdiff.data prepare tfds:fashion_mnist
+  python train.py --config configs/fashion_mnist.py
 
 1,114,532 parameters, 6,000 steps of 64 (6.4 epochs), 48 minutes on one core of
 a two-core CPU with other work on the second (2026-11-22, Python 3.11, jax

@@ -1,7 +1,11 @@
 """Sums as text, '037+481=518', by masked diffusion: real, checkable structure.
 
-python train.py --config configs/sums.py
-python sample.py runs/sums --infill "037+481=___" --show
+  python train.py --config configs/sums.py
+  python sample.py runs/sums --infill "037+481=___" --show
+
+795,149 parameters, 6,000 steps of 128, 30 minutes on half a CPU core
+(2026-11-22, Python 3.11, jax 0.10.2): 1.78 bits/character, of 1.72 that are
+needed; more steps still help. See docs/results.md.
 """
 
 from jaxdiff.config import (

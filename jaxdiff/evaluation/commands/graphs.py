@@ -21,7 +21,9 @@ class Graphs:
   """
 
   workdir: Annotated[str, tyro.conf.Positional]
-  num: int | None = None  # None: as many as the test split; of molecules 1000
+  # None: as many as in the training set, whose distance is the floor: that of
+  # fewer is larger. Of molecules 1000.
+  num: int | None = None
   seed: int = 0
   steps: int | None = None
   temperature: float | None = None
@@ -43,7 +45,7 @@ class Graphs:
     molecules = config.data.name.startswith('smiles:')
     num = self.num
     if num is None:
-      num = 1000 if molecules else len(test)
+      num = 1000 if molecules else len(train)
     options = samples.sampling_options(self, num=num)
     job, path = samples.draw(options, 'graphs', '.npz')
     drawn = stored(dict(np.load(path)))
