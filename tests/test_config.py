@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from nets import jit
 
 from jaxdiff import build, networks
 from jaxdiff import config as configs
@@ -57,8 +58,8 @@ def test_every_config_takes_a_step(path):
   batch = tiny.batch(small, spec, 8)
   null = {name: x[0] for name, x in batch['cond'].items()}
   task = build.make_task(small, spec, null)
-  state = jax.jit(task.init)(jax.random.key(0))
-  state, metrics = jax.jit(task.step)(state, batch)
+  state = jit(task.init)(jax.random.key(0))
+  state, metrics = jit(task.step)(state, batch)
   assert np.isfinite(metrics['loss']) and state.step == 1
   cond = tiny.conditions(small, 2, sampling=True)
   told = build.with_null(cond, null) if cond else {}

@@ -14,21 +14,17 @@ import numpy as np
 from jax import Array
 
 from jaxdiff import conditions, editing, losses, processes, samplers
-from jaxdiff.choices import (
+from jaxdiff.categorical_choices import (
   CATEGORICAL_SAMPLERS,
-  GRIDS,
   LOSSES,
   MIXINGS,
   NOISES,
   PROCESSES,
-  TIMES,
   Mixing,
   Training,
   Unmasking,
-  make,
-  name_of,
-  pick,
 )
+from jaxdiff.choices import GRIDS, TIMES, make, name_of, pick
 from jaxdiff.config import Config, Diffusion, Sampling, Spec
 from jaxdiff.processes import Process
 from jaxdiff.samplers import Denoiser, categorical
