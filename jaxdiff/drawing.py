@@ -99,7 +99,10 @@ def make_job(options: Options, mesh: Mesh) -> Job:
     ),
   )
   traced, names = told.traced[-1], told.names
-  if options.scale is not None and 'cond' not in traced:
+  conditional = any(
+    r.config.condition.label or r.config.condition.text for r in runs
+  )
+  if options.scale is not None and not conditional:
     raise ValueError('--scale is of guidance, and this model has no condition')
   rows = max(1, len(names))
   num = -(-64 // rows) * rows if options.num is None else options.num
@@ -125,7 +128,7 @@ def make_job(options: Options, mesh: Mesh) -> Job:
   c = run.config.sampling
   name = options.edit or c.sampler.partition('(')[0]
   name = f'{name}{c.steps}_seed{options.seed}_step{run.step}'
-  if 'cond' in traced:
+  if conditional:
     name += f'_scale{c.scale:g}'
   if told.sha256:
     name += f'_{told.sha256[:6]}'
