@@ -15,6 +15,7 @@ from jaxdiff.pretrained.inception_weights import (
   load_inception,
 )
 
+NORM = ('mean', 'var', 'scale', 'bias')
 SIZE = 139  # the smallest image that leaves a last map of 3x3
 
 
@@ -89,8 +90,14 @@ def test_features_are_what_they_are_said_to_be(run):
   last = np.asarray(layers['Mixed_7c',])
   assert last.shape == (2, 3, 3, 2048)
   np.testing.assert_allclose(features.pool, last.mean((1, 2)), rtol=1e-5)
-  first = layers['Mixed_6d', 'branch1x1'][..., :7]
-  np.testing.assert_array_equal(features.spatial, first.reshape(2, -1))
+  # The first of branch1x1, which the block makes together with others.
+  of = {k: params['Mixed_6d', 'branch1x1', k] for k in ('kernel', *NORM)}
+  first = np.asarray(layers['Mixed_6c',]) @ of['kernel'][0, 0, :, :7]
+  mean, var, scale, bias = (of[k][:7] for k in NORM)
+  first = (first - mean) / np.sqrt(var + 1e-3) * scale + bias
+  np.testing.assert_allclose(
+    features.spatial, np.maximum(first, 0).reshape(2, -1), rtol=1e-4, atol=1e-4
+  )
   assert features.spatial.min() == 0 < features.spatial.max()
   logits = features.pool @ params['fc', 'kernel']
   np.testing.assert_allclose(features.logits, logits, rtol=1e-4, atol=1e-4)
@@ -110,7 +117,7 @@ def test_pools_of_the_last_blocks(run, block, before, reduce):
   near = [slice(0, 2), slice(0, 3), slice(1, 3)]
   expected = [[reduce(x[:, i, j], axis=(1, 2)) for j in near] for i in near]
   expected = np.moveaxis(np.asarray(expected), 2, 0)
-  pooled = layers[block, 'branch_pool']
+  pooled = layers[block,][..., -192:]  # branch_pool is the last
   np.testing.assert_allclose(pooled, expected, rtol=2e-5, atol=1e-6)
 
 
