@@ -112,7 +112,9 @@ def test_what_text_and_images_are_not_measured_by(text, graphs):
   with pytest.raises(SystemExit, match='holds a model of community_small'):
     evaluation.main(['text', str(graphs)])
   with pytest.raises(SystemExit, match='draws no images'):
-    evaluation.main(['fid', str(text), '--features', 'clip:nowhere'])
+    evaluation.main(
+      ['fid', '--samples', str(text), '--features', 'clip:nowhere']
+    )
 
 
 def test_text_is_measured(text, monkeypatch):

@@ -111,7 +111,7 @@ def test_reading_by_index_is_reading_from_memory(readers, digits):
 
 
 def test_unknown_names_and_splits(readers):
-  with pytest.raises(ValueError, match="'captioned_shapes'.*got 'mnist'"):
+  with pytest.raises(ValueError, match=r"(?s)captioned_shapes.*got 'mnist'"):
     load('mnist')
   with pytest.raises(ValueError, match=r"\['train', 'test'\].*got 'valid'"):
     load('digits', 'valid', data_dir=readers[0])
