@@ -91,7 +91,9 @@ def test_features_are_what_they_are_said_to_be(run):
   assert last.shape == (2, 3, 3, 2048)
   np.testing.assert_allclose(features.pool, last.mean((1, 2)), rtol=1e-5)
   # The first of branch1x1, which the block makes together with others.
-  of = {k: params['Mixed_6d', 'branch1x1', k] for k in ('kernel', *NORM)}
+  of = {
+    k: np.asarray(params['Mixed_6d', 'branch1x1', k]) for k in ('kernel', *NORM)
+  }
   first = np.asarray(layers['Mixed_6c',]) @ of['kernel'][0, 0, :, :7]
   mean, var, scale, bias = (of[k][:7] for k in NORM)
   first = (first - mean) / np.sqrt(var + 1e-3) * scale + bias
