@@ -5,7 +5,7 @@
 
 795,149 parameters, 6,000 steps of 128, 30 minutes on half a CPU core
 (2026-11-22, Python 3.11, jax 0.10.2): 1.78 bits/character, of 1.72 that are
-needed; more steps still help. See docs/results.md.
+needed. See docs/results.md.
 """
 
 from jaxdiff.config import (
