@@ -138,6 +138,30 @@ def test_blocks_are_written_in_turn_and_the_last_may_be_short():
   np.testing.assert_array_equal(x, [[0, 0, 2, 2, 4]] * 2)
 
 
+def test_in_blocks_the_surest_first_chooses_within_one():
+  # Sure of the right of the text, then of the right of each block of three.
+  sure = jnp.linspace(10.0, 16.0, 7)[None, :, None]
+  denoise = lambda xt, t: (
+    sure * jax.nn.one_hot(jnp.sum(xt < 9, 1, keepdims=True), 10)
+  )
+  step = orders.surest_first(SCHEDULE, 9)
+  known = jnp.zeros((64, 7), bool).at[:, 4].set(True)
+  x_init = jnp.full((64, 7), 9).at[:, 4].set(0)
+  write = lambda size, times: around.sample_blocks(
+    step,
+    denoise,
+    keys(0, 64),
+    x_init,
+    times,
+    size,
+    known,
+  )
+  three = jit(lambda: write(3, jnp.linspace(1, 0, 4)))()
+  np.testing.assert_array_equal(three, [[3, 2, 1, 5, 0, 4, 6]] * 64)
+  whole = jit(lambda: write(7, jnp.linspace(1, 0, 7)))()
+  np.testing.assert_array_equal(whole, [[6, 5, 4, 3, 0, 2, 1]] * 64)
+
+
 def test_infilling_draws_the_conditional_law():
   p, num = law(length=3), 20_000
   x0 = jnp.broadcast_to(jnp.array([0, 1, 0]), (num, 3))

@@ -253,12 +253,6 @@ def test_diffusions_of_text_that_there_are_not(values, message):
     (TEXT, tiny.text_spec(), dict(eta=0.5), 'sampling.eta is for images'),
     (told(TEXT), tiny.text_spec(), dict(block=2), 'told t never met'),
     (
-      TEXT,
-      tiny.text_spec(),
-      dict(block=2, sampler='surest_first'),
-      'not with sampling.block',
-    ),
-    (
       with_diffusion(
         told(TEXT),
         process='uniform',

@@ -209,10 +209,6 @@ def make_sampler(
       't never met: it needs diffusion.process=absorbing and '
       '--network.transformer.no-time'
     )
-  if c.block is not None and name_of(c.sampler, 'sampler') == 'surest_first':
-    raise ValueError(
-      'surest_first chooses from the whole text: not with sampling.block'
-    )
   graph = spec.kind == 'graph'
   step = make(
     CATEGORICAL_SAMPLERS,
@@ -245,25 +241,25 @@ def make_sampler(
     prior_keys, step_keys = keys(options, index)
     cond = conditions.rows(options.get('cond', {}), index)
     given = conditions.rows(options.get('given', {}), index)
-    x_init, stepper, size = jax.vmap(prior)(prior_keys), step, None
+    x_init, known, size = jax.vmap(prior)(prior_keys), None, None
     if spec.sizes is not None:
       size = given['size'] if given else _sizes(spec.sizes, step_keys)
       mask = masks(spec, size)
       cond['mask'] = mask
       nothing = jax.tree.map(jnp.zeros_like, x_init)
       absent = jax.tree.map(jnp.logical_not, mask)
-      x_init = categorical.place(x_init, nothing, absent)
-      stepper = categorical.hold(stepper, nothing, absent)
+      x_init, known = categorical.place(x_init, nothing, absent), absent
     if given and absorbing:
       x_init = categorical.place(x_init, given['x0'], given['known'])
-      stepper = categorical.hold(stepper, given['x0'], given['known'])
-    elif given:
+      known = given['known'] if known is None else known | given['known']
+    stepper = step if known is None else categorical.hold(step, x_init, known)
+    if given and not absorbing:
       # What is known is as noisy as the rest.
       stepper = editing.inpaint(stepper, process, given['x0'], ~given['known'])
     denoise = denoiser(params, options, cond, index)
     if c.block is not None:
       x = categorical.sample_blocks(
-        stepper, denoise, step_keys, x_init, grid, c.block
+        step, denoise, step_keys, x_init, grid, c.block, known
       )
       return Drawn(x, size)
     x = samplers.sample(

@@ -89,39 +89,50 @@ def sample_blocks(
   x_init: Array,
   times: ArrayLike,
   size: int,
+  known: Array | None = None,
 ) -> Array:
   """`sample`, block after block from the left; the last may be shorter.
 
-  A block goes through all the times while the others stay as they are: what is
-  to the left is written, what is to the right still noise. So t is the time of
-  the block alone: for absorbing noise and a network that does not depend on t.
+  The step is given a block alone, and the denoiser that block in its place
+  among the others: what is to the left is written, what is to the right still
+  noise. So t is the time of the block, and a step that chooses what to unmask
+  chooses within it: for absorbing noise and a network that does not depend on
+  t.
 
   Args:
-    step: any; infilling is `hold` around it.
+    step: any.
     denoiser: sees the whole of x.
     keys: [B] one for each sample; block n uses fold_in(key, n).
-    x_init: [B, L, ...] at times[0].
+    x_init: [B, L] at times[0].
     times: [N + 1] decreasing, for each block.
     size: elements in a block; L is `sample` itself, 1 is autoregressive.
+    known: bool [B, L], what stays as it is in x_init (`hold`).
 
   Returns:
-    x [B, L, ...] at times[-1].
+    x [B, L] at times[-1].
 
   Raises:
     ValueError: size < 1.
 
   Source: SSD-LM (Han et al. 2023) algorithm 2; block diffusion (Arriola et al.
-  2025) algorithm 2.
+  2025) algorithm 2; with `surest_first`, LLaDA (Nie et al. 2025) section 2.4.
   """
   if size < 1:
     raise ValueError(f'size must be at least 1, got {size}')
-  block = jnp.arange(x_init.shape[1]) // size
-  block = block.reshape((1, -1) + (1,) * (x_init.ndim - 2))
+  length = x_init.shape[1]
+  size = min(size, length)
+  if known is None:
+    known = jnp.zeros(x_init.shape, bool)
 
   def body(x: Array, n: Array) -> tuple[Array, None]:
+    # A last block that is shorter begins among what is written already.
+    first = jnp.minimum(n * size, length - size)
+    cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size, axis=1)
+    put = lambda part: jax.lax.dynamic_update_slice_in_dim(x, part, first, 1)
+    among = lambda part, t: cut(denoiser(put(part), t))
+    written = first + jnp.arange(size) < n * size
+    held = hold(step, cut(x), cut(known) | written[None])
     block_keys = jax.vmap(lambda key: jax.random.fold_in(key, n))(keys)
-    held = hold(step, x, jnp.broadcast_to(block != n, x.shape))
-    return sample(held, denoiser, block_keys, x, times), None
+    return put(sample(held, among, block_keys, cut(x), times)), None
 
-  num_blocks = -(-x_init.shape[1] // size)
-  return jax.lax.scan(body, x_init, jnp.arange(num_blocks))[0]
+  return jax.lax.scan(body, x_init, jnp.arange(-(-length // size)))[0]

@@ -1,0 +1,59 @@
+"""DDIM sampling and one evaluation, ours and PyTorch's, in turns in one run.
+
+pip install torch diffusers denoising-diffusion-pytorch
+python -m benchmarks.sampling --case cifar10 --batch-size 16 --steps 50
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+import tyro
+
+from benchmarks import measuring, ours
+from benchmarks.cases import CASES
+
+
+@dataclass(frozen=True)
+class Options:
+  """With --steps 0 only the evaluation is timed."""
+
+  case: Literal['digits', 'small', 'cifar10'] = 'small'
+  batch_size: int = 16
+  steps: int = 50
+  rounds: int = 5
+  peers: bool = True
+  only: tuple[str, ...] = ()  # of the peers, by their names
+  bfloat16: bool = False
+  cpu_time: bool = False  # the process's, not the clock's
+
+
+def main(options: Options) -> None:
+  case, size, half = CASES[options.case](), options.batch_size, options.bfloat16
+  peak = measuring.matmul_peak(jnp.bfloat16 if half else jnp.float32)
+  print(f'{measuring.machine()}, matmul peak {peak / 1e9:.4g} GFLOP/s')
+
+  once = {'jaxdiff': ours.evaluation(case, size, half)}
+  names = ()
+  if options.peers:
+    from benchmarks import torch_peers
+
+    names = options.only or torch_peers.names(case)
+  for name in names:
+    once[name] = torch_peers.evaluation(case, name, size, half)
+  seconds = measuring.in_turns(once, 3 * options.rounds, options.cpu_time)
+  title = f'one evaluation, {options.case}, batch {size}'
+  measuring.report(title, once, seconds, size, peak)
+
+  if options.steps:
+    steps = options.steps
+    whole = {'jaxdiff': ours.sampling(case, size, steps, half)}
+    for name in names:
+      whole[name] = torch_peers.sampling(case, name, size, steps, half)
+    seconds = measuring.in_turns(whole, options.rounds, options.cpu_time)
+    title = f'{steps} DDIM steps, {options.case}, batch {size}'
+    measuring.report(title, whole, seconds, size, peak)
+
+
+if __name__ == '__main__':
+  main(tyro.cli(Options, description=__doc__))

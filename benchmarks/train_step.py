@@ -1,0 +1,51 @@
+"""A training step, ours and PyTorch's, in turns in one run.
+
+  pip install torch diffusers denoising-diffusion-pytorch
+  python -m benchmarks.train_step --case cifar10 --batch-size 16
+
+Without the peers, or with --no-peers, ours alone. Everything a step does is in
+it: the batch from the host, noise, gradient, clipping, Adam, average, loss.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+import tyro
+
+from benchmarks import measuring, ours
+from benchmarks.cases import CASES
+
+
+@dataclass(frozen=True)
+class Options:
+  """On a GPU with --bfloat16, both compute in it and keep float32 weights."""
+
+  case: Literal['digits', 'small', 'cifar10'] = 'small'
+  batch_size: int = 16
+  rounds: int = 9
+  peers: bool = True
+  only: tuple[str, ...] = ()  # of the peers, by their names
+  bfloat16: bool = False
+  cpu_time: bool = False  # the process's, not the clock's
+
+
+def main(options: Options) -> None:
+  case = CASES[options.case]()
+  batch = ours.random_images(case, options.batch_size)
+  sides = {'jaxdiff': ours.train_step(case, batch, options.bfloat16)}
+  if options.peers:
+    from benchmarks import torch_peers
+
+    for name in options.only or torch_peers.names(case):
+      sides[name] = torch_peers.train_step(case, name, batch, options.bfloat16)
+  dtype = jnp.bfloat16 if options.bfloat16 else jnp.float32
+  peak = measuring.matmul_peak(dtype)
+  seconds = measuring.in_turns(sides, options.rounds, options.cpu_time)
+  print(f'{measuring.machine()}, matmul peak {peak / 1e9:.4g} GFLOP/s')
+  title = f'train step, {options.case}, batch {options.batch_size}'
+  measuring.report(title, sides, seconds, options.batch_size, peak)
+
+
+if __name__ == '__main__':
+  main(tyro.cli(Options, description=__doc__))
