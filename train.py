@@ -4,7 +4,6 @@ The same command in the same workdir continues where the run was.
 """
 
 import contextlib
-import dataclasses
 import signal
 import sys
 from collections.abc import Iterator
@@ -161,10 +160,7 @@ def signals() -> Iterator[list[int]]:
 def finish(config: Config, spec: configs.Spec, params, options) -> None:
   """The last pictures, and where everything is."""
   workdir = Path(config.workdir)
-  # Block by block there is no one way from noise to data.
-  sampling = dataclasses.replace(config.sampling, block=None)
-  whole = dataclasses.replace(config, sampling=sampling)
-  draw = jax.jit(build.make_sampler(whole, spec, trajectory=True))
+  draw = jax.jit(build.make_sampler(config, spec, trajectory=True))
   path = draw(params, options, np.arange(6))
   strip = build.make_medium(spec).strip(path, workdir / 'denoising')
   metrics = pictures.read_metrics(workdir / 'metrics.jsonl')

@@ -162,6 +162,30 @@ def test_in_blocks_the_surest_first_chooses_within_one():
   np.testing.assert_array_equal(whole, [[6, 5, 4, 3, 0, 2, 1]] * 64)
 
 
+def test_the_way_through_the_blocks_ends_where_they_end():
+  step = samplers.ancestral(PROCESSES['absorbing'])
+  x_init = jnp.full((4, 5), MASK)
+  logits = lambda xt, t: jnp.zeros((*xt.shape, 4))
+  write = lambda trajectory: around.sample_blocks(
+    step,
+    logits,
+    keys(0, 4),
+    x_init,
+    jnp.linspace(1, 0, 4),
+    2,
+    trajectory=trajectory,
+  )
+  way, last = jit(lambda: (write(True), write(False)))()
+  assert way.shape == (1 + 3 * 3, 4, 5)
+  np.testing.assert_array_equal(way[0], x_init)
+  np.testing.assert_array_equal(way[-1], last)
+  # What is written stays, and no block is begun before the one to its left.
+  written = np.asarray(way) != MASK
+  assert np.all(written[1:] >= written[:-1])
+  assert not written[:4, :, 2:].any() and written[3, :, :2].all()
+  assert not written[:7, :, 4].any() and written[6, :, :4].all()
+
+
 def test_infilling_draws_the_conditional_law():
   p, num = law(length=3), 20_000
   x0 = jnp.broadcast_to(jnp.array([0, 1, 0]), (num, 3))

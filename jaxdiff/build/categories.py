@@ -185,8 +185,6 @@ def make_sampler(
     )
   if c.block is not None and (spec.kind != 'text' or c.block < 1):
     raise ValueError(f'sampling.block is of text and at least 1, got {c.block}')
-  if c.block is not None and trajectory:
-    raise ValueError('a text written block by block is not shown on the way')
   for name in ('eta', 'threshold', 'augment'):
     if getattr(c, name) != getattr(Sampling, name):
       raise ValueError(f'sampling.{name} is for images that are numbers')
@@ -259,12 +257,19 @@ def make_sampler(
     denoise = denoiser(params, options, cond, index)
     if c.block is not None:
       x = categorical.sample_blocks(
-        step, denoise, step_keys, x_init, grid, c.block, known
+        step,
+        denoise,
+        step_keys,
+        x_init,
+        grid,
+        c.block,
+        known,
+        trajectory=trajectory,
       )
-      return Drawn(x, size)
-    x = samplers.sample(
-      stepper, denoise, step_keys, x_init, grid, trajectory=trajectory
-    )
+    else:
+      x = samplers.sample(
+        stepper, denoise, step_keys, x_init, grid, trajectory=trajectory
+      )
     if trajectory:
       x = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), x)
     return Drawn(x, size)

@@ -90,6 +90,7 @@ def sample_blocks(
   times: ArrayLike,
   size: int,
   known: Array | None = None,
+  trajectory: bool = False,
 ) -> Array:
   """`sample`, block after block from the left; the last may be shorter.
 
@@ -107,9 +108,11 @@ def sample_blocks(
     times: [N + 1] decreasing, for each block.
     size: elements in a block; L is `sample` itself, 1 is autoregressive.
     known: bool [B, L], what stays as it is in x_init (`hold`).
+    trajectory: whether to return all the x on the way.
 
   Returns:
-    x [B, L] at times[-1].
+    x [B, L] at times[-1]; with `trajectory`, [blocks N + 1, B, L], x_init
+    first.
 
   Raises:
     ValueError: size < 1.
@@ -133,6 +136,13 @@ def sample_blocks(
     written = first + jnp.arange(size) < n * size
     held = hold(step, cut(x), cut(known) | written[None])
     block_keys = jax.vmap(lambda key: jax.random.fold_in(key, n))(keys)
-    return put(sample(held, among, block_keys, cut(x), times)), None
+    way = sample(held, among, block_keys, cut(x), times, trajectory=trajectory)
+    if not trajectory:
+      return put(way), None
+    way = jax.vmap(put)(way)
+    return way[-1], way[1:]
 
-  return jax.lax.scan(body, x_init, jnp.arange(-(-length // size)))[0]
+  x, ways = jax.lax.scan(body, x_init, jnp.arange(-(-length // size)))
+  if not trajectory:
+    return x
+  return jnp.concatenate([x_init[None], ways.reshape(-1, *x.shape)])
