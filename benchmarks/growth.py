@@ -1,0 +1,219 @@
+"""What a training step and a sampling cost as the work grows.
+
+  python -m benchmarks.growth --out growth.png
+
+Against the batch, the edge of the image, the steps of a sampler, the size of
+the data set and the number of devices, each beside what theory says:
+
+  batch, steps       in proportion; the memory of a sampler does not grow
+  edge               its square in a convolution, its fourth power in attention
+  data set           not at all: a batch is gathered by index
+  devices            of a batch that stays as it is, each has its share
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import matplotlib
+import numpy as np
+import tyro
+
+from benchmarks import measuring, ours
+from benchmarks.cases import CASES, Case
+from jaxdiff import build, data, parallel
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+
+
+@dataclass(frozen=True)
+class Options:
+  """With --devices the last axis alone, which needs a process of its own."""
+
+  out: str = 'growth.png'
+  rounds: int = 5
+  devices: int | None = None
+
+
+class Axis(NamedTuple):
+  """One panel: seconds and bytes against what grows."""
+
+  name: str
+  values: list[int]
+  seconds: list[float]
+  bytes: list[float]
+  power: float  # of the seconds, in theory
+
+
+def median(run: Any, rounds: int) -> float:
+  """Seconds, as `measuring.in_turns` takes them."""
+  side = measuring.Side(run, 0)
+  return float(np.median(measuring.in_turns({'it': side}, rounds)['it']))
+
+
+def temporary(case: Case, batch_size: int) -> float:
+  """Bytes that a step needs beside its state, by XLA's account."""
+  task = build.make_task(case.config, case.spec)
+  state = jax.eval_shape(task.init, jax.random.key(0))
+  batch = {'x0': ours.random_images(case, batch_size), 'cond': {}}
+  compiled = jax.jit(task.step, donate_argnums=0).lower(state, batch).compile()
+  return float(compiled.memory_analysis().temp_size_in_bytes)
+
+
+def train(case: Case, batch_size: int, rounds: int) -> tuple[float, float]:
+  """Seconds and bytes of a training step."""
+  side = ours.train_step(case, ours.random_images(case, batch_size))
+  return median(side.run, rounds), temporary(case, batch_size)
+
+
+def over_batch(rounds: int) -> Axis:
+  case, values = CASES['small'](), [1, 2, 4, 8, 16, 32, 64]
+  found = [train(case, n, rounds) for n in values]
+  return Axis('batch size', values, *map(list, zip(*found, strict=True)), 1)
+
+
+def over_edge(rounds: int) -> Axis:
+  small, values, found = CASES['small'](), [16, 32, 64, 128], []
+  unet = dataclasses.replace(
+    small.config.network.unet, attention_resolutions=()
+  )
+  network = dataclasses.replace(small.config.network, unet=unet)
+  for n in values:
+    case = small._replace(
+      config=dataclasses.replace(small.config, network=network),
+      spec=small.spec._replace(shape=(n, n, 1)),
+    )
+    found.append(train(case, 2, rounds))
+  return Axis(
+    'edge of the image', values, *map(list, zip(*found, strict=True)), 2
+  )
+
+
+def over_steps(rounds: int) -> Axis:
+  case, values, seconds, sizes = CASES['small'](), [5, 10, 20, 50, 100], [], []
+  for n in values:
+    seconds.append(median(ours.sampling(case, 4, n).run, rounds))
+    sampling = dataclasses.replace(
+      case.config.sampling, sampler='ddim', steps=n
+    )
+    config = dataclasses.replace(case.config, sampling=sampling)
+    draw = jax.jit(build.make_sampler(config, case.spec))
+    params = ours.initial(case, config)
+    lowered = draw.lower(params, build.options(config), np.arange(4))
+    memory = lowered.compile().memory_analysis()
+    sizes.append(float(memory.temp_size_in_bytes))
+  return Axis('steps of a sampler', values, seconds, sizes, 1)
+
+
+def over_examples(rounds: int) -> Axis:
+  values, seconds, sizes = [1_000, 10_000, 100_000, 1_000_000], [], []
+  for n in values:
+    images = np.zeros((n, 8, 8, 1), np.uint8)
+    dataset = dataclasses.replace(
+      data.load('digits'), size=n, gather=lambda i, x=images: {'x0': x[i]}
+    )
+    batches = data.batches(dataset, 64, seed=0)
+
+    def hundred(batches=batches):
+      for _ in range(100):
+        next(batches)
+
+    seconds.append(median(hundred, rounds) / 100)
+    sizes.append(float(images.nbytes))
+    batches.close()
+  return Axis('examples in the data set', values, seconds, sizes, 0)
+
+
+def on_devices(rounds: int) -> dict[str, float]:
+  """Seconds of the clock, and bytes on each device, of one step of 32."""
+  case = CASES['digits']()
+  task = build.make_task(case.config, case.spec)
+  mesh = parallel.make_mesh()
+  batch = ours.random_images(case, 32)
+  side = ours.train_step(case, batch)
+  state = jax.eval_shape(task.init, jax.random.key(0))
+  whole, parts = parallel.replicated(mesh), parallel.divided(mesh)
+  placed = lambda tree, where: parallel.placed(
+    tree, jax.tree.map(lambda _: where, tree)
+  )
+  compiled = (
+    jax.jit(task.step, donate_argnums=0)
+    .lower(placed(state, whole), placed({'x0': batch, 'cond': {}}, parts))
+    .compile()
+  )
+  size = compiled.memory_analysis().temp_size_in_bytes
+  return {'seconds': median(side.run, rounds), 'bytes': float(size)}
+
+
+def over_devices(rounds: int) -> Axis:
+  values, found = [1, 2, 4, 8], []
+  for n in values:
+    flags = f'--xla_force_host_platform_device_count={n}'
+    # More threads than cores: collectives wait for one another.
+    env = {**os.environ, 'XLA_FLAGS': flags, 'NPROC': '16'}
+    command = [sys.executable, '-m', 'benchmarks.growth']
+    command += ['--devices', str(n), '--rounds', str(rounds)]
+    said = subprocess.run(
+      command, env=env, capture_output=True, text=True, check=True, timeout=600
+    )
+    found.append(json.loads(said.stdout.splitlines()[-1]))
+  return Axis(
+    'devices that share the cores',
+    values,
+    [x['seconds'] for x in found],
+    [x['bytes'] for x in found],
+    0,
+  )
+
+
+def slope(values: list[int], costs: list[float]) -> float:
+  """The power of growth over the upper half of the range."""
+  half = len(values) // 2
+  logs = np.log(values[half - 1 :]), np.log(np.maximum(costs[half - 1 :], 1e-9))
+  return float(np.polyfit(*logs, 1)[0])
+
+
+def plot(axes: list[Axis], path: str) -> None:
+  """A panel for each, seconds above and bytes below."""
+  figure, panels = plt.subplots(2, len(axes), figsize=(4 * len(axes), 6))
+  for column, axis in zip(panels.T, axes, strict=True):
+    values = np.asarray(axis.values, float)
+    theory = axis.seconds[-1] * (values / values[-1]) ** axis.power
+    column[0].loglog(values, axis.seconds, 'o-', label='seconds')
+    column[0].loglog(values, theory, ':', label=f'power {axis.power:g}')
+    column[1].loglog(values, np.asarray(axis.bytes) / 2**20, 'o-', label='MiB')
+    column[1].set_xlabel(axis.name)
+    for panel in column:
+      panel.legend()
+  figure.tight_layout()
+  figure.savefig(path, dpi=80)
+
+
+def main(options: Options) -> None:
+  if options.devices:
+    print(json.dumps(on_devices(options.rounds)))
+    return
+  print(measuring.machine())
+  start = time.monotonic()
+  axes = []
+  for make in (over_batch, over_edge, over_steps, over_examples, over_devices):
+    axis = make(options.rounds)
+    axes.append(axis)
+    print(f'\n| {axis.name} | seconds | MiB |\n|---|---|---|')
+    for n, seconds, size in zip(*axis[1:4], strict=True):
+      print(f'| {n:,} | {seconds:.4g} | {size / 2**20:.4g} |')
+    grown = slope(axis.values, axis.seconds)
+    print(f'power of the seconds {grown:.2f}, in theory {axis.power:g}')
+  plot(axes, options.out)
+  print(f'\n{options.out}, {time.monotonic() - start:.0f} s')
+
+
+if __name__ == '__main__':
+  main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,72 @@
+"""From `python train.py` to its first finished step, cold and warm.
+
+  python -m benchmarks.startup
+  python -m benchmarks.startup --flags --config configs/fashion_mnist.py
+
+Cold: nothing compiled is kept from before. Warm: what the cold start kept. The
+data set is prepared beforehand, by a run that is not counted.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from benchmarks import measuring
+
+
+@dataclass(frozen=True)
+class Options:
+  """Of train.py: the flags it is given."""
+
+  rounds: int = 3
+  flags: tuple[str, ...] = ()
+
+
+def first_step(flags: tuple[str, ...], cache: Path, workdir: Path) -> float:
+  """Seconds until the line of the first step is written; then it is killed."""
+  env = {**os.environ, 'JAX_COMPILATION_CACHE_DIR': str(cache)}
+  command = [sys.executable, 'train.py', *flags]
+  command += ['--workdir', str(workdir), '--training.log-every', '1']
+  metrics = workdir / 'metrics.jsonl'
+  start = time.perf_counter()
+  with tempfile.TemporaryFile() as said:
+    run = subprocess.Popen(command, env=env, stdout=said, stderr=said)
+    try:
+      while not (metrics.exists() and metrics.stat().st_size):
+        if run.poll() is not None:
+          said.seek(0)
+          raise SystemExit(f'train.py ended: {said.read().decode()[-2000:]}')
+        time.sleep(0.01)
+      return time.perf_counter() - start
+    finally:
+      run.kill()
+      run.wait()
+
+
+def main(options: Options) -> None:
+  print(measuring.machine())
+  seconds: dict[str, list[float]] = {'cold': [], 'warm': []}
+  with tempfile.TemporaryDirectory() as folder:
+    root = Path(folder)
+    first_step(options.flags, root / 'unused', root / 'prepares')
+    for n in range(options.rounds):
+      for name in seconds:
+        workdir = root / f'{name}_{n}'
+        took = first_step(options.flags, root / f'cache_{n}', workdir)
+        seconds[name].append(took)
+  for name, each in seconds.items():
+    print(
+      f'{name}: {np.median(each):.1f} s to the first finished step '
+      f'({min(each):.1f} - {max(each):.1f})'
+    )
+
+
+if __name__ == '__main__':
+  main(tyro.cli(Options, description=__doc__))
