@@ -30,7 +30,8 @@ class Options:
 
 def main(options: Options) -> None:
   case, size, half = CASES[options.case](), options.batch_size, options.bfloat16
-  peak = measuring.matmul_peak(jnp.bfloat16 if half else jnp.float32)
+  dtype = jnp.bfloat16 if half else jnp.float32
+  peak = measuring.matmul_peak(dtype, cpu_time=options.cpu_time)
   print(f'{measuring.machine()}, matmul peak {peak / 1e9:.4g} GFLOP/s')
 
   once = {'jaxdiff': ours.evaluation(case, size, half)}

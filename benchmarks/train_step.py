@@ -40,7 +40,7 @@ def main(options: Options) -> None:
     for name in options.only or torch_peers.names(case):
       sides[name] = torch_peers.train_step(case, name, batch, options.bfloat16)
   dtype = jnp.bfloat16 if options.bfloat16 else jnp.float32
-  peak = measuring.matmul_peak(dtype)
+  peak = measuring.matmul_peak(dtype, cpu_time=options.cpu_time)
   seconds = measuring.in_turns(sides, options.rounds, options.cpu_time)
   print(f'{measuring.machine()}, matmul peak {peak / 1e9:.4g} GFLOP/s')
   title = f'train step, {options.case}, batch {options.batch_size}'

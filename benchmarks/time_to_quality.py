@@ -1,0 +1,170 @@
+"""How good a model is after so many minutes, compilation and all: ours, and
+diffusers' training example with the same U-Net.
+
+  pip install torch diffusers
+  python -m jaxdiff.classifier train tfds:fashion_mnist
+  python -m benchmarks.time_to_quality ours --minutes 20 --out runs/ours_20
+  python -m benchmarks.time_to_quality theirs --minutes 60 --out runs/theirs_60
+
+Each trains, draws samples in 100 steps of DDIM and writes them to OUT/drawn,
+and prints the command that measures them. The 1.6M-parameter U-Net of
+`benchmarks.cases`, batches of 64.
+
+Theirs: noise predicted on the linear schedule of 1,000 steps, AdamW at 1e-4
+with 500 steps of warm-up and a cosine to 0, the average of weights of its
+EMAModel. (diffusers, examples/unconditional_image_generation, its defaults and
+--use_ema.)
+"""
+
+import dataclasses
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from benchmarks import ours as our_side
+from benchmarks.cases import CASES
+from jaxdiff import config as configs
+from jaxdiff import data, pictures
+
+BATCH, STEPS = 64, 100  # of training; of the sampler
+
+
+@dataclass(frozen=True)
+class Options:
+  """The set must be of 28x28 grey images."""
+
+  side: Annotated[Literal['ours', 'theirs'], tyro.conf.Positional]
+  minutes: float
+  out: str
+  data: str = 'tfds:fashion_mnist'
+  num: int = 500
+  features: str = 'classifier:runs/classifier_fashion_mnist'
+
+
+def ours(options: Options, out: Path) -> Path:
+  """Runs train.py for as many steps as fit, then sample.py."""
+  start = time.monotonic()
+  case = CASES['small']()
+  batch = our_side.random_images(case, BATCH)
+  side = our_side.train_step(case, batch)
+  side.run()
+  before = time.monotonic()
+  for _ in range(10):
+    side.run()
+  each = (time.monotonic() - before) / 10
+  # What it took to know the speed is part of the budget.
+  left = 60 * options.minutes - 2 * (before - start)
+  steps = int(left / (1.03 * each))
+  unet = case.config.network.unet
+  flags = ['--config', 'configs/fashion_mnist.py', '--data.name', options.data]
+  flags += ['--workdir', str(out), '--training.num-steps', str(steps)]
+  for name, value in dataclasses.asdict(unet).items():
+    if value != getattr(configs.UNet(), name) or name == 'patch_size':
+      values = value if isinstance(value, tuple | list) else (value,)
+      flags += [f'--network.unet.{name.replace("_", "-")}', *map(str, values)]
+  subprocess.run([sys.executable, 'train.py', *flags], check=True)
+  minutes = (time.monotonic() - start) / 60
+  print(f'{steps} steps in {minutes:.1f} minutes')
+  drawn = out / 'drawn'
+  flags = ['--sampler', 'ddim', '--steps', str(STEPS)]
+  flags += ['--num', str(options.num), '--out', str(drawn)]
+  subprocess.run([sys.executable, 'sample.py', str(out), *flags], check=True)
+  return drawn
+
+
+def theirs(options: Options, out: Path) -> Path:
+  """The loop of the example, on our batches."""
+  start = time.monotonic()
+  import torch
+  from diffusers import DDIMScheduler, DDPMScheduler
+  from diffusers.optimization import get_scheduler
+  from diffusers.training_utils import EMAModel
+
+  from benchmarks import torch_peers
+
+  model = torch_peers.network(CASES['small'](), 'diffusers')
+  model.to(memory_format=torch.channels_last)
+  optimizer = torch.optim.AdamW(
+    model.parameters(), 1e-4, betas=(0.95, 0.999), weight_decay=1e-6
+  )
+  noise = DDPMScheduler(num_train_timesteps=1000, beta_schedule='linear')
+  average = EMAModel(
+    model.parameters(),
+    decay=0.9999,
+    use_ema_warmup=True,
+    inv_gamma=1,
+    power=0.75,
+  )
+  batches = data.batches(data.load(options.data), BATCH, seed=0)
+  images = lambda x: torch.from_numpy(np.moveaxis(x, -1, 1).copy())
+
+  def step(rate) -> float:
+    x0 = images(next(batches)['x0'])
+    eps, t = torch.randn_like(x0), torch.randint(0, 1000, (BATCH,))
+    loss = torch.nn.functional.mse_loss(
+      model(noise.add_noise(x0, eps, t), t), eps
+    )
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    if rate:
+      rate.step()
+    optimizer.zero_grad()
+    average.step(model.parameters())
+    return loss.item()
+
+  # The rate falls to 0 at the last step, so their number must be known. These
+  # first steps are steps of the warm-up, at next to no rate.
+  for group in optimizer.param_groups:
+    group['lr'] = 1e-6
+  step(None)
+  before = time.monotonic()
+  for _ in range(10):
+    step(None)
+  each = (time.monotonic() - before) / 10
+  left = 60 * options.minutes - (time.monotonic() - start)
+  steps = int(left / (1.03 * each))
+  for group in optimizer.param_groups:
+    group['lr'] = group['initial_lr'] = 1e-4
+  rate = get_scheduler('cosine', optimizer, 500, steps)
+  for _ in (bar := tqdm(range(steps), desc='theirs')):
+    loss = step(rate)
+    bar.set_postfix(loss=f'{loss:.4f}')
+  print(f'{steps} steps in {(time.monotonic() - start) / 60:.1f} minutes')
+
+  average.copy_to(model.parameters())
+  model.eval()
+  sampler = DDIMScheduler(num_train_timesteps=1000, beta_schedule='linear')
+  sampler.set_timesteps(STEPS)
+  drawn = out / 'drawn'
+  drawn.mkdir(parents=True, exist_ok=True)
+  torch.manual_seed(0)
+  for first in tqdm(range(0, options.num, 50), desc='sampling'):
+    x = torch.randn(min(50, options.num - first), 1, 28, 28)
+    with torch.inference_mode():
+      for t in sampler.timesteps:
+        x = sampler.step(model(x, t.expand(len(x))), t, x).prev_sample
+    for i, image in enumerate(pictures.to_uint8(np.moveaxis(x.numpy(), 1, -1))):
+      pictures.save_png(image, drawn / f'{first + i:05d}.png')
+  return drawn
+
+
+def main(options: Options) -> None:
+  out = Path(options.out)
+  out.mkdir(parents=True, exist_ok=True)
+  drawn = {'ours': ours, 'theirs': theirs}[options.side](options, out)
+  print(
+    f'\npython -m jaxdiff.evaluation fid --samples {drawn} --reference '
+    f'{options.data} --features {options.features} --num {options.num}'
+  )
+
+
+if __name__ == '__main__':
+  main(tyro.cli(Options, description=__doc__))
