@@ -4,7 +4,9 @@
   python -m jaxdiff.evaluation likelihood runs/tiny_shakespeare
 
 --diffusion.process uniform --network.transformer.time redraws characters
-instead of masking them.
+instead of masking them. After 1,500 steps, half an hour on one busy core: at
+most 3.15 bits/character of held-out text, 3.36 for uniform noise
+(docs/results.md).
 """
 
 from jaxdiff.config import (
