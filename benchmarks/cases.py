@@ -56,7 +56,7 @@ def _small() -> Case:
       up_block_types=('AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D'),
       norm_num_groups=8,
     ),
-    dict(dim=16, dim_mults=(1, 2, 4), channels=1),
+    dict(dim=24, dim_mults=(1, 2, 4), channels=1, attn_dim_head=48),
   )
 
 

@@ -18,16 +18,15 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import matplotlib
 import numpy as np
 import tyro
 
 from benchmarks import measuring, ours
 from benchmarks.cases import CASES, Case
-from jaxdiff import build, data, parallel
+from jaxdiff import data
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -52,25 +51,16 @@ class Axis(NamedTuple):
   power: float  # of the seconds, in theory
 
 
-def median(run: Any, rounds: int) -> float:
-  """Seconds, as `measuring.in_turns` takes them."""
-  side = measuring.Side(run, 0)
-  return float(np.median(measuring.in_turns({'it': side}, rounds)['it']))
-
-
-def temporary(case: Case, batch_size: int) -> float:
-  """Bytes that a step needs beside its state, by XLA's account."""
-  task = build.make_task(case.config, case.spec)
-  state = jax.eval_shape(task.init, jax.random.key(0))
-  batch = {'x0': ours.random_images(case, batch_size), 'cond': {}}
-  compiled = jax.jit(task.step, donate_argnums=0).lower(state, batch).compile()
-  return float(compiled.memory_analysis().temp_size_in_bytes)
+def cost(side: measuring.Side, rounds: int) -> tuple[float, float]:
+  """Seconds and bytes of one run."""
+  seconds = measuring.in_turns({'it': side}, rounds)['it']
+  return float(np.median(seconds)), float(side.bytes or 0)
 
 
 def train(case: Case, batch_size: int, rounds: int) -> tuple[float, float]:
-  """Seconds and bytes of a training step."""
+  """Of a training step."""
   side = ours.train_step(case, ours.random_images(case, batch_size))
-  return median(side.run, rounds), temporary(case, batch_size)
+  return cost(side, rounds)
 
 
 def over_batch(rounds: int) -> Axis:
@@ -97,19 +87,11 @@ def over_edge(rounds: int) -> Axis:
 
 
 def over_steps(rounds: int) -> Axis:
-  case, values, seconds, sizes = CASES['small'](), [5, 10, 20, 50, 100], [], []
-  for n in values:
-    seconds.append(median(ours.sampling(case, 4, n).run, rounds))
-    sampling = dataclasses.replace(
-      case.config.sampling, sampler='ddim', steps=n
-    )
-    config = dataclasses.replace(case.config, sampling=sampling)
-    draw = jax.jit(build.make_sampler(config, case.spec))
-    params = ours.initial(case, config)
-    lowered = draw.lower(params, build.options(config), np.arange(4))
-    memory = lowered.compile().memory_analysis()
-    sizes.append(float(memory.temp_size_in_bytes))
-  return Axis('steps of a sampler', values, seconds, sizes, 1)
+  case, values = CASES['small'](), [5, 10, 20, 50, 100]
+  found = [cost(ours.sampling(case, 4, n), rounds) for n in values]
+  return Axis(
+    'steps of a sampler', values, *map(list, zip(*found, strict=True)), 1
+  )
 
 
 def over_examples(rounds: int) -> Axis:
@@ -125,31 +107,10 @@ def over_examples(rounds: int) -> Axis:
       for _ in range(100):
         next(batches)
 
-    seconds.append(median(hundred, rounds) / 100)
+    seconds.append(cost(measuring.Side(hundred, 0), rounds)[0] / 100)
     sizes.append(float(images.nbytes))
     batches.close()
   return Axis('examples in the data set', values, seconds, sizes, 0)
-
-
-def on_devices(rounds: int) -> dict[str, float]:
-  """Seconds of the clock, and bytes on each device, of one step of 32."""
-  case = CASES['digits']()
-  task = build.make_task(case.config, case.spec)
-  mesh = parallel.make_mesh()
-  batch = ours.random_images(case, 32)
-  side = ours.train_step(case, batch)
-  state = jax.eval_shape(task.init, jax.random.key(0))
-  whole, parts = parallel.replicated(mesh), parallel.divided(mesh)
-  placed = lambda tree, where: parallel.placed(
-    tree, jax.tree.map(lambda _: where, tree)
-  )
-  compiled = (
-    jax.jit(task.step, donate_argnums=0)
-    .lower(placed(state, whole), placed({'x0': batch, 'cond': {}}, parts))
-    .compile()
-  )
-  size = compiled.memory_analysis().temp_size_in_bytes
-  return {'seconds': median(side.run, rounds), 'bytes': float(size)}
 
 
 def over_devices(rounds: int) -> Axis:
@@ -164,13 +125,8 @@ def over_devices(rounds: int) -> Axis:
       command, env=env, capture_output=True, text=True, check=True, timeout=600
     )
     found.append(json.loads(said.stdout.splitlines()[-1]))
-  return Axis(
-    'devices that share the cores',
-    values,
-    [x['seconds'] for x in found],
-    [x['bytes'] for x in found],
-    0,
-  )
+  name = 'devices that share the cores'
+  return Axis(name, values, *map(list, zip(*found, strict=True)), 0)
 
 
 def slope(values: list[int], costs: list[float]) -> float:
@@ -198,7 +154,7 @@ def plot(axes: list[Axis], path: str) -> None:
 
 def main(options: Options) -> None:
   if options.devices:
-    print(json.dumps(on_devices(options.rounds)))
+    print(json.dumps(train(CASES['digits'](), 32, options.rounds)))
     return
   print(measuring.machine())
   start = time.monotonic()

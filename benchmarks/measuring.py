@@ -16,6 +16,7 @@ class Side(NamedTuple):
   run: Callable[[], Any]
   parameters: int
   flops: float | None = None  # of one run, as XLA counts them
+  bytes: int | None = None  # beside the arguments, on each device, by XLA
 
 
 def in_turns(
@@ -109,11 +110,6 @@ def matmul_peak(
     jax.block_until_ready(product(a))
     best = min(best, clock() - start)
   return 2 * size**3 * many / best
-
-
-def flops_of(function: Callable[..., Any], *args: Any) -> float:
-  """As XLA counts them in the program it has made."""
-  return jax.jit(function).lower(*args).compile().cost_analysis()['flops']
 
 
 def machine() -> str:

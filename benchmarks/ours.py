@@ -1,6 +1,7 @@
 """Our side: what `train.py` and `sample.py` run for a configuration."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +41,18 @@ def train_step(case: Case, batch: np.ndarray, bfloat16: bool = False) -> Side:
     held[0], metrics = step(held[0], images)
     return float(metrics['loss'])
 
-  compiled = jax.jit(task.step).lower(abstract, images).compile()
-  return Side(run, count(abstract.params), compiled.cost_analysis()['flops'])
+  divided = parallel.divided(mesh)
+  args = (
+    parallel.placed(abstract, sharding),
+    parallel.placed(images, jax.tree.map(lambda _: divided, images)),
+  )
+  compiled = jax.jit(task.step, donate_argnums=0).lower(*args).compile()
+  return Side(
+    run,
+    count(abstract.params),
+    mesh.size * compiled.cost_analysis()['flops'],
+    compiled.memory_analysis().temp_size_in_bytes,
+  )
 
 
 def evaluation(case: Case, batch_size: int, bfloat16: bool = False) -> Side:
@@ -71,17 +82,18 @@ def sampling(
   config = dataclasses.replace(config, sampling=sampling)
   params = initial(case, config)
   draw = jax.jit(build.make_sampler(config, case.spec))
-  options = build.options(config)
-  index = np.arange(batch_size)
-  once = evaluation(case, batch_size, bfloat16).flops
+  args = (params, build.options(config), np.arange(batch_size))
+  compiled = draw.lower(*args).compile()
   return Side(
-    lambda: np.asarray(draw(params, options, index)),
+    lambda: np.asarray(draw(*args)),
     count(params),
-    steps * once,
+    # A loop's body is counted once by XLA.
+    steps * evaluation(case, batch_size, bfloat16).flops,
+    compiled.memory_analysis().temp_size_in_bytes,
   )
 
 
-def initial(case: Case, config: Config):
+def initial(case: Case, config: Config) -> Any:
   """Parameters before any training."""
   task = build.make_task(config, case.spec)
   key = jax.random.key(0)
@@ -91,6 +103,6 @@ def initial(case: Case, config: Config):
   return parallel.initialise(task.init, key, sharding).params
 
 
-def count(params) -> int:
+def count(params: Any) -> int:
   """How many numbers."""
   return sum(x.size for x in jax.tree.leaves(params))

@@ -65,6 +65,8 @@ def ours(options: Options, out: Path) -> Path:
   unet = case.config.network.unet
   flags = ['--config', 'configs/fashion_mnist.py', '--data.name', options.data]
   flags += ['--workdir', str(out), '--training.num-steps', str(steps)]
+  warmup = min(case.config.optimizer.warmup_steps, steps // 10)
+  flags += ['--optimizer.warmup-steps', str(warmup)]
   for name, value in dataclasses.asdict(unet).items():
     if value != getattr(configs.UNet(), name) or name == 'patch_size':
       values = value if isinstance(value, tuple | list) else (value,)

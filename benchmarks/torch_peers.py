@@ -4,6 +4,7 @@ doing the work of one of our training steps, or of one of our samplings.
   pip install torch diffusers denoising-diffusion-pytorch
 """
 
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,8 +54,7 @@ def names(case: Case) -> list[str]:
   packages = ['diffusers']
   if case.lucidrains:
     try:
-      import denoising_diffusion_pytorch  # noqa: F401
-
+      importlib.import_module('denoising_diffusion_pytorch')
       packages.append('denoising-diffusion-pytorch')
     except ImportError as error:
       print(f'without denoising-diffusion-pytorch: {error}')

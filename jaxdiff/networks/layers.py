@@ -92,8 +92,7 @@ class GroupNorm(nn.Module):
   y = (x - mean) / sqrt(var + eps) scale + bias, statistics in float32.
 
   A group's moments are means of its channels' moments: a sum over positions
-  reads x as it lies, one of a group does not, which XLA on CPU takes 2.3 times
-  as long for, forwards and backwards.
+  reads x as it lies, one of a group does not, which is slow in XLA on CPU.
 
   Source: Wu and He 2018 (arXiv:1803.08494), equations 1, 2, 6 and 7.
   """

@@ -118,7 +118,8 @@ def sample_blocks(
     ValueError: size < 1.
 
   Source: SSD-LM (Han et al. 2023) algorithm 2; block diffusion (Arriola et al.
-  2025) algorithm 2; with `surest_first`, LLaDA (Nie et al. 2025) section 2.4.
+  2025) algorithm 2; with `surest_first`, the semi-autoregressive sampling of
+  LLaDA (Nie et al. 2025).
   """
   if size < 1:
     raise ValueError(f'size must be at least 1, got {size}')
@@ -127,7 +128,7 @@ def sample_blocks(
   if known is None:
     known = jnp.zeros(x_init.shape, bool)
 
-  def body(x: Array, n: Array) -> tuple[Array, None]:
+  def body(x: Array, n: Array) -> tuple[Array, Array | None]:
     # A last block that is shorter begins among what is written already.
     first = jnp.minimum(n * size, length - size)
     cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size, axis=1)
