@@ -48,6 +48,17 @@ class Options:
   features: str = 'classifier:runs/classifier_fashion_mnist'
 
 
+def number_of_steps(left: float, each: float) -> int:
+  """How many steps of `each` seconds fit, with 3 % to spare."""
+  steps = int(left / (1.03 * each))
+  if steps < 10:
+    raise SystemExit(
+      f'a step takes {each:.2f} s, and once all is compiled {left:.0f} s are '
+      'left: give more --minutes'
+    )
+  return steps
+
+
 def ours(options: Options, out: Path) -> Path:
   """Runs train.py for as many steps as fit, then sample.py."""
   start = time.monotonic()
@@ -61,7 +72,7 @@ def ours(options: Options, out: Path) -> Path:
   each = (time.monotonic() - before) / 10
   # What it took to know the speed is part of the budget.
   left = 60 * options.minutes - 2 * (before - start)
-  steps = int(left / (1.03 * each))
+  steps = number_of_steps(left, each)
   unet = case.config.network.unet
   flags = ['--config', 'configs/fashion_mnist.py', '--data.name', options.data]
   flags += ['--workdir', str(out), '--training.num-steps', str(steps)]
@@ -132,7 +143,7 @@ def theirs(options: Options, out: Path) -> Path:
     step(None)
   each = (time.monotonic() - before) / 10
   left = 60 * options.minutes - (time.monotonic() - start)
-  steps = int(left / (1.03 * each))
+  steps = number_of_steps(left, each)
   for group in optimizer.param_groups:
     group['lr'] = group['initial_lr'] = 1e-4
   rate = get_scheduler('cosine', optimizer, 500, steps)

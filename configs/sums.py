@@ -4,11 +4,11 @@
   python sample.py runs/sums --show
   python sample.py runs/sums --infill "037+481=___" --show
 
-795,149 parameters; 6,000 steps of 128, then on to 14,000, 77 minutes on one core
-of a two-core CPU with other work on the second (2026-11-22, Python 3.11, jax 0.10.2): 1.77
-bits/character, of 1.72 that are needed. What is drawn is the question first and
-then its answer, in each the surest character first: 99.9 % of free samples are
-right. See docs/results.md.
+795,149 parameters; 6,000 steps of 128, then on to 14,000, 77 minutes on one
+core of a two-core CPU with other work on the second (2026-11-22, Python 3.11,
+jax 0.10.2): 1.77 bits/character, of 1.72 that are needed. What is drawn is the
+question first and then its answer, in each the surest character first: 99.9 %
+of free samples are right. See docs/results.md.
 """
 
 from jaxdiff.config import (
