@@ -26,7 +26,7 @@ import tyro
 
 from benchmarks import measuring, ours
 from benchmarks.cases import CASES, Case
-from jaxdiff import data
+from jaxdiff import data, parallel
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -153,6 +153,7 @@ def plot(axes: list[Axis], path: str) -> None:
 
 
 def main(options: Options) -> None:
+  parallel.start()
   if options.devices:
     print(json.dumps(train(CASES['digits'](), 32, options.rounds)))
     return

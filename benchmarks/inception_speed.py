@@ -20,6 +20,7 @@ import tyro
 from pytorch_fid import inception as pytorch_fid
 from torchvision.models import inception_v3
 
+from jaxdiff import parallel
 from jaxdiff.networks.inception import Inception
 
 
@@ -57,6 +58,7 @@ def theirs(images: np.ndarray) -> Callable[[], Any]:
 
 
 def main(options: Options) -> None:
+  parallel.start()
   size = (options.batch_size, 299, 299, 3)
   images = np.random.default_rng(1).random(size, np.float32)
   sides = {'jaxdiff': ours(images), 'pytorch-fid': theirs(images)}

@@ -18,6 +18,7 @@ import tyro
 
 from benchmarks import measuring, ours
 from benchmarks.cases import CASES
+from jaxdiff import parallel
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Options:
 
 def measure(options: Options) -> str:
   """Runs some steps; what they took."""
+  parallel.start()
   case = CASES[options.case]()
   batch = ours.random_images(case, options.batch_size)
   if options.side == 'jaxdiff':

@@ -12,6 +12,7 @@ import tyro
 
 from benchmarks import measuring, ours
 from benchmarks.cases import CASES
+from jaxdiff import parallel
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Options:
 
 
 def main(options: Options) -> None:
+  parallel.start()
   case, size, half = CASES[options.case](), options.batch_size, options.bfloat16
   dtype = jnp.bfloat16 if half else jnp.float32
   peak = measuring.matmul_peak(dtype, cpu_time=options.cpu_time)

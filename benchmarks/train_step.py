@@ -15,6 +15,7 @@ import tyro
 
 from benchmarks import measuring, ours
 from benchmarks.cases import CASES
+from jaxdiff import parallel
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Options:
 
 
 def main(options: Options) -> None:
+  parallel.start()
   case = CASES[options.case]()
   batch = ours.random_images(case, options.batch_size)
   sides = {'jaxdiff': ours.train_step(case, batch, options.bfloat16)}

@@ -6,6 +6,7 @@ on every device (axis None) or divided over them along its first dimension
 or under `pmap` with one copy of the step for each device.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 AXIS = 'data'
 Axis = Any  # None | 0 | a tree of NamedSharding
 
+# Convolutions on a CPU: by Eigen, which divides them over all threads. The
+# library that jax 0.10.2 prefers keeps all but the widest to one thread.
+CONVOLUTIONS = '--xla_cpu_experimental_ynn_fusion_type=-individual_convolution'
+
 
 def start(
   coordinator: str | None = None,
@@ -28,7 +33,9 @@ def start(
   """Joins the other processes of the job and turns the compile cache on.
 
   Compiled programs are kept in `JAX_COMPILATION_CACHE_DIR`, by default
-  `~/.cache/jaxdiff/xla`; a second start is faster for it.
+  `~/.cache/jaxdiff/xla`; a second start is faster for it. With jax 0.10,
+  `CONVOLUTIONS` is added to `XLA_FLAGS`, which XLA reads when it is first used:
+  call this before.
 
   Args:
     coordinator: None for one process; 'auto' where jax finds the others by
@@ -36,6 +43,9 @@ def start(
     num_processes: with host:port, how many there are.
     process_id: with host:port, which one this is.
   """
+  flags = os.environ.get('XLA_FLAGS', '')
+  if jax.__version_info__[:2] == (0, 10) and 'ynn_fusion_type' not in flags:
+    os.environ['XLA_FLAGS'] = f'{flags} {CONVOLUTIONS}'.strip()
   if coordinator == 'auto':
     jax.distributed.initialize()
   elif coordinator:

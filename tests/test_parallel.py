@@ -1,5 +1,7 @@
 """One device, eight under jit, eight under pmap: the same numbers."""
 
+import os
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -159,3 +161,23 @@ def test_impossible_settings_are_refused():
     parallel.compile_step(lambda x: x, mesh, mode='xmap', **args)
   with pytest.raises(ValueError, match='use parallel.mode=jit'):
     parallel.compile_step(lambda x: x, mesh_of(8, fsdp=2), mode='pmap', **args)
+
+
+@pytest.mark.parametrize(
+  'before, after',
+  [
+    ('', parallel.CONVOLUTIONS),
+    ('--a=b', f'--a=b {parallel.CONVOLUTIONS}'),
+    (
+      '--xla_cpu_experimental_ynn_fusion_type=',
+      '--xla_cpu_experimental_ynn_fusion_type=',
+    ),
+  ],
+)
+def test_convolutions_of_jax_0_10_use_all_threads(monkeypatch, before, after):
+  """A flag of one's own is left alone; later versions need none."""
+  monkeypatch.setenv('XLA_FLAGS', before)
+  monkeypatch.setattr(jax.config, 'update', lambda *_: None)
+  parallel.start()
+  needed = jax.__version_info__[:2] == (0, 10)
+  assert os.environ['XLA_FLAGS'] == (after if needed else before)
