@@ -1,6 +1,10 @@
-"""Timing in turns: what is compared runs A B A B in one process, so that what
-else the machine does, and how warm it is, falls on both alike."""
+"""Timing in turns: what is compared runs A B A B, so that what else the machine
+does, and how warm it is, falls on both alike. Each side has a process of its
+own: in one, the memory that PyTorch frees is XLA's to ask for again."""
 
+import contextlib
+import multiprocessing
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,6 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+# On a GPU: no process may take it all.
+os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
 
 class Side(NamedTuple):
@@ -18,9 +25,51 @@ class Side(NamedTuple):
   flops: float | None = None  # of one run, as XLA counts them
   bytes: int | None = None  # beside the arguments, on each device, by XLA
 
+  def time(self, cpu_time: bool = False) -> float:
+    """Seconds of one run; see `in_turns`."""
+    clock = time.process_time if cpu_time else time.perf_counter
+    start = clock()
+    self.run()
+    return clock() - start
+
+
+class Apart:
+  """A side made and run in a new process.
+
+  Args:
+    make: a function of a module; returns a Side.
+    args: its arguments.
+  """
+
+  def __init__(self, make: Callable[..., Side], *args: Any):
+    context = multiprocessing.get_context('spawn')
+    self._here, there = context.Pipe()
+    process = context.Process(
+      target=_serve, args=(there, make, args), daemon=True
+    )
+    process.start()
+    there.close()  # so that its end is the end of what is read here
+    self.parameters, self.flops, self.bytes = self._here.recv()
+
+  def time(self, cpu_time: bool = False) -> float:
+    """Seconds of one run, by the process's own clock."""
+    self._here.send(cpu_time)
+    return self._here.recv()
+
+
+def _serve(
+  there: Any, make: Callable[..., Side], args: tuple[Any, ...]
+) -> None:
+  side = make(*args)
+  there.send(side[1:])
+  # Until the other end is closed, with the process that asks.
+  with contextlib.suppress(EOFError):
+    while True:
+      there.send(side.time(there.recv()))
+
 
 def in_turns(
-  sides: Mapping[str, Side], rounds: int, cpu_time: bool = False
+  sides: Mapping[str, Side | Apart], rounds: int, cpu_time: bool = False
 ) -> dict[str, np.ndarray]:
   """Seconds of each run, [rounds] a side, after two runs unmeasured.
 
@@ -30,16 +79,13 @@ def in_turns(
     cpu_time: seconds of all the process's threads instead of the clock's: for
       a machine that has other work to do.
   """
-  clock = time.process_time if cpu_time else time.perf_counter
   for side in sides.values():
-    side.run()  # compiles
-    side.run()  # and what is done once more: buffers, autotuning
+    side.time()  # compiles
+    side.time()  # and what is done once more: buffers, autotuning
   seconds: dict[str, list[float]] = {name: [] for name in sides}
   for _ in range(rounds):
     for name, side in sides.items():
-      start = clock()
-      side.run()
-      seconds[name].append(clock() - start)
+      seconds[name].append(side.time(cpu_time))
   return {name: np.asarray(each) for name, each in seconds.items()}
 
 
@@ -51,7 +97,7 @@ def ratio(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
 
 def report(
   title: str,
-  sides: Mapping[str, Side],
+  sides: Mapping[str, Side | Apart],
   seconds: Mapping[str, np.ndarray],
   examples: int,
   peak: float,

@@ -18,7 +18,6 @@ import tyro
 
 from benchmarks import measuring, ours
 from benchmarks.cases import CASES
-from jaxdiff import parallel
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,6 @@ class Options:
 
 def measure(options: Options) -> str:
   """Runs some steps; what they took."""
-  parallel.start()
   case = CASES[options.case]()
   batch = ours.random_images(case, options.batch_size)
   if options.side == 'jaxdiff':

@@ -28,6 +28,7 @@ def random_images(case: Case, batch_size: int) -> np.ndarray:
 
 def train_step(case: Case, batch: np.ndarray, bfloat16: bool = False) -> Side:
   """The step of train.py, with its batch given from the host."""
+  parallel.start()
   task = build.make_task(with_dtype(case.config, bfloat16), case.spec)
   mesh = parallel.make_mesh()
   key = jax.random.key(0)
@@ -57,6 +58,7 @@ def train_step(case: Case, batch: np.ndarray, bfloat16: bool = False) -> Side:
 
 def evaluation(case: Case, batch_size: int, bfloat16: bool = False) -> Side:
   """One evaluation of the network."""
+  parallel.start()
   config = with_dtype(case.config, bfloat16)
   params = initial(case, config)
   network = build.make_network(config, case.spec)
@@ -77,6 +79,7 @@ def sampling(
   case: Case, batch_size: int, steps: int, bfloat16: bool = False
 ) -> Side:
   """The sampling of sample.py: DDIM, `steps` evaluations of the network."""
+  parallel.start()
   config = with_dtype(case.config, bfloat16)
   sampling = dataclasses.replace(config.sampling, sampler='ddim', steps=steps)
   config = dataclasses.replace(config, sampling=sampling)

@@ -12,7 +12,6 @@ import tyro
 
 from benchmarks import measuring, ours
 from benchmarks.cases import CASES
-from jaxdiff import parallel
 
 
 @dataclass(frozen=True)
@@ -30,29 +29,30 @@ class Options:
 
 
 def main(options: Options) -> None:
-  parallel.start()
   case, size, half = CASES[options.case](), options.batch_size, options.bfloat16
   dtype = jnp.bfloat16 if half else jnp.float32
   peak = measuring.matmul_peak(dtype, cpu_time=options.cpu_time)
   print(f'{measuring.machine()}, matmul peak {peak / 1e9:.4g} GFLOP/s')
 
-  once = {'jaxdiff': ours.evaluation(case, size, half)}
+  apart = measuring.Apart
+  once = {'jaxdiff': apart(ours.evaluation, case, size, half)}
   names = ()
   if options.peers:
     from benchmarks import torch_peers
 
     names = options.only or torch_peers.names(case)
   for name in names:
-    once[name] = torch_peers.evaluation(case, name, size, half)
+    once[name] = apart(torch_peers.evaluation, case, name, size, half)
   seconds = measuring.in_turns(once, 3 * options.rounds, options.cpu_time)
   title = f'one evaluation, {options.case}, batch {size}'
   measuring.report(title, once, seconds, size, peak)
 
   if options.steps:
     steps = options.steps
-    whole = {'jaxdiff': ours.sampling(case, size, steps, half)}
+    whole = {'jaxdiff': apart(ours.sampling, case, size, steps, half)}
     for name in names:
-      whole[name] = torch_peers.sampling(case, name, size, steps, half)
+      draw = torch_peers.sampling
+      whole[name] = apart(draw, case, name, size, steps, half)
     seconds = measuring.in_turns(whole, options.rounds, options.cpu_time)
     title = f'{steps} DDIM steps, {options.case}, batch {size}'
     measuring.report(title, whole, seconds, size, peak)

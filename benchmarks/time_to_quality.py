@@ -31,7 +31,7 @@ from tqdm import tqdm
 from benchmarks import ours as our_side
 from benchmarks.cases import CASES
 from jaxdiff import config as configs
-from jaxdiff import data, parallel, pictures
+from jaxdiff import data, pictures
 
 BATCH, STEPS = 64, 100  # of training; of the sampler
 
@@ -62,7 +62,6 @@ def number_of_steps(left: float, each: float) -> int:
 def ours(options: Options, out: Path) -> Path:
   """Runs train.py for as many steps as fit, then sample.py."""
   start = time.monotonic()
-  parallel.start()
   case = CASES['small']()
   batch = our_side.random_images(case, BATCH)
   side = our_side.train_step(case, batch)

@@ -5,6 +5,7 @@ doing the work of one of our training steps, or of one of our samplings.
 """
 
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from torch.nn import functional
 from benchmarks.cases import Case
 from benchmarks.measuring import Side
 
+# All there are; by itself PyTorch leaves out a core's second thread.
+torch.set_num_threads(len(os.sched_getaffinity(0)))
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # How the same network can be run; what is compiled has its channels last too.
 VARIANTS = ('eager', 'channels_last', 'compiled')

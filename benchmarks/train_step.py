@@ -15,7 +15,6 @@ import tyro
 
 from benchmarks import measuring, ours
 from benchmarks.cases import CASES
-from jaxdiff import parallel
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,16 @@ class Options:
 
 
 def main(options: Options) -> None:
-  parallel.start()
   case = CASES[options.case]()
   batch = ours.random_images(case, options.batch_size)
-  sides = {'jaxdiff': ours.train_step(case, batch, options.bfloat16)}
+  apart = measuring.Apart
+  sides = {'jaxdiff': apart(ours.train_step, case, batch, options.bfloat16)}
   if options.peers:
     from benchmarks import torch_peers
 
     for name in options.only or torch_peers.names(case):
-      sides[name] = torch_peers.train_step(case, name, batch, options.bfloat16)
+      step = torch_peers.train_step
+      sides[name] = apart(step, case, name, batch, options.bfloat16)
   dtype = jnp.bfloat16 if options.bfloat16 else jnp.float32
   peak = measuring.matmul_peak(dtype, cpu_time=options.cpu_time)
   seconds = measuring.in_turns(sides, options.rounds, options.cpu_time)

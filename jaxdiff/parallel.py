@@ -17,6 +17,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxdiff import heap
+
 AXIS = 'data'
 Axis = Any  # None | 0 | a tree of NamedSharding
 
@@ -33,9 +35,9 @@ def start(
   """Joins the other processes of the job and turns the compile cache on.
 
   Compiled programs are kept in `JAX_COMPILATION_CACHE_DIR`, by default
-  `~/.cache/jaxdiff/xla`; a second start is faster for it. With jax 0.10,
-  `CONVOLUTIONS` is added to `XLA_FLAGS`, which XLA reads when it is first used:
-  call this before.
+  `~/.cache/jaxdiff/xla`; a second start is faster for it. For speed on a CPU
+  memory is kept (`heap.keep`), and with jax 0.10 `CONVOLUTIONS` is added to
+  `XLA_FLAGS`. Both need be done before anything is asked of jax.
 
   Args:
     coordinator: None for one process; 'auto' where jax finds the others by
@@ -46,6 +48,7 @@ def start(
   flags = os.environ.get('XLA_FLAGS', '')
   if jax.__version_info__[:2] == (0, 10) and 'ynn_fusion_type' not in flags:
     os.environ['XLA_FLAGS'] = f'{flags} {CONVOLUTIONS}'.strip()
+  heap.keep()
   if coordinator == 'auto':
     jax.distributed.initialize()
   elif coordinator:

@@ -1,0 +1,60 @@
+"""The heap of the process, kept for XLA on a CPU.
+
+XLA asks malloc for a step's buffers, hundreds of MB in one piece, and gives
+them back when the step is done. glibc returns so large a piece to the system,
+which hands it out again page by page, 4 KiB each, every one cleared first.
+`keep` has glibc hold on to what it got, in pages of 2 MiB.
+"""
+
+import ctypes
+import importlib.util
+import os
+import sys
+from importlib.metadata import entry_points
+
+import jax
+
+# <malloc.h> and <sys/mman.h>
+TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
+MADV_HUGEPAGE = 14
+HUGE_PAGE = 2**21
+
+
+def keep() -> None:
+  """From now on memory that is freed stays with the process.
+
+  For half of the machine's memory addresses are reserved, no memory: what is
+  resident is what was in use at most. Nothing happens but on Linux with glibc
+  and with no accelerator in sight, nor where GLIBC_TUNABLES has malloc's
+  settings already. Call it before jax starts its threads: those that have a
+  heap of their own keep to it.
+  """
+  tuned = 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', '')
+  if sys.platform != 'linux' or tuned or not _cpu_alone():
+    return
+  libc = ctypes.CDLL(None)
+  if not hasattr(libc, 'mallopt'):
+    return
+  libc.malloc.restype = ctypes.c_void_p
+  libc.malloc.argtypes = [ctypes.c_size_t]
+  libc.free.argtypes = [ctypes.c_void_p]
+  libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+  # One heap, that only grows; no piece outside it, however large.
+  for name, value in ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, -1)):
+    libc.mallopt(name, value)
+  size = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
+  start = libc.malloc(size)
+  if start:  # else the system promises no memory it may not have
+    first = -(-start // HUGE_PAGE) * HUGE_PAGE
+    whole = (start + size - first) // HUGE_PAGE * HUGE_PAGE
+    libc.madvise(first, whole, MADV_HUGEPAGE)  # may be refused: then 4 KiB
+    libc.free(start)
+
+
+def _cpu_alone() -> bool:
+  """Whether jax will run on the CPU, as far as can be told before it does."""
+  if jax.config.jax_platforms:
+    return jax.config.jax_platforms == 'cpu'
+  return not (
+    entry_points(group='jax_plugins') or importlib.util.find_spec('libtpu')
+  )

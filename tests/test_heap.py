@@ -1,0 +1,54 @@
+"""What is freed stays with the process, and is there again at once."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Faults of a buffer asked for again, filled, by malloc itself.
+AGAIN = """
+import ctypes, resource
+from jaxdiff import heap
+{}
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+def fill():
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  buffer = libc.malloc(2**28)
+  libc.memset(buffer, 1, 2**28)
+  libc.free(buffer)
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+fill()
+print(fill())
+"""
+
+
+def faults(call, **env):
+  env = {'JAX_PLATFORMS': 'cpu', **os.environ, **env}
+  command = [sys.executable, '-c', AGAIN.format(call)]
+  said = subprocess.run(command, env=env, capture_output=True, check=True)
+  return int(said.stdout)
+
+
+@pytest.mark.skipif(
+  sys.platform != 'linux' or not os.confstr('CS_GNU_LIBC_VERSION'),
+  reason='glibc is tuned, no other',
+)
+def test_memory_is_kept():
+  pages = 2**28 // os.sysconf('SC_PAGE_SIZE')
+  assert faults('') > pages // 1000
+  assert faults('heap.keep()') == 0
+
+
+def test_settings_of_ones_own_are_left_alone():
+  tunables = 'glibc.malloc.mmap_max=5'
+  assert faults('heap.keep()', GLIBC_TUNABLES=tunables) > 0
+
+
+def test_an_accelerator_has_its_own_memory():
+  call = "import jax; jax.config.update('jax_platforms', 'tpu'); heap.keep()"
+  assert faults(call) > 0
