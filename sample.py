@@ -46,8 +46,7 @@ def sample(options: Options) -> Path:
   outputs.check_output(out, medium)
   if options.show:
     show(job)
-  # Every device takes the same number of samples.
-  batch_size = -(-min(options.batch_size, job.num) // mesh.size) * mesh.size
+  batch_size = parallel.batch_size(job.num, options.batch_size, mesh)
   with tqdm(total=job.num, desc='sampling', unit=medium.unit) as bar:
     path = outputs.draw_to(
       out,

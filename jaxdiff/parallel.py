@@ -6,7 +6,6 @@ on every device (axis None) or divided over them along its first dimension
 or under `pmap` with one copy of the step for each device.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,14 +16,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxdiff import heap
+from jaxdiff import cpu
 
 AXIS = 'data'
 Axis = Any  # None | 0 | a tree of NamedSharding
-
-# Convolutions on a CPU: by Eigen, which divides them over all threads. The
-# library that jax 0.10.2 prefers keeps all but the widest to one thread.
-CONVOLUTIONS = '--xla_cpu_experimental_ynn_fusion_type=-individual_convolution'
 
 
 def start(
@@ -35,9 +30,8 @@ def start(
   """Joins the other processes of the job and turns the compile cache on.
 
   Compiled programs are kept in `JAX_COMPILATION_CACHE_DIR`, by default
-  `~/.cache/jaxdiff/xla`; a second start is faster for it. For speed on a CPU
-  memory is kept (`heap.keep`), and with jax 0.10 `CONVOLUTIONS` is added to
-  `XLA_FLAGS`. Both need be done before anything is asked of jax.
+  `~/.cache/jaxdiff/xla`; a second start is faster for it. What a CPU needs to
+  be fast is settled too (`cpu`), so call this before anything else of jax.
 
   Args:
     coordinator: None for one process; 'auto' where jax finds the others by
@@ -45,10 +39,8 @@ def start(
     num_processes: with host:port, how many there are.
     process_id: with host:port, which one this is.
   """
-  flags = os.environ.get('XLA_FLAGS', '')
-  if jax.__version_info__[:2] == (0, 10) and 'ynn_fusion_type' not in flags:
-    os.environ['XLA_FLAGS'] = f'{flags} {CONVOLUTIONS}'.strip()
-  heap.keep()
+  cpu.divide_convolutions()
+  cpu.keep_memory()
   if coordinator == 'auto':
     jax.distributed.initialize()
   elif coordinator:
@@ -184,6 +176,22 @@ def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
       f'{accumulate} microbatches on {mesh.size} devices: use a multiple of '
       f'{parts}'
     )
+
+
+def batch_size(num: int, most: int, mesh: Mesh) -> int:
+  """How many of `num` samples to draw at once.
+
+  A program is compiled for each size there is, so sizes are few: four from one
+  power of two to the next. At most a quarter more is drawn than asked for.
+
+  Args:
+    num: samples wanted.
+    most: at once.
+    mesh: every device takes the same number.
+  """
+  step = max(1, 2 ** (max(num - 1, 1).bit_length() - 3))
+  size = min(most, -(-num // step) * step)
+  return -(-size // mesh.size) * mesh.size
 
 
 def compile_step(

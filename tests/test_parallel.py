@@ -1,7 +1,5 @@
 """One device, eight under jit, eight under pmap: the same numbers."""
 
-import os
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -163,21 +161,13 @@ def test_impossible_settings_are_refused():
     parallel.compile_step(lambda x: x, mesh_of(8, fsdp=2), mode='pmap', **args)
 
 
-@pytest.mark.parametrize(
-  'before, after',
-  [
-    ('', parallel.CONVOLUTIONS),
-    ('--a=b', f'--a=b {parallel.CONVOLUTIONS}'),
-    (
-      '--xla_cpu_experimental_ynn_fusion_type=',
-      '--xla_cpu_experimental_ynn_fusion_type=',
-    ),
-  ],
-)
-def test_convolutions_of_jax_0_10_use_all_threads(monkeypatch, before, after):
-  """A flag of one's own is left alone; later versions need none."""
-  monkeypatch.setenv('XLA_FLAGS', before)
-  monkeypatch.setattr(jax.config, 'update', lambda *_: None)
-  parallel.start()
-  needed = jax.__version_info__[:2] == (0, 10)
-  assert os.environ['XLA_FLAGS'] == (after if needed else before)
+def test_sizes_of_batches_are_few_and_hardly_more_than_asked_for():
+  for devices in (1, 8):
+    mesh = mesh_of(devices)
+    found = {n: parallel.batch_size(n, 64, mesh) for n in range(1, 65)}
+    for n, size in found.items():
+      assert size % devices == 0
+      assert n <= size < 1.25 * n + devices
+    assert len(set(found.values())) <= 20
+  assert parallel.batch_size(1000, 64, mesh_of(1)) == 64
+  assert parallel.batch_size(1000, 50, mesh_of(1)) == 50

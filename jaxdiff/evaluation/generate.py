@@ -174,7 +174,7 @@ def images(
   """
   if num < 1 or batch_size < 1:
     raise ValueError('--num and --batch-size must be at least 1')
-  size = -(-min(batch_size, num) // mesh.size) * mesh.size
+  size = parallel.batch_size(num, batch_size, mesh)
   medium = build.make_medium(run.spec)
 
   def batches(some: int, start: int, stop: int) -> Iterator[np.ndarray]:

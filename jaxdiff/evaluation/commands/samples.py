@@ -34,7 +34,7 @@ def draw(options: Options, name: str, ending: str) -> tuple[Job, Path]:
   folder = Path(options.workdir) / 'evaluation'
   path = folder / f'{name}_{job.num}_{job.name}{ending}'
   if not _drawn(path, job):
-    size = -(-min(options.batch_size, job.num) // mesh.size) * mesh.size
+    size = parallel.batch_size(job.num, options.batch_size, mesh)
     with tqdm(total=job.num, desc=name, unit=medium.unit) as bar:
       outputs.draw_to(
         path,

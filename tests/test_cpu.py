@@ -1,15 +1,18 @@
-"""What is freed stays with the process, and is there again at once."""
+"""What is freed stays with the process; convolutions use all threads."""
 
 import os
 import subprocess
 import sys
 
+import jax
 import pytest
+
+from jaxdiff import cpu
 
 # Faults of a buffer asked for again, filled, by malloc itself.
 AGAIN = """
 import ctypes, resource
-from jaxdiff import heap
+from jaxdiff import cpu
 {}
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -41,14 +44,35 @@ def faults(call, **env):
 def test_memory_is_kept():
   pages = 2**28 // os.sysconf('SC_PAGE_SIZE')
   assert faults('') > pages // 1000
-  assert faults('heap.keep()') == 0
+  assert faults('cpu.keep_memory()') == 0
 
 
 def test_settings_of_ones_own_are_left_alone():
   tunables = 'glibc.malloc.mmap_max=5'
-  assert faults('heap.keep()', GLIBC_TUNABLES=tunables) > 0
+  assert faults('cpu.keep_memory()', GLIBC_TUNABLES=tunables) > 0
 
 
 def test_an_accelerator_has_its_own_memory():
-  call = "import jax; jax.config.update('jax_platforms', 'tpu'); heap.keep()"
+  call = (
+    "import jax; jax.config.update('jax_platforms', 'tpu'); cpu.keep_memory()"
+  )
   assert faults(call) > 0
+
+
+@pytest.mark.parametrize(
+  'before, after',
+  [
+    ('', cpu.CONVOLUTIONS),
+    ('--a=b', f'--a=b {cpu.CONVOLUTIONS}'),
+    (
+      '--xla_cpu_experimental_ynn_fusion_type=',
+      '--xla_cpu_experimental_ynn_fusion_type=',
+    ),
+  ],
+)
+def test_convolutions_of_jax_0_10_use_all_threads(monkeypatch, before, after):
+  """A flag of one's own is left alone; later versions need none."""
+  monkeypatch.setenv('XLA_FLAGS', before)
+  cpu.divide_convolutions()
+  needed = jax.__version_info__[:2] == (0, 10)
+  assert os.environ['XLA_FLAGS'] == (after if needed else before)

@@ -1,9 +1,13 @@
-"""The heap of the process, kept for XLA on a CPU.
+"""What XLA needs on a CPU to be fast: docs/performance.md has the numbers.
 
-XLA asks malloc for a step's buffers, hundreds of MB in one piece, and gives
-them back when the step is done. glibc returns so large a piece to the system,
-which hands it out again page by page, 4 KiB each, every one cleared first.
-`keep` has glibc hold on to what it got, in pages of 2 MiB.
+memory        XLA asks malloc for a step's buffers, hundreds of MB in one
+              piece, and gives them back when the step is done. glibc returns
+              so large a piece to the system, which hands it out again page
+              by page, 4 KiB each, every one cleared first. `keep_memory` has
+              glibc hold on to what it got, in pages of 2 MiB.
+convolutions  The library that jax 0.10.2 prefers for them keeps all but the
+              widest to one thread. `divide_convolutions` has Eigen do them,
+              on all threads.
 """
 
 import ctypes
@@ -19,8 +23,20 @@ TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 MADV_HUGEPAGE = 14
 HUGE_PAGE = 2**21
 
+CONVOLUTIONS = '--xla_cpu_experimental_ynn_fusion_type=-individual_convolution'
 
-def keep() -> None:
+
+def divide_convolutions() -> None:
+  """Adds `CONVOLUTIONS` to XLA_FLAGS with jax 0.10, unless they speak of it.
+
+  Call it before anything is computed: XLA reads them once.
+  """
+  flags = os.environ.get('XLA_FLAGS', '')
+  if jax.__version_info__[:2] == (0, 10) and 'ynn_fusion_type' not in flags:
+    os.environ['XLA_FLAGS'] = f'{flags} {CONVOLUTIONS}'.strip()
+
+
+def keep_memory() -> None:
   """From now on memory that is freed stays with the process.
 
   For half of the machine's memory addresses are reserved, no memory: what is
