@@ -11,20 +11,19 @@ import resource
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Literal
 
 import jax
 import tyro
 
 from benchmarks import measuring, ours
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, Name
 
 
 @dataclass(frozen=True)
 class Options:
   """With --side, that side alone, in this process."""
 
-  case: Literal['digits', 'small', 'cifar10'] = 'small'
+  case: Name = 'small'
   batch_size: int = 16
   steps: int = 3
   bfloat16: bool = False

@@ -5,20 +5,19 @@ python -m benchmarks.sampling --case cifar10 --batch-size 16 --steps 50
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import jax.numpy as jnp
 import tyro
 
 from benchmarks import measuring, ours
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, Name
 
 
 @dataclass(frozen=True)
 class Options:
   """With --steps 0 only the evaluation is timed."""
 
-  case: Literal['digits', 'small', 'cifar10'] = 'small'
+  case: Name = 'small'
   batch_size: int = 16
   steps: int = 50
   rounds: int = 5

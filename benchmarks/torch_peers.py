@@ -26,6 +26,17 @@ DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 VARIANTS = ('eager', 'channels_last', 'compiled')
 
 
+class Transformer(nn.Module):
+  """DiTTransformer2DModel: (xt, t) -> tensor; of class 0, it must have one."""
+
+  def __init__(self, case: Case):
+    super().__init__()
+    self.dit = diffusers.DiTTransformer2DModel(**case.diffusers)
+
+  def forward(self, xt: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    return self.dit(xt, t, torch.zeros_like(t), return_dict=False)[0]
+
+
 class Diffusers(nn.Module):
   """UNet2DModel: (xt, t) -> tensor."""
 
@@ -46,7 +57,8 @@ class Diffusers(nn.Module):
 def network(case: Case, package: str) -> nn.Module:
   """The peer's network, or ValueError where it has none of this size."""
   if package == 'diffusers':
-    return Diffusers(case).to(DEVICE)
+    kind = Transformer if case.config.network.kind == 'dit' else Diffusers
+    return kind(case).to(DEVICE)
   from denoising_diffusion_pytorch import Unet
 
   return Unet(**case.lucidrains).to(DEVICE)

@@ -8,20 +8,19 @@ it: the batch from the host, noise, gradient, clipping, Adam, average, loss.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import jax.numpy as jnp
 import tyro
 
 from benchmarks import measuring, ours
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, Name
 
 
 @dataclass(frozen=True)
 class Options:
   """On a GPU with --bfloat16, both compute in it and keep float32 weights."""
 
-  case: Literal['digits', 'small', 'cifar10'] = 'small'
+  case: Name = 'small'
   batch_size: int = 16
   rounds: int = 9
   peers: bool = True
