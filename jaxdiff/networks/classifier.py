@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxdiff.networks import layers
+from jaxdiff.networks import convolution, layers
 
 
 class ClassifierFeatures(NamedTuple):
@@ -60,6 +60,7 @@ class Classifier(nn.Module):
             step,
             use_bias=False,
             kernel_init=layers.kernel_init,
+            conv_general_dilated=convolution.conv_general_dilated,
             name=f'conv_{i}_{j}',
           )(x)
           norm = layers.group_norm(channels, 1e-6, jnp.float32, f'norm_{i}_{j}')

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from jaxdiff.networks import convolution
+
 
 def kernel_init(
   key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
@@ -197,7 +199,13 @@ def conv3x3(
   """A 3x3 convolution; stride 2 pads even sizes at the bottom and right."""
   init = nn.initializers.zeros if zero else kernel_init
   return nn.Conv(
-    features, (3, 3), strides, dtype=dtype, kernel_init=init, name=name
+    features,
+    (3, 3),
+    strides,
+    dtype=dtype,
+    kernel_init=init,
+    conv_general_dilated=convolution.conv_general_dilated,
+    name=name,
   )
 
 

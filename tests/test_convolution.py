@@ -1,0 +1,101 @@
+"""lax's convolution, and gradients whose dimensions need no renaming."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from jaxdiff.networks.convolution import conv_general_dilated
+
+NAMES = ('NHWC', 'HWIO', 'NHWC')
+
+
+def numbers(x, w):
+  return lax.conv_dimension_numbers(x.shape, w.shape, NAMES)
+
+
+def run(function, x, w, strides=(1, 1), padding='SAME', **settings):
+  dims = numbers(x, w)
+  return function(x, w, strides, padding, dimension_numbers=dims, **settings)
+
+
+ours = partial(run, conv_general_dilated)
+theirs = partial(run, lax.conv_general_dilated)
+
+
+@pytest.fixture
+def arrays(key):
+  x, w, v, u = jax.random.split(key, 4)
+  shape, kernel = (4, 8, 6, 3), (3, 3, 3, 5)
+  draw = jax.random.normal
+  return draw(x, shape), draw(w, kernel), draw(v, shape), draw(u, kernel)
+
+
+@pytest.mark.parametrize('strides', [(1, 1), (2, 2)])
+@pytest.mark.parametrize('padding', ['SAME', 'VALID', [(1, 0), (2, 1)]])
+def test_derivatives_are_those_of_lax(arrays, strides, padding):
+  """Of first and second order, backwards, forwards, and of one argument."""
+  x, w, v, u = arrays
+
+  def both(derivative):
+    for conv in (ours, theirs):
+      loss = lambda x, w, conv=conv: jnp.sin(conv(x, w, strides, padding)).sum()
+      yield jax.jit(partial(derivative, loss))(x, w)
+
+  for derivative in (
+    lambda f, x, w: f(x, w),
+    lambda f, x, w: jax.grad(f, (0, 1))(x, w),
+    lambda f, x, w: jax.grad(f, 0)(x, w),
+    lambda f, x, w: jax.grad(f, 1)(x, w),
+    lambda f, x, w: jax.jvp(f, (x, w), (v, u)),
+    lambda f, x, w: jax.jvp(jax.grad(f, (0, 1)), (x, w), (v, u)),
+    lambda f, x, w: jax.grad(lambda w: (jax.grad(f)(x, w) * v).sum())(w),
+  ):
+    got, wanted = both(derivative)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=2e-4), got, wanted)
+
+
+def test_it_maps_over_a_batch_of_kernels(arrays):
+  x, w, _, u = arrays
+  many = jnp.stack([w, u])
+  got = jax.vmap(jax.grad(lambda w: (ours(x, w) ** 2).sum()))(many)
+  for one, kernel in zip(got, many, strict=True):
+    wanted = jax.grad(lambda w: (theirs(x, w) ** 2).sum())(kernel)
+    np.testing.assert_allclose(one, wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_other_settings_are_heard(arrays):
+  x, w, _, _ = arrays
+  for settings in ({'rhs_dilation': (2, 2)}, {'precision': 'highest'}):
+    got, wanted = ours(x, w, **settings), theirs(x, w, **settings)
+    np.testing.assert_array_equal(got, wanted)
+
+
+def convolutions(jaxpr):
+  """Their dimension numbers, in all that is called too."""
+  for eqn in jaxpr.eqns:
+    if eqn.primitive.name == 'conv_general_dilated':
+      yield eqn.params['dimension_numbers']
+    for value in eqn.params.values():
+      if isinstance(value, ClosedJaxpr):
+        yield from convolutions(value.jaxpr)
+      elif isinstance(value, Jaxpr):
+        yield from convolutions(value)
+
+
+def test_gradients_have_the_usual_dimensions(arrays):
+  """Which XLA on a CPU needs inside loops."""
+  x, w, _, _ = arrays
+
+  def found(conv):
+    loss = lambda x, w: (conv(x, w) ** 2).sum()
+    gradient = jax.jit(jax.grad(loss, (0, 1)))
+    return list(convolutions(jax.make_jaxpr(gradient)(x, w).jaxpr))
+
+  usual = numbers(x, w)
+  assert found(ours) == [usual] * 3
+  assert found(theirs) != [usual] * 3
