@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from jaxdiff.networks.convolution import conv_general_dilated
+from jaxdiff.networks import layers
+from jaxdiff.networks.convolution import conv_general_dilated, of_doubled
 
 NAMES = ('NHWC', 'HWIO', 'NHWC')
 
@@ -99,3 +101,38 @@ def test_gradients_have_the_usual_dimensions(arrays):
   usual = numbers(x, w)
   assert found(ours) == [usual] * 3
   assert found(theirs) != [usual] * 3
+
+
+def test_a_doubled_map_need_not_be_made(arrays):
+  """Its values and all derivatives."""
+  x, w, v, u = arrays
+  cotangent = jax.random.normal(jax.random.key(1), (4, 16, 12, 5))
+
+  def both(x, w):
+    doubled = layers.upsample(x, (16, 12))
+    return {'ours': run(of_doubled, x, w), 'theirs': theirs(doubled, w)}
+
+  got = jax.jit(both)(x, w)
+  np.testing.assert_allclose(got['ours'], got['theirs'], atol=1e-5)
+  _, pull = jax.vjp(lambda x, w: both(x, w)['ours'], x, w)
+  _, wanted = jax.vjp(lambda x, w: both(x, w)['theirs'], x, w)
+  compare = partial(np.testing.assert_allclose, atol=1e-4, rtol=1e-5)
+  jax.tree.map(compare, pull(cotangent), wanted(cotangent))
+  _, moved = jax.jvp(both, (x, w), (v, u))
+  compare(moved['ours'], moved['theirs'])
+
+
+def test_a_map_that_is_cropped_is_made(arrays):
+  """Beyond the edge of an odd size there is nothing, not half a pixel."""
+  x, _, _, _ = arrays
+
+  class Both(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      size = (15, 11)
+      got = layers.conv_of_upsampled(x, 5, size, jnp.float32, 'conv')
+      kernel = self.variables['params']['conv']['kernel']
+      return got, theirs(layers.upsample(x, size), kernel)
+
+  (got, wanted), _ = Both().init_with_output(jax.random.key(0), x)
+  np.testing.assert_allclose(got, wanted, atol=1e-6)

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
@@ -66,6 +67,35 @@ def conv_general_dilated(
   if not isinstance(padding, str):
     padding = tuple(map(tuple, padding))
   return _convolve(lhs, rhs, tuple(window_strides), padding)
+
+
+def of_doubled(lhs: jax.Array, rhs: jax.Array, *_: Any, **__: Any) -> jax.Array:
+  """The 3x3 convolution of lhs with every pixel doubled both ways.
+
+  A window of the doubled map holds 2x2 pixels of lhs: y[2i + a, 2j + b] is a
+  2x2 convolution of lhs, its kernel sums of the 3x3 one's. These are four
+  convolutions, of 4/9 of the multiplications in all.
+
+  Args:
+    lhs: [B, H, W, C].
+    rhs: [3, 3, C, C'].
+
+  Returns:
+    [B, 2 H, 2 W, C'], padded like SAME, for `nn.Conv` with stride 1.
+  """
+  b, h, w, _ = lhs.shape
+  halves = lambda k: ((k[0], k[1] + k[2]), (k[0] + k[1], k[2]))
+
+  def phase(rows, below, right):
+    kernel = jnp.stack([jnp.stack(halves(row)[right]) for row in rows])
+    pads = ((1 - below, below), (1 - right, right))
+    return _convolve(lhs, kernel, (1, 1), pads)
+
+  rows = [
+    jnp.stack([phase(pair, below, right) for right in (0, 1)], 3)
+    for below, pair in enumerate(halves(rhs))
+  ]
+  return jnp.stack(rows, 2).reshape(b, 2 * h, 2 * w, -1)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))

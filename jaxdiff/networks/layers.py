@@ -195,6 +195,7 @@ def conv3x3(
   name: str,
   strides: int = 1,
   zero: bool = False,
+  convolve: Callable[..., jax.Array] = convolution.conv_general_dilated,
 ) -> nn.Conv:
   """A 3x3 convolution; stride 2 pads even sizes at the bottom and right."""
   init = nn.initializers.zeros if zero else kernel_init
@@ -204,9 +205,26 @@ def conv3x3(
     strides,
     dtype=dtype,
     kernel_init=init,
-    conv_general_dilated=convolution.conv_general_dilated,
+    conv_general_dilated=convolve,
     name=name,
   )
+
+
+def conv_of_upsampled(
+  x: jax.Array,
+  features: int,
+  size: tuple[int, int],
+  dtype: DTypeLike,
+  name: str,
+) -> jax.Array:
+  """`conv3x3` of `upsample`: [B, ceil(H/2), ceil(W/2), C] -> [B, H, W, C'].
+
+  On a CPU, in float32, without the map between the two.
+  """
+  exact = size == (2 * x.shape[1], 2 * x.shape[2])
+  if exact and dtype == jnp.float32 and jax.default_backend() == 'cpu':
+    return conv3x3(features, dtype, name, convolve=convolution.of_doubled)(x)
+  return conv3x3(features, dtype, name)(upsample(x, size))
 
 
 class ResidualBlock(nn.Module):

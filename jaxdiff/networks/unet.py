@@ -185,11 +185,12 @@ class UNet(nn.Module):
         h = stage(h, width, f'decoder_{level}_{i}')
       if level:
         name = f'up_{level}'
-        double = partial(layers.upsample, size=skips[-1].shape[1:3])
+        size = skips[-1].shape[1:3]
         if self.resblock_updown:
+          double = partial(layers.upsample, size=size)
           h = residual(h, width, name, double)
         else:
-          h = layers.conv3x3(width, self.dtype, name)(double(h))
+          h = layers.conv_of_upsampled(h, width, size, self.dtype, name)
 
     norm = layers.group_norm(
       h.shape[-1], self.norm_eps, jnp.float32, 'norm_out'
