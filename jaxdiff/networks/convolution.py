@@ -11,8 +11,8 @@ transposition has the usual ones:
   d/dx, transposed      g [NHWC] * w' [HWIO] -> [NHWC]
   d/dw, transposed      x' [CHWN, read as NHWC] * g' [HWNC, read as HWIO]
 
-with ' for operands transposed by name. The numbers are the same. Other backends
-rename in loops too, and know a gradient by its form: they are given jax's own.
+with ' for operands transposed by name. The numbers are the same. On other
+backends this was not measured; they are given jax's own.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,7 @@ _DEFAULTS = {
   'lhs_dilation': (1, 1),
   'rhs_dilation': (1, 1),
   'feature_group_count': 1,
-  'precision': None,
-  'preferred_element_type': None,
-}
+}  # and None
 
 
 def conv_general_dilated(
@@ -54,7 +52,7 @@ def conv_general_dilated(
     dimension_numbers: those of NHWC, HWIO and NHWC.
     settings: as lax has them.
   """
-  usual = all(_DEFAULTS[name] == value for name, value in settings.items())
+  usual = all(_DEFAULTS.get(name) == value for name, value in settings.items())
   if jax.default_backend() != 'cpu' or not usual:
     return lax.conv_general_dilated(
       lhs,
