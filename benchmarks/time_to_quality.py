@@ -34,6 +34,7 @@ from jaxdiff import config as configs
 from jaxdiff import data, pictures
 
 BATCH, STEPS = 64, 100  # of training; of the sampler
+CONFIG = 'configs/fashion_mnist.py'
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,17 @@ def number_of_steps(left: float, each: float) -> int:
   return steps
 
 
+def flags_of(unet: configs.UNet) -> list[str]:
+  """What gives train.py the configuration of Fashion-MNIST with this U-Net."""
+  stands = configs.load_file(CONFIG).network.unet
+  flags = ['--config', CONFIG]
+  for name, value in dataclasses.asdict(unet).items():
+    if value != getattr(stands, name):
+      values = value if isinstance(value, tuple | list) else (value,)
+      flags += [f'--network.unet.{name.replace("_", "-")}', *map(str, values)]
+  return flags
+
+
 def ours(options: Options, out: Path) -> Path:
   """Runs train.py for as many steps as fit, then sample.py."""
   start = time.monotonic()
@@ -73,15 +85,10 @@ def ours(options: Options, out: Path) -> Path:
   # What it took to know the speed is part of the budget.
   left = 60 * options.minutes - 2 * (before - start)
   steps = number_of_steps(left, each)
-  unet = case.config.network.unet
-  flags = ['--config', 'configs/fashion_mnist.py', '--data.name', options.data]
+  flags = [*flags_of(case.config.network.unet), '--data.name', options.data]
   flags += ['--workdir', str(out), '--training.num-steps', str(steps)]
   warmup = min(case.config.optimizer.warmup_steps, steps // 10)
   flags += ['--optimizer.warmup-steps', str(warmup)]
-  for name, value in dataclasses.asdict(unet).items():
-    if value != getattr(configs.UNet(), name) or name == 'patch_size':
-      values = value if isinstance(value, tuple | list) else (value,)
-      flags += [f'--network.unet.{name.replace("_", "-")}', *map(str, values)]
   subprocess.run([sys.executable, 'train.py', *flags], check=True)
   minutes = (time.monotonic() - start) / 60
   print(f'{steps} steps in {minutes:.1f} minutes')
@@ -146,7 +153,9 @@ def theirs(options: Options, out: Path) -> Path:
   steps = number_of_steps(left, each)
   for group in optimizer.param_groups:
     group['lr'] = group['initial_lr'] = 1e-4
-  rate = get_scheduler('cosine', optimizer, 500, steps)
+  rate = get_scheduler(
+    'cosine', optimizer, num_warmup_steps=500, num_training_steps=steps
+  )
   for _ in (bar := tqdm(range(steps), desc='theirs')):
     loss = step(rate)
     bar.set_postfix(loss=f'{loss:.4f}')
