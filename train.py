@@ -27,6 +27,8 @@ from jaxdiff.logs import Log, NonFiniteLossError
 def train(config: Config) -> None:
   # What can be wrong is found out before anything is computed.
   workdir, total = Path(config.workdir), config.training.num_steps
+  at_once = config.training.steps_per_execution
+  build.check_steps(config)
   primary = jax.process_index() == 0
   mesh = parallel.make_mesh(config.parallel.fsdp)
   parallel.check_batch_size(
@@ -41,7 +43,7 @@ def train(config: Config) -> None:
   abstract = jax.eval_shape(task.init, key)
   sharding = parallel.state_sharding(abstract, mesh)
   train_step = parallel.compile_train_step(
-    task.step, mesh, sharding, mode=config.parallel.mode
+    task.step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
   )
   described = configs.describe(config, examples.spec)
   # Of a run that never saved a checkpoint nothing need be kept.
@@ -68,6 +70,7 @@ def train(config: Config) -> None:
       0,
       parallel.initialise(task.init, key, sharding),
     )
+    build.check_steps(config, first)
     if primary and first:
       print(f'{workdir} continues from step {first}')
     measure = make_measure(config, examples.spec)
@@ -82,13 +85,14 @@ def train(config: Config) -> None:
       flip=config.data.flip,
       process_index=jax.process_index(),
       process_count=jax.process_count(),
+      at_once=at_once,
     )
     stack.callback(batches.close)
     preview, num = jax.jit(task.preview), config.sampling.num
     told = build.preview_conditions(config, examples, num)
     options = build.options(config, **told)
 
-    for step in range(first + 1, total + 1):
+    for step in range(first + at_once, total + 1, at_once):
       state, metrics = train_step(state, next(batches))
       log.add(step, metrics)
       due = lambda every, step=step: step % every == 0 or step == total

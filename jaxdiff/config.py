@@ -166,6 +166,7 @@ class Training:
   num_steps: int = 1000
   batch_size: int = 128  # over all devices and hosts
   accumulate: int = 1  # microbatches a step is cut into
+  steps_per_execution: int = 1  # one program; what happens every n is between
   ema_decay: float = 0.9999
   log_every: int = 50
   preview_every: int = 500

@@ -1,7 +1,6 @@
 """The record of a run: `metrics.jsonl`, TensorBoard, and a progress bar."""
 
 import json
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -65,9 +64,14 @@ class Log:
     )
 
   def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-    """One finished (or still running) step, counted from 1."""
+    """Finished (or still running) steps, counted from 1.
+
+    Args:
+      step: the last of them.
+      metrics: of one step scalars, of n steps [n].
+    """
     self._pending.append((step, metrics))
-    self._bar.update()
+    self._bar.update(metrics['loss'].size)
 
   def flush(self) -> None:
     """Writes the mean of all that was added since.
@@ -78,28 +82,31 @@ class Log:
     """
     if not self._pending:
       return
-    steps, metrics = zip(*self._pending, strict=True)
+    ends, metrics = zip(*self._pending, strict=True)
     self._pending = []
     metrics = jax.device_get(metrics)
-    for step, values in zip(steps, metrics, strict=True):
-      if not all(math.isfinite(x) for x in values.values()):
-        shown = ', '.join(f'{k} = {x:g}' for k, x in values.items())
-        raise NonFiniteLossError(
-          f'step {step}: {shown}. A lower optimizer.learning-rate, a smaller '
-          'optimizer.clip-norm or a longer warm-up may help'
-        )
-    row = {k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]}
+    values = {k: np.hstack([m[k] for m in metrics]) for k in metrics[0]}
+    last, num = ends[-1], len(values['loss'])
+    finite = np.all(np.isfinite(list(values.values())), axis=0)
+    if not finite.all():
+      i = int(np.argmin(finite))
+      shown = ', '.join(f'{k} = {x[i]:g}' for k, x in values.items())
+      raise NonFiniteLossError(
+        f'step {last - num + 1 + i}: {shown}. A lower optimizer.learning-rate, '
+        'a smaller optimizer.clip-norm or a longer warm-up may help'
+      )
+    row = {k: float(np.mean(x)) for k, x in values.items()}
     now = time.monotonic()
-    speed = len(steps) * self._batch_size / (now - self._since)
+    speed = num * self._batch_size / (now - self._since)
     self._since = now
-    row = {'step': steps[-1], **row, 'examples_per_second': speed}
+    row = {'step': last, **row, 'examples_per_second': speed}
     if not self._write:
       return
     with open(self._path, 'a') as file:
       file.write(json.dumps(row) + '\n')
     for name, x in row.items():
       if name != 'step':
-        self._board.add_scalar(name, x, steps[-1])
+        self._board.add_scalar(name, x, last)
     self._bar.set_postfix_str(
       f'loss {row["loss"]:.4f}, {speed:,.0f} examples/s'
     )

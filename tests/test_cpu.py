@@ -7,12 +7,12 @@ import sys
 import jax
 import pytest
 
-from jaxdiff import cpu
+from jaxdiff.parallel import cpu
 
 # Faults of a buffer asked for again, filled, by malloc itself.
 AGAIN = """
 import ctypes, resource
-from jaxdiff import cpu
+from jaxdiff.parallel import cpu
 {}
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p

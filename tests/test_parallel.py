@@ -79,6 +79,48 @@ def test_a_training_step_is_the_same_in_every_mode(updates, mode):
   chex.assert_trees_all_close(ema_here, ema_params, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+  'num, mode, fsdp',
+  [(1, 'jit', 1), (8, 'jit', 4), (8, 'pmap', 1)],
+)
+def test_steps_in_one_program_are_the_same_steps(params, num, mode, fsdp):
+  optimizer = optax.sgd(0.1)
+  loss = losses.denoising(tiny.apply, SCHEDULE, predictions.v)
+  step = training.make_train_step(loss, optimizer)
+  mesh = mesh_of(num, fsdp=fsdp)
+  part = data.batches(data.load('digits'), 16, seed=0, at_once=3)
+
+  def start():
+    state = training.init_state(
+      jax.tree.map(jnp.copy, params), optimizer, jax.random.key(1)
+    )
+    sharding = parallel.state_sharding(state, mesh, min_size=64)
+    return jax.device_put(state, sharding), sharding
+
+  state, sharding = start()
+  single = parallel.compile_train_step(step, mesh, sharding, mode=mode)
+  several = parallel.compile_train_step(
+    step, mesh, sharding, mode=mode, num_steps=3
+  )
+  batches = next(part)
+  here, metrics_here = several(start()[0], batches)
+  metrics = []
+  for i in range(3):
+    batch = jax.tree.map(lambda x, i=i: x[i], batches)
+    state, one = single(state, batch)
+    metrics.append(one)
+  assert int(here.step) == int(state.step) == 3
+  for name, values in metrics_here.items():
+    one_by_one = np.stack([m[name] for m in metrics])
+    np.testing.assert_allclose(values, one_by_one, rtol=1e-5)
+  chex.assert_trees_all_close(
+    jax.device_get(here.params),
+    jax.device_get(state.params),
+    rtol=1e-5,
+    atol=1e-6,
+  )
+
+
 def test_fsdp_divides_the_large_arrays(updates):
   state = updates['fsdp'][1]
   largest = max(jax.tree.leaves(state.params), key=lambda x: x.size)

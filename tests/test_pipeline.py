@@ -2,6 +2,7 @@
 
 import threading
 
+import jax
 import numpy as np
 import pytest
 
@@ -61,6 +62,16 @@ def test_batch_depends_on_seed_and_step_alone(batch_size):
   assert far[0]['x0'].shape[0] == batch_size
   other = take(batches(data, batch_size, seed=4), 9)
   assert (labels(whole) != labels(other)).any()
+
+
+def test_batches_at_once_are_the_same_batches():
+  data = numbered(30)
+  single = take(batches(data, 8, seed=1, flip=True, start_step=2), 6)
+  for n, part in enumerate(
+    take(batches(data, 8, seed=1, flip=True, start_step=2, at_once=3), 2)
+  ):
+    for i in range(3):
+      assert_same(jax.tree.map(lambda x, i=i: x[i], part), single[3 * n + i])
 
 
 @pytest.mark.parametrize('process_count', [2, 4])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,6 +23,8 @@ from jaxdiff import build
 from jaxdiff import config as configs
 from jaxdiff.checkpoints import Checkpoints, run_config
 from jaxdiff.evaluation import __main__ as evaluation
+from jaxdiff.logs import Log, NonFiniteLossError
+from jaxdiff.pictures import read_metrics
 
 ROOT = Path(__file__).parent.parent
 FLAGS = (
@@ -180,6 +183,37 @@ def test_a_loss_gone_wrong_stops_the_run(tmp_path, monkeypatch):
   assert step == 4
 
 
+def test_steps_in_one_program_train_as_single_ones_do(finished, tmp_path):
+  several = '--training.steps-per-execution 3 --checkpoint.every 12'.split()
+  run('--workdir', tmp_path, *several, '--training.num-steps', 30)
+  rows = [json.loads(x) for x in (tmp_path / 'metrics.jsonl').open()]
+  assert [r['step'] for r in rows] == list(range(3, 31, 3))
+  assert Checkpoints(tmp_path).steps() == [12, 24, 30]
+  first = json.loads((finished[0] / 'metrics.jsonl').open().readline())
+  for name in ('loss', 'grad_norm'):
+    assert rows[0][name] == pytest.approx(first[name], rel=1e-3)
+  with pytest.raises(SystemExit, match='goes on from=30'):
+    run(
+      '--workdir',
+      tmp_path,
+      *several[:1],
+      *'4 --training.num-steps 40 --training.log-every 4'.split(),
+    )
+
+
+def test_the_step_that_went_wrong_is_named(tmp_path):
+  with Log(tmp_path, 4, 12, 1) as log:
+    log.add(7, {'loss': jnp.asarray([1.0, 2.0, 3.0])})
+    log.add(10, {'loss': jnp.asarray([1.0, jnp.nan, 3.0])})
+    with pytest.raises(NonFiniteLossError, match='step 9: loss = nan'):
+      log.flush()
+    assert not (tmp_path / 'metrics.jsonl').read_text()
+    log.add(12, {'loss': jnp.asarray([2.0, 4.0])})
+    log.flush()
+  (row,) = read_metrics(tmp_path / 'metrics.jsonl')
+  assert (row['step'], row['loss']) == (12, 3.0)
+
+
 def test_pmap_over_eight_devices_trains_as_one_device_does(finished, tmp_path):
   run(
     '--workdir',
@@ -223,6 +257,8 @@ def test_one_run_at_a_time(finished):
   [
     ('--training.batch-size 12', 'multiple of 8'),
     ('--training.num-steps 0', 'num_steps'),
+    ('--training.steps-per-execution 2', 'divide training.log_every=3'),
+    ('--training.steps-per-execution 0', 'at least 1'),
     ('--data.name no-such-set', 'digits'),
     ('--data.name tfds:cifar10', 'jaxdiff.data prepare tfds:cifar10'),
     ('--diffusion.prediction epsilon', "'eps'.*got 'epsilon'"),

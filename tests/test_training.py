@@ -7,6 +7,7 @@ import pytest
 from exact import SCHEDULES, gaussian_denoiser, keys
 
 from jaxdiff import losses, predictions, training
+from jaxdiff.build.run import clipped
 from jaxdiff.losses import times
 from jaxdiff.losses.importance import Importance
 
@@ -139,6 +140,17 @@ def test_stratified_times_lower_the_variance_of_the_loss():
   )
   assert tied < 0.5 * free
   np.testing.assert_allclose(mean_free, mean_tied, atol=5 * free / 200**0.5)
+
+
+@pytest.mark.parametrize('norm', [0.1, 4.9, 5.1, 1e9])
+def test_gradients_are_clipped_as_optax_does(norm):
+  grads = {'a': jnp.asarray([3.0, 0.0]), 'b': jnp.asarray([[-4.0]])}
+  ours, theirs = clipped(norm), optax.clip_by_global_norm(norm)
+  state = theirs.init(grads)
+  chex.assert_trees_all_equal_structs(ours.init(grads), state)
+  clip = lambda side: side.update(grads, state)[0]
+  chex.assert_trees_all_close(clip(ours), clip(theirs), rtol=1e-6)
+  assert optax.global_norm(clip(ours)) <= min(norm, 5.0) * (1 + 1e-6)
 
 
 def test_average_warms_up():

@@ -24,6 +24,7 @@ from jaxdiff.build.model import (
 from jaxdiff.build.prompts import Prompts
 from jaxdiff.build.run import (
   Run,
+  check_steps,
   load_run,
   make_optimizer,
   make_task,
@@ -36,6 +37,7 @@ __all__ = [
   'Examples',
   'Prompts',
   'Run',
+  'check_steps',
   'check_symbols',
   'load_examples',
   'load_run',

@@ -33,6 +33,7 @@ def batches(
   process_index: int = 0,
   process_count: int = 1,
   prefetch: int = 2,
+  at_once: int = 1,
 ) -> grain.DatasetIterator[Batch]:
   """Endless shuffled batches; batch k depends on (seed, k) alone.
 
@@ -51,6 +52,7 @@ def batches(
     process_count: Number of hosts, P.
     prefetch: Batches a background thread keeps ready. The iterator's
       `close()` ends the thread; what fails in it is raised by `next`.
+    at_once: n; from 2 on n batches come as one, with [n] before each shape.
 
   Returns:
     An iterator of rows [p B/P, (p + 1) B/P) of each batch, b = B/P, on the
@@ -99,7 +101,8 @@ def batches(
     return _to_batch(arrays)
 
   steps = grain.MapDataset.range(start_step, sys.maxsize)
-  return _prefetched(steps.map(batch), prefetch)
+  made = steps.map(batch)
+  return _prefetched(made.batch(at_once) if at_once > 1 else made, prefetch)
 
 
 def epoch(

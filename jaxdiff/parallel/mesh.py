@@ -1,0 +1,120 @@
+"""The mesh, and what lies where on it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXIS = 'data'
+
+
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+  """A mesh (data, fsdp) over all devices.
+
+  Args:
+    fsdp: over how many devices each parameter is divided; the batch is divided
+      over both axes.
+    devices: all of them, on every process, by default.
+
+  Raises:
+    ValueError: fsdp does not divide the number of devices.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  if fsdp < 1 or len(devices) % fsdp:
+    raise ValueError(
+      f'parallel.fsdp={fsdp} does not divide the {len(devices)} devices'
+    )
+  # Explicit axes would ask every operation for its sharding.
+  return Mesh(
+    np.asarray(devices).reshape(-1, fsdp),
+    (AXIS, 'fsdp'),
+    axis_types=(AxisType.Auto, AxisType.Auto),
+  )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The same on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def divided(mesh: Mesh, axis: int = 0) -> NamedSharding:
+  """One dimension over all devices."""
+  return NamedSharding(mesh, PartitionSpec(*[None] * axis, (AXIS, 'fsdp')))
+
+
+def state_sharding(state: Any, mesh: Mesh, min_size: int = 2**16) -> Any:
+  """Where each array of a training state lies.
+
+  An array of at least `min_size` elements is divided over the fsdp axis along
+  the largest of its dimensions that the axis divides; the rest is replicated.
+  The optimizer's moments and the average follow the parameters, being of the
+  same shapes.
+
+  Args:
+    state: a tree of arrays or of their shapes (`jax.eval_shape`).
+    mesh: from `make_mesh`.
+
+  Returns:
+    A tree of NamedSharding.
+  """
+  fsdp = mesh.shape['fsdp']
+
+  def place(x: Any) -> NamedSharding:
+    fitting = [n for n in x.shape if n % fsdp == 0]
+    if fsdp == 1 or x.size < min_size or not fitting:
+      return replicated(mesh)
+    dim = x.shape.index(max(fitting))
+    return NamedSharding(mesh, PartitionSpec(*[None] * dim, 'fsdp'))
+
+  return jax.tree.map(place, state)
+
+
+def placed(abstract: Any, sharding: Any) -> Any:
+  """The shapes of a state, each with where it is to lie."""
+  place = lambda x, where: jax.ShapeDtypeStruct(
+    x.shape, x.dtype, sharding=where
+  )
+  return jax.tree.map(place, abstract, sharding)
+
+
+def initialise(init: Callable[[Any], Any], key: Any, sharding: Any) -> Any:
+  """init(key), each array made where it is to lie.
+
+  `init` usually calls a network to learn the shapes of its parameters. XLA
+  drops that forward pass, since only the parameters are asked for; what is
+  left is a random draw for each, run once and not worth XLA's optimiser, which
+  on a CPU is switched off for it.
+  """
+  cpu = jax.default_backend() == 'cpu'
+  options = {'xla_backend_optimization_level': 0} if cpu else {}
+  lowered = jax.jit(init, out_shardings=sharding).lower(key)
+  return lowered.compile(compiler_options=options)(key)
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
+  """Raises ValueError unless the devices share each microbatch equally."""
+  parts = mesh.size * accumulate
+  if batch_size < 1 or accumulate < 1 or batch_size % parts:
+    raise ValueError(
+      f'training.batch_size={batch_size} cannot be divided into '
+      f'{accumulate} microbatches on {mesh.size} devices: use a multiple of '
+      f'{parts}'
+    )
+
+
+def batch_size(num: int, most: int, mesh: Mesh) -> int:
+  """How many of `num` samples to draw at once.
+
+  A program is compiled for each size there is, so sizes are few: four from one
+  power of two to the next. At most a quarter more is drawn than asked for.
+
+  Args:
+    num: samples wanted.
+    most: at once.
+    mesh: every device takes the same number.
+  """
+  step = max(1, 2 ** (max(num - 1, 1).bit_length() - 3))
+  size = min(most, -(-num // step) * step)
+  return -(-size // mesh.size) * mesh.size
