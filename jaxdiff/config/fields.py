@@ -1,22 +1,10 @@
-"""Configurations: frozen dataclasses of numbers and names.
+"""What a configuration says: frozen dataclasses of numbers and names.
 
-A file of `configs/` defines one, the command line changes it field by field,
-`workdir/config.json` keeps it. What the names stand for is in `build`. The
-rest of the library never sees a configuration: it is given functions.
+What the names stand for is in `choices`.
 """
 
-import argparse
-import dataclasses
-import json
-import runpy
-import typing
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import tyro
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -166,7 +154,7 @@ class Training:
   num_steps: int = 1000
   batch_size: int = 128  # over all devices and hosts
   accumulate: int = 1  # microbatches a step is cut into
-  steps_per_execution: int = 1  # one program; what happens every n is between
+  steps_per_execution: int = 1  # that make one program, by scan
   ema_decay: float = 0.9999
   log_every: int = 50
   preview_every: int = 500
@@ -251,92 +239,3 @@ FIXED = (
   'network',
   'optimizer',
 )
-
-
-def load_file(path: str) -> Config:
-  """The `config` that a file of configs/ defines."""
-  file = Path(path)
-  if not file.exists():
-    beside = file.parent if file.parent.is_dir() else Path('configs')
-    known = sorted(str(p) for p in beside.glob('*.py'))
-    raise ValueError(f'--config {path} does not exist; there are {known}')
-  config = runpy.run_path(str(file)).get('config')
-  if not isinstance(config, Config):
-    raise ValueError(f'{path} must define `config`, a jaxdiff.config.Config')
-  return dataclasses.replace(config, config=path)
-
-
-def parse(argv: Sequence[str] | None = None) -> Config:
-  """The command line: the file of --config, with every flag given over it."""
-  first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-  first.add_argument('--config', default=Config.config)
-  default = load_file(first.parse_known_args(argv)[0].config)
-  return tyro.cli(Config, default=default, args=argv)
-
-
-def from_dict(
-  values: Mapping[str, Any], kind: Any = Config, at: str = ''
-) -> Any:
-  """The inverse of `dataclasses.asdict`, for what JSON made of it.
-
-  Raises:
-    ValueError: unknown fields, each with the nearest known one.
-  """
-  types = typing.get_type_hints(kind)
-  for name in values:
-    if name not in types:
-      near = get_close_matches(name, types, 1)
-      hint = f', did you mean {at}{near[0]}?' if near else ''
-      raise ValueError(f'unknown field {at}{name}{hint}')
-
-  def value(name: str, x: Any) -> Any:
-    if dataclasses.is_dataclass(types[name]):
-      return from_dict(x, types[name], f'{at}{name}.')
-    return tuple(x) if isinstance(x, list) else x
-
-  return kind(**{name: value(name, x) for name, x in values.items()})
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-  """As JSON holds it: tuples are lists."""
-  return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-class Spec(NamedTuple):
-  """What a network and a sampler must know of a data set.
-
-  Of graphs, which are dicts of nodes and edges, so are shape, categories and
-  marginals.
-  """
-
-  shape: Any  # of one example: a tuple, or a dict of them
-  num_classes: int | None = None
-  text_dims: tuple[int, int] | None = None  # of text, sequence and vector
-  categories: Any = None  # how many; None: images as real numbers
-  symbols: tuple[str, ...] | None = None  # what a category is written as
-  marginals: Any = None  # the frequency of each category
-  sizes: tuple[float, ...] | None = None  # of 0, 1, .. elements; None: all
-
-  @property
-  def kind(self) -> Literal['image', 'text', 'graph']:
-    """What one example is."""
-    if isinstance(self.shape, Mapping):
-      return 'graph'
-    return 'text' if len(self.shape) == 1 else 'image'
-
-
-def describe(config: Config, spec: Spec) -> dict[str, Any]:
-  """What `workdir/config.json` holds: all that sampling needs to know."""
-  return {**to_dict(config), 'spec': json.loads(json.dumps(spec._asdict()))}
-
-
-def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
-  """The inverse of `describe`."""
-  values = {k: v for k, v in saved.items() if k != 'spec'}
-
-  def tuples(x: Any) -> Any:
-    if isinstance(x, dict):
-      return {name: tuples(value) for name, value in x.items()}
-    return tuple(x) if isinstance(x, list) else x
-
-  return from_dict(values), Spec(**tuples(saved['spec']))
