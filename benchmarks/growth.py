@@ -147,6 +147,12 @@ def plot(axes: list[Axis], path: str) -> None:
     column[1].loglog(values, np.asarray(axis.bytes) / 2**20, 'o-', label='MiB')
     column[1].set_xlabel(axis.name)
     for panel in column:
+      panel.set_xticks(values, [f'{n:,}' for n in axis.values], rotation=30)
+      panel.minorticks_off()
+      # What hardly changes is to look so: two decades at least.
+      low, high = panel.get_ylim()
+      middle, half = (low * high) ** 0.5, max(high / low, 100) ** 0.5
+      panel.set_ylim(middle / half, middle * half)
       panel.legend()
   figure.tight_layout()
   figure.savefig(path, dpi=80)
