@@ -4,11 +4,9 @@ The same command in the same workdir continues where the run was.
 """
 
 import contextlib
-import itertools
 import signal
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +66,10 @@ def train(config: Config) -> None:
       )
     )
     restored = store.restore(parallel.placed(abstract, sharding))
-    first, state = restored or (0, None)
+    first, state = restored or (
+      0,
+      parallel.initialise(task.init, key, sharding),
+    )
     build.check_steps(config, first)
     if primary and first:
       print(f'{workdir} continues from step {first}')
@@ -87,20 +88,12 @@ def train(config: Config) -> None:
       at_once=at_once,
     )
     stack.callback(batches.close)
-    batch = next(batches)
-    if not restored:
-      # Both are compiled, which leaves Python idle for most of the time.
-      with ThreadPoolExecutor(1) as beside:
-        made = beside.submit(parallel.initialise, task.init, key, sharding)
-        train_step.ahead(parallel.placed(abstract, sharding), batch)
-        state = made.result()
-    feed = itertools.chain([batch], batches)
     preview, num = jax.jit(task.preview), config.sampling.num
     told = build.preview_conditions(config, examples, num)
     options = build.options(config, **told)
 
     for step in range(first + at_once, total + 1, at_once):
-      state, metrics = train_step(state, next(feed))
+      state, metrics = train_step(state, next(batches))
       log.add(step, metrics)
       due = lambda every, step=step: step % every == 0 or step == total
       # Hosts can agree to stop only where all of them ask.

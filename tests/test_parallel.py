@@ -103,9 +103,6 @@ def test_steps_in_one_program_are_the_same_steps(params, num, mode, fsdp):
     step, mesh, sharding, mode=mode, num_steps=3
   )
   batches = next(part)
-  # Compiled beforehand, as train.py does: here from shapes alone.
-  abstract = jax.eval_shape(lambda: state)
-  several.ahead(parallel.placed(abstract, sharding), batches)
   here, metrics_here = several(start()[0], batches)
   metrics = []
   for i in range(3):

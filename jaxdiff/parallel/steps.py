@@ -6,7 +6,7 @@ on every device (axis None) or divided over them along one of its dimensions
 mesh, or under `pmap` with one copy of the step for each device.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,28 +18,6 @@ from jaxdiff.parallel.mesh import AXIS, divided, replicated
 Axis = Any  # None | int | a tree of NamedSharding
 
 
-class Compiled:
-  """A step on all devices, compiled when it is first called."""
-
-  def __init__(
-    self,
-    run: Any,
-    place: Callable[[Sequence[Any]], Iterable[Any]],
-    join: Callable[[Any], Any],
-  ):
-    self._run, self._place, self._join = run, place, join
-
-  def __call__(self, *args: Any) -> Any:
-    return self._join(self._run(*self._place(args)))
-
-  def ahead(self, *args: Any) -> None:
-    """Compiles it now, and for arguments like these alone.
-
-    What is not divided may be shapes, with where they are to lie (`placed`).
-    """
-    self._run = self._run.lower(*self._place(args)).compile()
-
-
 def compile_step(
   step: Callable[..., Any],
   mesh: Mesh,
@@ -48,7 +26,7 @@ def compile_step(
   in_axes: Sequence[Axis],
   out_axes: Axis,
   donate_argnums: Sequence[int] = (),
-) -> Compiled:
+) -> Callable[..., Any]:
   """The step, compiled for every device of the mesh.
 
   Args:
@@ -85,7 +63,7 @@ def compile_train_step(
   *,
   mode: str = 'jit',
   num_steps: int = 1,
-) -> Compiled:
+) -> Callable[..., Any]:
   """(state, batch) -> (state, metrics), compiled; the state is donated.
 
   Args:
@@ -113,7 +91,7 @@ def compile_train_step(
 
 def compile_sample_step(
   draw: Callable[..., Any], mesh: Mesh, *, mode: str = 'jit'
-) -> Compiled:
+) -> Callable[..., Any]:
   """(params, options, index[B]) -> [B, ...], compiled; B over all devices."""
   return compile_step(
     draw, mesh, mode=mode, in_axes=(None, None, 0), out_axes=0
@@ -143,9 +121,10 @@ def _compile_jit(step, mesh, in_axes, out_axes, donate_argnums):
     part = partial(jax.make_array_from_process_local_data, divided(mesh, axis))
     return jax.tree.map(part, tree)
 
-  return Compiled(
-    compiled, lambda args: map(place, args, in_axes), lambda result: result
-  )
+  def call(*args: Any) -> Any:
+    return compiled(*map(place, args, in_axes))
+
+  return call
 
 
 def _compile_pmap(step, mesh, in_axes, out_axes, donate_argnums):
@@ -172,9 +151,10 @@ def _compile_pmap(step, mesh, in_axes, out_axes, donate_argnums):
     whole = lambda s: (*s[:axis], -1, *s[axis + 2 :])
     return jax.tree.map(lambda x: x.reshape(whole(x.shape)), tree)
 
-  def joined(result: Any) -> Any:
+  def call(*args: Any) -> Any:
+    result = compiled(*map(divide, args, in_axes))
     if isinstance(out_axes, tuple):
       return tuple(map(join, result, out_axes))
     return join(result, out_axes)
 
-  return Compiled(compiled, lambda args: map(divide, args, in_axes), joined)
+  return call
