@@ -12,7 +12,6 @@ from pathlib import Path
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,8 +22,6 @@ from jaxdiff import build
 from jaxdiff import config as configs
 from jaxdiff.checkpoints import Checkpoints, run_config
 from jaxdiff.evaluation import __main__ as evaluation
-from jaxdiff.logs import Log, NonFiniteLossError
-from jaxdiff.pictures import read_metrics
 
 ROOT = Path(__file__).parent.parent
 FLAGS = (
@@ -199,19 +196,6 @@ def test_steps_in_one_program_train_as_single_ones_do(finished, tmp_path):
       *several[:1],
       *'4 --training.num-steps 40 --training.log-every 4'.split(),
     )
-
-
-def test_the_step_that_went_wrong_is_named(tmp_path):
-  with Log(tmp_path, 4, 12, 1) as log:
-    log.add(7, {'loss': jnp.asarray([1.0, 2.0, 3.0])})
-    log.add(10, {'loss': jnp.asarray([1.0, jnp.nan, 3.0])})
-    with pytest.raises(NonFiniteLossError, match='step 9: loss = nan'):
-      log.flush()
-    assert not (tmp_path / 'metrics.jsonl').read_text()
-    log.add(12, {'loss': jnp.asarray([2.0, 4.0])})
-    log.flush()
-  (row,) = read_metrics(tmp_path / 'metrics.jsonl')
-  assert (row['step'], row['loss']) == (12, 3.0)
 
 
 def test_pmap_over_eight_devices_trains_as_one_device_does(finished, tmp_path):

@@ -76,7 +76,7 @@ def clipped(norm: float) -> optax.GradientTransformation:
   """`optax.clip_by_global_norm`, as a factor that Adam's loops take in.
 
   optax divides, which XLA on a CPU does in a loop and a buffer of its own for
-  every array of parameters: a sixth of what the update takes to compile.
+  every array of parameters: a fifth of what the update takes to compile.
   """
 
   def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

@@ -99,7 +99,6 @@ def compile_sample_step(
 
 
 def _compile_jit(step, mesh, in_axes, out_axes, donate_argnums):
-
   def sharding(axis: Any) -> Any:
     if axis is None:
       return replicated(mesh)
