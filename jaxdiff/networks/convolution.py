@@ -11,8 +11,12 @@ transposition has the usual ones:
   d/dx, transposed      g [NHWC] * w' [HWIO] -> [NHWC]
   d/dw, transposed      x' [CHWN, read as NHWC] * g' [HWNC, read as HWIO]
 
-with ' for operands transposed by name. The numbers are the same. On other
-backends this was not measured; they are given jax's own.
+with ' for operands transposed by name. The numbers are the same.
+
+Wide ones of 3x3 and stride 1 are `winograd`'s, forwards and in both gradients;
+sums are then in another order.
+
+On other backends none of it was measured; they are given jax's own.
 """
 
 from collections.abc import Sequence
@@ -23,12 +27,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
+from jax.experimental.xla_metadata import set_xla_metadata
+
+from jaxdiff.networks import winograd
 
 _DEFAULTS = {
   'lhs_dilation': (1, 1),
   'rhs_dilation': (1, 1),
   'feature_group_count': 1,
 }  # and None
+WIDE = 128  # channels from which `winograd` is faster, also in a whole network
 
 
 def conv_general_dilated(
@@ -98,6 +106,8 @@ def of_doubled(lhs: jax.Array, rhs: jax.Array, *_: Any, **__: Any) -> jax.Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _convolve(x, w, strides, padding):
+  if _wide(x, w, strides, padding):
+    return _apart(winograd.convolve, x, w)
   names = ('NHWC', 'HWIO', 'NHWC')
   return lax.conv_general_dilated(
     x, w, strides, padding, dimension_numbers=names
@@ -108,17 +118,57 @@ def _convolve(x, w, strides, padding):
 def _derivatives(strides, padding, primals, tangents):
   (x, w), (dx, dw) = primals, tangents
   y = _convolve(x, w, strides, padding)
-  convolve = partial(
-    lax.conv_general_dilated, window_strides=strides, padding=padding
-  )
-  parts = []
-  if not isinstance(dx, SymbolicZero):
-    names = ('NHWC', 'HWOI', 'NHWC')
-    swapped = w.transpose(0, 1, 3, 2)
-    parts.append(convolve(dx, swapped, dimension_numbers=names))
-  if not isinstance(dw, SymbolicZero):
-    names = ('CHWN', 'IHWO', 'HWNC')
-    turned = x.transpose(3, 1, 2, 0), dw.transpose(2, 0, 1, 3)
-    part = convolve(*turned, dimension_numbers=names)
-    parts.append(part.transpose(2, 0, 1, 3))
+  if _wide(x, w, strides, padding):
+    turned = w[::-1, ::-1].swapaxes(2, 3)
+    of_x = lambda turned, g: winograd.convolve(g, turned)
+    along_x = partial(_transposed, of_x, turned, y)
+    along_w = partial(_transposed, winograd.kernel_gradient, x, y)
+  else:
+    convolve = partial(
+      lax.conv_general_dilated, window_strides=strides, padding=padding
+    )
+
+    def along_x(dx):
+      names = ('NHWC', 'HWOI', 'NHWC')
+      return convolve(dx, w.swapaxes(2, 3), dimension_numbers=names)
+
+    def along_w(dw):
+      names = ('CHWN', 'IHWO', 'HWNC')
+      turned = x.transpose(3, 1, 2, 0), dw.transpose(2, 0, 1, 3)
+      return convolve(*turned, dimension_numbers=names).transpose(2, 0, 1, 3)
+
+  pairs = ((along_x, dx), (along_w, dw))
+  parts = [f(d) for f, d in pairs if not isinstance(d, SymbolicZero)]
   return y, sum(parts[1:], parts[0])
+
+
+def _wide(x, w, strides, padding) -> bool:
+  """Whether fewer multiplications are more than what they cost."""
+  plain = w.shape[:2] == (3, 3) and strides == (1, 1) and padding == 'SAME'
+  single = x.dtype == w.dtype == jnp.float32
+  return plain and single and min(w.shape[2:]) >= WIDE
+
+
+def _transposed(gradient, of, y, tangent):
+  """The linear map whose transpose `gradient(of, .)` is, at the tangent.
+
+  jax transposes it on the way back, and so has the gradient as it is written;
+  of what it is made then, only `of` is kept until then.
+  """
+
+  @jax.checkpoint
+  def along(of, tangent):
+    back = jax.linear_transpose(partial(gradient, of), jax.typeof(y))
+    return back(tangent)[0]
+
+  return _apart(along, of, tangent)
+
+
+def _apart(function, *args):
+  """The function as a computation of its own, whose arguments are arrays.
+
+  Else XLA on a CPU makes what x is made of (a norm, a swish) once for each of
+  the sums that x goes into, and not once.
+  """
+  with set_xla_metadata(inlineable='false'):
+    return jax.jit(function)(*args)
