@@ -119,10 +119,10 @@ def _derivatives(strides, padding, primals, tangents):
   (x, w), (dx, dw) = primals, tangents
   y = _convolve(x, w, strides, padding)
   if _wide(x, w, strides, padding):
-    turned = w[::-1, ::-1].swapaxes(2, 3)
-    of_x = lambda turned, g: winograd.convolve(g, turned)
-    along_x = partial(_transposed, of_x, turned, y)
-    along_w = partial(_transposed, winograd.kernel_gradient, x, y)
+    along_x, along_w = (
+      partial(_apart, _along_x, w),
+      partial(_apart, _along_w, x),
+    )
   else:
     convolve = partial(
       lax.conv_general_dilated, window_strides=strides, padding=padding
@@ -149,19 +149,24 @@ def _wide(x, w, strides, padding) -> bool:
   return plain and single and min(w.shape[2:]) >= WIDE
 
 
-def _transposed(gradient, of, y, tangent):
-  """The linear map whose transpose `gradient(of, .)` is, at the tangent.
+# What jax transposes on the way back is the transpose of the gradient that is
+# wanted, and so the gradient as it is written. It is made then: what is kept
+# until then are x and w, nothing of what they are combined to.
 
-  jax transposes it on the way back, and so has the gradient as it is written;
-  of what it is made then, only `of` is kept until then.
-  """
 
-  @jax.checkpoint
-  def along(of, tangent):
-    back = jax.linear_transpose(partial(gradient, of), jax.typeof(y))
-    return back(tangent)[0]
+@jax.checkpoint
+def _along_x(w, dx):
+  turned = w[::-1, ::-1].swapaxes(2, 3)
+  y = jax.ShapeDtypeStruct((*dx.shape[:3], w.shape[3]), dx.dtype)
+  back = jax.linear_transpose(lambda g: winograd.convolve(g, turned), y)
+  return back(dx)[0]
 
-  return _apart(along, of, tangent)
+
+@jax.checkpoint
+def _along_w(x, dw):
+  y = jax.ShapeDtypeStruct((*x.shape[:3], dw.shape[3]), dw.dtype)
+  back = jax.linear_transpose(partial(winograd.kernel_gradient, x), y)
+  return back(dw)[0]
 
 
 def _apart(function, *args):
