@@ -76,3 +76,25 @@ def test_convolutions_of_jax_0_10_use_all_threads(monkeypatch, before, after):
   cpu.divide_convolutions()
   needed = jax.__version_info__[:2] == (0, 10)
   assert os.environ['XLA_FLAGS'] == (after if needed else before)
+
+
+@pytest.mark.parametrize(
+  'platforms, before, after',
+  [
+    ('cpu', '--a=b', f'--a=b {cpu.LEVEL}'),
+    ('cpu', '--xla_backend_optimization_level=3', None),
+    ('tpu', '--a=b', None),
+  ],
+)
+def test_a_cpu_alone_compiles_quickly(monkeypatch, platforms, before, after):
+  """A flag of one's own is left alone, and so is an accelerator."""
+  script = (
+    f"import jax, os; jax.config.update('jax_platforms', '{platforms}');"
+    'from jaxdiff.parallel import cpu; cpu.compile_quickly();'
+    "print(os.environ['XLA_FLAGS'])"
+  )
+  monkeypatch.setenv('XLA_FLAGS', before)
+  said = subprocess.run(
+    [sys.executable, '-c', script], capture_output=True, check=True, text=True
+  )
+  assert said.stdout.strip() == (after or before)

@@ -30,6 +30,7 @@ def start(
     process_id: with host:port, which one this is.
   """
   cpu.divide_convolutions()
+  cpu.compile_quickly()
   cpu.keep_memory()
   if coordinator == 'auto':
     jax.distributed.initialize()
