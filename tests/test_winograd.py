@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxdiff.networks import winograd
+from jaxdiff import parallel
+from jaxdiff.networks import convolution, winograd
 from jaxdiff.networks.convolution import conv_general_dilated
 
 
@@ -93,3 +94,23 @@ def test_the_way_back_needs_what_it_was_made_of():
   kept = jax.eval_shape(lambda x, w: jax.vjp(conv, x, w)[1], x, w)
   size = sum(leaf.size for leaf in jax.tree.leaves(kept))
   assert size <= x.size + 2 * w.size
+
+
+def test_a_batch_is_divided_over_devices(keys, monkeypatch):
+  """Each does its part of the work, for the same gradient."""
+  monkeypatch.setattr(convolution, 'WIDE', 1)
+  x = jax.random.normal(keys[0], (16, 8, 8, 4))
+  w = jax.random.normal(keys[1], (3, 3, 4, 4))
+  conv = of_network(conv_general_dilated)
+  gradient = jax.grad(lambda w, x: jnp.sum(conv(x, w) ** 2))
+  alone = jax.jit(gradient).lower(w, x).compile()
+  mesh = parallel.make_mesh()
+  all_of, part_of = parallel.replicated(mesh), parallel.divided(mesh)
+  shared = jax.jit(
+    gradient, in_shardings=(all_of, part_of), out_shardings=all_of
+  )
+  args = jax.device_put(w, all_of), jax.device_put(x, part_of)
+  same(shared(*args), alone(w, x))
+  flops = lambda compiled: compiled.cost_analysis()['flops']
+  assert mesh.size > 1
+  assert flops(shared.lower(*args).compile()) < 2 * flops(alone) / mesh.size
