@@ -119,10 +119,8 @@ def _derivatives(strides, padding, primals, tangents):
   (x, w), (dx, dw) = primals, tangents
   y = _convolve(x, w, strides, padding)
   if _wide(x, w, strides, padding):
-    along_x, along_w = (
-      partial(_apart, _along_x, w),
-      partial(_apart, _along_w, x),
-    )
+    along_x = partial(_apart, _along_x, w)
+    along_w = partial(_apart, _along_w, x)
   else:
     convolve = partial(
       lax.conv_general_dilated, window_strides=strides, padding=padding

@@ -5,8 +5,8 @@ memory        XLA asks malloc for a step's buffers, hundreds of MB in one
               so large a piece to the system, which hands it out again page
               by page, 4 KiB each, every one cleared first. `keep_memory` has
               glibc hold on to what it got, in pages of 2 MiB.
-compilation   LLVM's levels of optimisation above the first make no step faster,
-              and a wide network's wait for it longer by two thirds.
+compilation   LLVM's levels of optimisation above the first made no step that
+              was timed faster; a wide network's compiled two thirds longer.
               `compile_quickly` has the first.
 convolutions  The library that jax 0.10.2 prefers for them keeps all but the
               widest to one thread. `divide_convolutions` has Eigen do them,
