@@ -7,8 +7,8 @@ import pytest
 from jax import lax
 
 from jaxdiff import parallel
-from jaxdiff.networks import convolution, winograd
-from jaxdiff.networks.convolution import conv_general_dilated
+from jaxdiff.networks import convolution, layers, winograd
+from jaxdiff.networks.convolution import conv_general_dilated, of_doubled
 
 
 def direct(x, w):
@@ -87,10 +87,26 @@ def test_wide_ones_multiply_less(channels, least, most):
   assert least < ratio < most
 
 
-def test_the_way_back_needs_what_it_was_made_of():
+def test_a_doubled_map_takes_a_quarter():
+  """Forwards and for both gradients."""
+  x, w = jnp.ones((2, 16, 16, 64)), jnp.ones((3, 3, 64, 64))
+
+  def flops(conv):
+    loss = lambda x, w: jnp.sum(conv(x, w) ** 2)
+    both = jax.jit(jax.grad(loss, (0, 1)))
+    return both.lower(x, w).compile().cost_analysis()['flops']
+
+  def made(x, w):
+    return of_network(lax.conv_general_dilated)(layers.upsample(x, (32, 32)), w)
+
+  assert 0.2 < flops(of_doubled) / flops(made) < 0.32
+
+
+@pytest.mark.parametrize('conv', [conv_general_dilated, of_doubled])
+def test_the_way_back_needs_what_it_was_made_of(conv):
   """The map and the kernel, none of their combinations."""
   x, w = jnp.ones((2, 32, 32, 128)), jnp.ones((3, 3, 128, 128))
-  conv = of_network(conv_general_dilated)
+  conv = of_network(conv)
   kept = jax.eval_shape(lambda x, w: jax.vjp(conv, x, w)[1], x, w)
   size = sum(leaf.size for leaf in jax.tree.leaves(kept))
   assert size <= x.size + 2 * w.size

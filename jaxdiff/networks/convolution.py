@@ -78,9 +78,7 @@ def conv_general_dilated(
 def of_doubled(lhs: jax.Array, rhs: jax.Array, *_: Any, **__: Any) -> jax.Array:
   """The 3x3 convolution of lhs with every pixel doubled both ways.
 
-  A window of the doubled map holds 2x2 pixels of lhs: y[2i + a, 2j + b] is a
-  2x2 convolution of lhs, its kernel sums of the 3x3 one's. These are four
-  convolutions, of 4/9 of the multiplications in all.
+  A quarter of the multiplications, and no map between: `winograd.DOUBLED`.
 
   Args:
     lhs: [B, H, W, C].
@@ -89,19 +87,7 @@ def of_doubled(lhs: jax.Array, rhs: jax.Array, *_: Any, **__: Any) -> jax.Array:
   Returns:
     [B, 2 H, 2 W, C'], padded like SAME, for `nn.Conv` with stride 1.
   """
-  b, h, w, _ = lhs.shape
-  halves = lambda k: ((k[0], k[1] + k[2]), (k[0] + k[1], k[2]))
-
-  def phase(rows, below, right):
-    kernel = jnp.stack([jnp.stack(halves(row)[right]) for row in rows])
-    pads = ((1 - below, below), (1 - right, right))
-    return _convolve(lhs, kernel, (1, 1), pads)
-
-  rows = [
-    jnp.stack([phase(pair, below, right) for right in (0, 1)], 3)
-    for below, pair in enumerate(halves(rhs))
-  ]
-  return jnp.stack(rows, 2).reshape(b, 2 * h, 2 * w, -1)
+  return _doubled(lhs, rhs)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))
@@ -135,9 +121,26 @@ def _derivatives(strides, padding, primals, tangents):
       turned = x.transpose(3, 1, 2, 0), dw.transpose(2, 0, 1, 3)
       return convolve(*turned, dimension_numbers=names).transpose(2, 0, 1, 3)
 
-  pairs = ((along_x, dx), (along_w, dw))
+  return y, _sum((along_x, dx), (along_w, dw))
+
+
+@jax.custom_jvp
+def _doubled(x, w):
+  return _apart(_convolve_doubled, x, w)
+
+
+@partial(_doubled.defjvp, symbolic_zeros=True)
+def _derivatives_of_doubled(primals, tangents):
+  (x, w), (dx, dw) = primals, tangents
+  along_x = partial(_apart, _doubled_along_x, w)
+  along_w = partial(_apart, _doubled_along_w, x)
+  return _doubled(x, w), _sum((along_x, dx), (along_w, dw))
+
+
+def _sum(*pairs):
+  """f(d) + .. over pairs of f and d, of which one at least is not zero."""
   parts = [f(d) for f, d in pairs if not isinstance(d, SymbolicZero)]
-  return y, sum(parts[1:], parts[0])
+  return sum(parts[1:], parts[0])
 
 
 def _wide(x, w, strides, padding) -> bool:
@@ -155,16 +158,38 @@ def _wide(x, w, strides, padding) -> bool:
 @jax.checkpoint
 def _along_x(w, dx):
   turned = w[::-1, ::-1].swapaxes(2, 3)
-  y = jax.ShapeDtypeStruct((*dx.shape[:3], w.shape[3]), dx.dtype)
-  back = jax.linear_transpose(lambda g: winograd.convolve(g, turned), y)
-  return back(dx)[0]
+  shape = (*dx.shape[:3], w.shape[3])
+  return _transposed(lambda g: winograd.convolve(g, turned), shape, dx)
 
 
 @jax.checkpoint
 def _along_w(x, dw):
-  y = jax.ShapeDtypeStruct((*x.shape[:3], dw.shape[3]), dw.dtype)
-  back = jax.linear_transpose(partial(winograd.kernel_gradient, x), y)
-  return back(dw)[0]
+  shape = (*x.shape[:3], dw.shape[3])
+  return _transposed(partial(winograd.kernel_gradient, x), shape, dw)
+
+
+def _convolve_doubled(x, w):
+  return winograd.convolve(x, w, winograd.DOUBLED, winograd.DOUBLED)
+
+
+@jax.checkpoint
+def _doubled_along_x(w, dx):
+  b, height, width, _ = dx.shape
+  shape = (b, 2 * height, 2 * width, w.shape[3])
+  return _transposed(lambda g: winograd.doubled_map_gradient(g, w), shape, dx)
+
+
+@jax.checkpoint
+def _doubled_along_w(x, dw):
+  b, height, width, _ = x.shape
+  shape = (b, 2 * height, 2 * width, dw.shape[3])
+  return _transposed(partial(winograd.doubled_kernel_gradient, x), shape, dw)
+
+
+def _transposed(gradient, shape, d):
+  """The transpose of a linear map of arrays of that shape, at d."""
+  g = jax.ShapeDtypeStruct(shape, d.dtype)
+  return jax.linear_transpose(gradient, g)(d)[0]
 
 
 def _apart(function, *args):

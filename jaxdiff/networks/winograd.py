@@ -14,14 +14,23 @@ takes three multiplications for an output and channel instead of nine.
 It costs additions, memory for what is multiplied, and precision: errors are
 three times as large, still 1e-6 of what is added up.
 
-The gradient for the kernel is the same identity read backwards,
+The gradients are the same identity read backwards,
 
-  dL/dw = G^T [(B^T x) * (A dL/dy)].
+  dL/dw = G^T [(B^T x) * (A dL/dy)],    dL/dx = B [(G w) * (A dL/dy)].
+
+A map with every pixel doubled has a form of its own. Along an axis, with S the
+sum of the taps,
+
+  y[2i]     = w[0] (x[i - 1] - x[i]) + S x[i]
+  y[2i + 1] = S x[i] + w[2] (x[i + 1] - x[i]),
+
+three products for two outputs, nine for four along both.
 
 Source: Lavin and Gray 2016 (arXiv:1509.09308), section 4, with its matrices.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -33,11 +42,16 @@ Product = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Form(NamedTuple):
-  """The matrices of F(m, 3)."""
+  """The matrices of F(m, 3), or of m outputs from n + 2 inputs, n apart."""
 
-  at: np.ndarray  # A^T [m, m + 2]
-  bt: np.ndarray  # B^T [m + 2, m + 2]
-  g: np.ndarray  # G [m + 2, 3]
+  at: np.ndarray  # A^T [m, n + 2]
+  bt: np.ndarray  # B^T [n + 2, n + 2]
+  g: np.ndarray  # G [n + 2, 3]
+
+  @property
+  def step(self) -> int:
+    """n, the inputs from one window to the next."""
+    return len(self.bt) - 2
 
 
 TWO = Form(
@@ -76,20 +90,29 @@ FOUR = Form(
   )
   / 24,
 )
+DOUBLED = Form(
+  np.array([[1, 1, 0], [0, 1, 1]]),
+  np.array([[1, -1, 0], [0, 1, 0], [0, -1, 1]]),
+  np.array([[1, 0, 0], [1, 1, 1], [0, 0, 1]]),
+)
 
 
-def convolve(x: jax.Array, w: jax.Array) -> jax.Array:
+def convolve(
+  x: jax.Array, w: jax.Array, rows: Form = FOUR, columns: Form = TWO
+) -> jax.Array:
   """The convolution of x with w, padded like SAME.
 
   Args:
     x: [B, H, W, C].
     w: [3, 3, C, C'].
+    rows: the form along H.
+    columns: the form along W; both `DOUBLED`: every pixel of x doubled.
 
   Returns:
-    [B, H, W, C'].
+    [B, H, W, C'], or [B, 2 H, 2 W, C'].
   """
-  columns = lambda x, w: _along(2, TWO, jnp.matmul, x, w)
-  return _along(1, FOUR, columns, x, w)
+  of_row = partial(_along, 2, columns, jnp.matmul)
+  return _along(1, rows, of_row, x, w)
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
@@ -102,15 +125,41 @@ def kernel_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
   Returns:
     [3, 3, C, C'].
   """
-  width, channels = x.shape[2:]
+  width = x.shape[2]
 
-  def product(x, g):
+  def of_row(x, g):
     x = _pad(2, 1, 1, x)
-    taps = [x[:, :, i : i + width].reshape(-1, channels) for i in range(3)]
-    return jnp.stack([tap.T @ g.reshape(-1, g.shape[-1]) for tap in taps])
+    return jnp.stack([_outer(x[:, :, i : i + width], g) for i in range(3)])
 
-  products = map(product, _windows(1, FOUR, x), _spread(1, FOUR, g))
-  return jnp.stack(_combine(FOUR.g.T, list(products)))
+  return _kernel_gradient_along(1, FOUR, of_row, x, g)
+
+
+def doubled_kernel_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
+  """dL/dw of y = convolve(x, w, DOUBLED, DOUBLED), with g = dL/dy.
+
+  Args:
+    x: [B, H, W, C].
+    g: [B, 2 H, 2 W, C'].
+
+  Returns:
+    [3, 3, C, C'].
+  """
+  of_row = partial(_kernel_gradient_along, 2, DOUBLED, _outer)
+  return _kernel_gradient_along(1, DOUBLED, of_row, x, g)
+
+
+def doubled_map_gradient(g: jax.Array, w: jax.Array) -> jax.Array:
+  """dL/dx of y = convolve(x, w, DOUBLED, DOUBLED), with g = dL/dy.
+
+  Args:
+    g: [B, 2 H, 2 W, C'].
+    w: [3, 3, C, C'].
+
+  Returns:
+    [B, H, W, C].
+  """
+  of_row = partial(_map_gradient_along, 2, DOUBLED, jnp.matmul)
+  return _map_gradient_along(1, DOUBLED, of_row, g, w.swapaxes(2, 3))
 
 
 def _along(
@@ -121,12 +170,42 @@ def _along(
   products = list(map(product, windows, taps))
   y = jnp.stack(_combine(form.at, products), axis + 1)
   y = y.reshape(*y.shape[:axis], -1, *y.shape[axis + 2 :])
-  return lax.slice_in_dim(y, 0, x.shape[axis], axis=axis)
+  size = x.shape[axis] * len(form.at) // form.step
+  return lax.slice_in_dim(y, 0, size, axis=axis)
+
+
+def _kernel_gradient_along(
+  axis: int, form: Form, product: Product, x: jax.Array, g: jax.Array
+) -> jax.Array:
+  """dL/dw of `_along`, [3, ...]."""
+  windows, spread = _windows(axis, form, x), _spread(axis, form, g)
+  products = list(map(product, windows, spread))
+  return jnp.stack(_combine(form.g.T, products))
+
+
+def _map_gradient_along(
+  axis: int, form: Form, product: Product, g: jax.Array, w: jax.Array
+) -> jax.Array:
+  """dL/dx of `_along`, where x has a whole number of windows."""
+  spread, taps = _spread(axis, form, g), _combine(form.g, list(w))
+  products = list(map(product, spread, taps))
+  x = jax.ShapeDtypeStruct(
+    tuple(
+      n * form.step if i == axis else n for i, n in enumerate(products[0].shape)
+    ),
+    g.dtype,
+  )
+  return jax.linear_transpose(partial(_windows, axis, form), x)(products)[0]
+
+
+def _outer(x: jax.Array, g: jax.Array) -> jax.Array:
+  """Over all positions, x g^T: [..., C], [..., C'] -> [C, C']."""
+  return x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1])
 
 
 def _windows(axis: int, form: Form, x: jax.Array) -> list[jax.Array]:
-  """B^T of positions m i - 1 to m i + m, for every i: m + 2 arrays."""
-  own = _tiles(axis, len(form.at), x)
+  """B^T of positions n i - 1 to n i + n, for every i: n + 2 arrays."""
+  own = _tiles(axis, form.step, x)
   edge = jnp.zeros_like(lax.slice_in_dim(own[0], 0, 1, axis=axis))
   last = lax.slice_in_dim(own[-1], 0, -1, axis=axis)
   first = lax.slice_in_dim(own[0], 1, None, axis=axis)
@@ -136,7 +215,7 @@ def _windows(axis: int, form: Form, x: jax.Array) -> list[jax.Array]:
 
 
 def _spread(axis: int, form: Form, g: jax.Array) -> list[jax.Array]:
-  """A of positions m i to m i + m - 1, for every i: m + 2 arrays."""
+  """A of positions m i to m i + m - 1, for every i: n + 2 arrays."""
   return _combine(form.at.T, _tiles(axis, len(form.at), g))
 
 
