@@ -45,15 +45,13 @@ class Log:
     self._batch_size, self._write = batch_size, write
     self._pending: list[tuple[int, Any]] = []
     self._since = time.monotonic()
-    self._board = None
+    self._board: Any = None
+    self._board_settings = {'logdir': str(workdir), 'purge_step': first + 1}
     if write:
-      from tensorboardX import SummaryWriter
-
       kept = [m for m in read_metrics(self._path) if m['step'] <= first]
       temporary = self._path.with_suffix('.new')
       temporary.write_text(''.join(json.dumps(m) + '\n' for m in kept))
       temporary.replace(self._path)
-      self._board = SummaryWriter(str(workdir), purge_step=first + 1)
     self._bar = tqdm(
       total=total,
       initial=first,
@@ -104,9 +102,7 @@ class Log:
       return
     with open(self._path, 'a') as file:
       file.write(json.dumps(row) + '\n')
-    for name, x in row.items():
-      if name != 'step':
-        self._board.add_scalar(name, x, last)
+    self._draw({k: x for k, x in row.items() if k != 'step'}, last)
     self._bar.set_postfix_str(
       f'loss {row["loss"]:.4f}, {speed:,.0f} examples/s'
     )
@@ -115,10 +111,20 @@ class Log:
     """Shows what was measured on samples at a step; its file is elsewhere."""
     if not self._write:
       return
-    for name, x in values.items():
-      self._board.add_scalar(f'evaluation/{name}', x, step)
+    self._draw({f'evaluation/{k}': x for k, x in values.items()}, step)
     shown = ', '.join(f'{name} {x:.4g}' for name, x in values.items())
     self._bar.write(f'step {step}: {shown}')
+
+  def _draw(self, values: Mapping[str, float], step: int) -> None:
+    """In TensorBoard."""
+    if not self._board:
+      # Only now: it imports torch where that is installed, more than a second
+      # of the time to the first step.
+      from tensorboardX import SummaryWriter
+
+      self._board = SummaryWriter(**self._board_settings)
+    for name, x in values.items():
+      self._board.add_scalar(name, x, step)
 
   def __enter__(self) -> 'Log':
     return self

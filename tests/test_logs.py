@@ -1,5 +1,7 @@
 """The record of a run: what it says of steps, one by one or several at once."""
 
+import sys
+
 import jax.numpy as jnp
 import pytest
 
@@ -18,3 +20,19 @@ def test_the_step_that_went_wrong_is_named(tmp_path):
     log.flush()
   (row,) = read_metrics(tmp_path / 'metrics.jsonl')
   assert (row['step'], row['loss']) == (12, 3.0)
+
+
+def test_tensorboard_waits_until_there_is_something_to_write(
+  tmp_path, monkeypatch
+):
+  """Its import takes a second of a start, where torch is installed."""
+  monkeypatch.setitem(sys.modules, 'tensorboardX', None)
+  with Log(tmp_path, 0, 2, 1) as log:
+    log.add(1, {'loss': jnp.asarray(1.0)})
+    with pytest.raises(ImportError, match='tensorboardX'):
+      log.flush()
+  monkeypatch.undo()
+  with Log(tmp_path, 0, 2, 1) as log:
+    log.add(1, {'loss': jnp.asarray(1.0)})
+    log.flush()
+  assert list(tmp_path.glob('events.out.tfevents.*'))
