@@ -112,12 +112,13 @@ def test_the_way_back_needs_what_it_was_made_of(conv):
   assert size <= x.size + 2 * w.size
 
 
-def test_a_batch_is_divided_over_devices(keys, monkeypatch):
+@pytest.mark.parametrize('conv', [conv_general_dilated, of_doubled])
+def test_a_batch_is_divided_over_devices(keys, monkeypatch, conv):
   """Each does its part of the work, for the same gradient."""
   monkeypatch.setattr(convolution, 'WIDE', 1)
   x = jax.random.normal(keys[0], (16, 8, 8, 4))
   w = jax.random.normal(keys[1], (3, 3, 4, 4))
-  conv = of_network(conv_general_dilated)
+  conv = of_network(conv)
   gradient = jax.grad(lambda w, x: jnp.sum(conv(x, w) ** 2))
   alone = jax.jit(gradient).lower(w, x).compile()
   mesh = parallel.make_mesh()

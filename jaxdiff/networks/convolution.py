@@ -13,8 +13,8 @@ transposition has the usual ones:
 
 with ' for operands transposed by name. The numbers are the same.
 
-Wide ones of 3x3 and stride 1 are `winograd`'s, forwards and in both gradients;
-sums are then in another order.
+Wide ones of 3x3 and stride 1, and those of a doubled map, are `winograd`'s,
+forwards and in both gradients; sums are then in another order.
 
 On other backends none of it was measured; they are given jax's own.
 """

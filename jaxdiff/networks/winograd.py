@@ -158,8 +158,8 @@ def doubled_map_gradient(g: jax.Array, w: jax.Array) -> jax.Array:
   Returns:
     [B, H, W, C].
   """
-  of_row = partial(_map_gradient_along, 2, DOUBLED, jnp.matmul)
-  return _map_gradient_along(1, DOUBLED, of_row, g, w.swapaxes(2, 3))
+  of_row = partial(_doubled_map_gradient_along, 2, jnp.matmul)
+  return _doubled_map_gradient_along(1, of_row, g, w.swapaxes(2, 3))
 
 
 def _along(
@@ -183,19 +183,14 @@ def _kernel_gradient_along(
   return jnp.stack(_combine(form.g.T, products))
 
 
-def _map_gradient_along(
-  axis: int, form: Form, product: Product, g: jax.Array, w: jax.Array
+def _doubled_map_gradient_along(
+  axis: int, product: Product, g: jax.Array, w: jax.Array
 ) -> jax.Array:
-  """dL/dx of `_along`, where x has a whole number of windows."""
-  spread, taps = _spread(axis, form, g), _combine(form.g, list(w))
+  """dL/dx of `_along` in the form `DOUBLED`."""
+  spread, taps = _spread(axis, DOUBLED, g), _combine(DOUBLED.g, list(w))
   products = list(map(product, spread, taps))
-  x = jax.ShapeDtypeStruct(
-    tuple(
-      n * form.step if i == axis else n for i, n in enumerate(products[0].shape)
-    ),
-    g.dtype,
-  )
-  return jax.linear_transpose(partial(_windows, axis, form), x)(products)[0]
+  windows = partial(_windows, axis, DOUBLED)
+  return jax.linear_transpose(windows, products[0])(products)[0]
 
 
 def _outer(x: jax.Array, g: jax.Array) -> jax.Array:
