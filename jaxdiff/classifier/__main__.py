@@ -30,7 +30,7 @@ class Train:
   mode: Literal['jit', 'pmap'] = 'jit'
 
   def run(self) -> Path:
-    name = self.dataset.rstrip('/').replace(':', '_').replace('/', '_')
+    name = self.dataset.rstrip('/').split(':')[-1].replace('/', '_')
     workdir = Path(self.workdir or f'runs/classifier_{name}')
     classifier.check_free(workdir)
     sets = [
