@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxdiff import classifier, parallel
-from jaxdiff.classifier.__main__ import main
+from jaxdiff.classifier.__main__ import Train, main
 from jaxdiff.data.dataset import Dataset
 from jaxdiff.networks.classifier import Classifier
 
@@ -152,3 +152,18 @@ def test_what_cannot_be_trained(tmp_path):
   with pytest.raises(SystemExit, match='digits'):
     flags = ['--workdir', str(tmp_path / 'run')]
     main(['train', 'no-such-set', *flags])
+
+
+@pytest.mark.parametrize(
+  'dataset, name',
+  [('digits', 'digits'), ('tfds:fashion_mnist', 'fashion_mnist')],
+)
+def test_its_directory_is_named_after_the_set(monkeypatch, dataset, name):
+  """As the documents' commands have it."""
+
+  def stop(workdir):
+    raise FileExistsError(workdir)
+
+  monkeypatch.setattr(classifier, 'check_free', stop)
+  with pytest.raises(FileExistsError, match=f'^runs/classifier_{name}$'):
+    Train(dataset).run()

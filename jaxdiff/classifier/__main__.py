@@ -18,7 +18,7 @@ class Train:
 
   # digits, tfds:NAME, folder:PATH with train/CLASS/ and test/CLASS/
   dataset: Annotated[str, tyro.conf.Positional]
-  workdir: str | None = None  # None: runs/classifier_DATASET
+  workdir: str | None = None  # None: runs/classifier_NAME
   num_steps: int = 1000
   batch_size: int = 128
   learning_rate: float = 3e-3
