@@ -30,21 +30,47 @@ print(fill())
 """
 
 
-def faults(call, **env):
-  env = {'JAX_PLATFORMS': 'cpu', **os.environ, **env}
-  command = [sys.executable, '-c', AGAIN.format(call)]
-  said = subprocess.run(command, env=env, capture_output=True, check=True)
-  return int(said.stdout)
+# By how much the heap is shorter after a trim.
+TRIMMED = """
+import ctypes
+from jaxdiff.parallel import cpu
+cpu.keep_memory()
+libc = ctypes.CDLL(None)
+libc.sbrk.restype = ctypes.c_void_p
+end = libc.sbrk(0)
+libc.malloc_trim(0)
+print(end - libc.sbrk(0))
+"""
 
-
-@pytest.mark.skipif(
+glibc_alone = pytest.mark.skipif(
   sys.platform != 'linux' or not os.confstr('CS_GNU_LIBC_VERSION'),
   reason='glibc is tuned, no other',
 )
+
+
+def said_by(program, **env):
+  env = {'JAX_PLATFORMS': 'cpu', **os.environ, **env}
+  command = [sys.executable, '-c', program]
+  return subprocess.run(
+    command, env=env, capture_output=True, check=True
+  ).stdout
+
+
+def faults(call, **env):
+  return int(said_by(AGAIN.format(call), **env))
+
+
+@glibc_alone
 def test_memory_is_kept():
   pages = 2**28 // os.sysconf('SC_PAGE_SIZE')
   assert faults('') > pages // 1000
   assert faults('cpu.keep_memory()') == 0
+
+
+@glibc_alone
+def test_the_heap_outlives_a_trim():
+  """Of malloc, which protobuf asks for: addresses and their advice stay."""
+  assert int(said_by(TRIMMED)) < 2**28  # of half the memory
 
 
 def test_settings_of_ones_own_are_left_alone():

@@ -59,10 +59,12 @@ def keep_memory() -> None:
   """From now on memory that is freed stays with the process.
 
   For half of the machine's memory addresses are reserved, no memory: what is
-  resident is what was in use at most. Nothing happens but on Linux with glibc
-  and with no accelerator in sight, nor where GLIBC_TUNABLES has malloc's
-  settings already. Call it before jax starts its threads: those that have a
-  heap of their own keep to it.
+  resident is what was in use at most. protobuf, which TFDS and TensorBoard use,
+  has malloc return all that is free now and then (`malloc_trim`): the pages
+  then come again, once, 2 MiB each. Nothing happens but on Linux with glibc and
+  with no accelerator in sight, nor where GLIBC_TUNABLES has malloc's settings
+  already. Call it before jax starts its threads: those that have a heap of
+  their own keep to it.
   """
   tuned = 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', '')
   if sys.platform != 'linux' or tuned or not _cpu_alone():
@@ -83,6 +85,10 @@ def keep_memory() -> None:
     first = -(-start // HUGE_PAGE) * HUGE_PAGE
     whole = (start + size - first) // HUGE_PAGE * HUGE_PAGE
     libc.madvise(first, whole, MADV_HUGEPAGE)  # may be refused: then 4 KiB
+    # Something behind it: what is free at the end of the heap malloc_trim takes
+    # off, and it would grow again without the advice.
+    while (behind := libc.malloc(HUGE_PAGE)) and behind < start:
+      pass
     libc.free(start)
 
 
