@@ -42,6 +42,37 @@ libc.malloc_trim(0)
 print(end - libc.sbrk(0))
 """
 
+# Whether, of 10,000 pieces between others, one is what malloc gives, before and
+# after they are held, and when they were let go of and joined.
+PIECES = """
+import ctypes, jax
+from jaxdiff.parallel import cpu
+cpu.keep_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+chunks = [libc.malloc(40_000) for _ in range(20_000)]
+for chunk in chunks[::2]:
+  libc.free(chunk)
+def given(size):
+  chunk = libc.malloc(size)
+  libc.free(chunk)
+  return int(chunks[0] <= chunk <= chunks[-1])
+def compiled(seconds):
+  event = '/jax/core/compile/backend_compile_duration'
+  jax.monitoring.record_event_duration_secs(event, seconds)
+print(given(39_000))
+compiled(0.1)
+print(given(39_000))
+compiled(2)
+print(given(39_000))
+for chunk in chunks[1::2]:
+  libc.free(chunk)
+compiled(2)
+print(given(10_000_000))
+"""
+
 glibc_alone = pytest.mark.skipif(
   sys.platform != 'linux' or not os.confstr('CS_GNU_LIBC_VERSION'),
   reason='glibc is tuned, no other',
@@ -71,6 +102,23 @@ def test_memory_is_kept():
 def test_the_heap_outlives_a_trim():
   """Of malloc, which protobuf asks for: addresses and their advice stay."""
   assert int(said_by(TRIMMED)) < 2**28  # of half the memory
+
+
+@glibc_alone
+def test_pieces_that_compiling_leaves_are_held():
+  assert said_by(PIECES).split() == [b'1', b'1', b'0', b'1']
+
+
+def test_jax_tells_how_long_it_compiled():
+  """`cpu` listens for it."""
+  heard = []
+  listener = lambda event, seconds, **_: heard.append(event)
+  jax.monitoring.register_event_duration_secs_listener(listener)
+  try:
+    jax.jit(lambda x: x * 3.25 + 7)(1.0)
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listener)
+  assert any(name.endswith('/backend_compile_duration') for name in heard)
 
 
 def test_settings_of_ones_own_are_left_alone():

@@ -4,7 +4,9 @@ memory        XLA asks malloc for a step's buffers, hundreds of MB in one
               piece, and gives them back when the step is done. glibc returns
               so large a piece to the system, which hands it out again page
               by page, 4 KiB each, every one cleared first. `keep_memory` has
-              glibc hold on to what it got, in pages of 2 MiB.
+              glibc hold on to what it got, in pages of 2 MiB. And compiling
+              leaves the heap in tens of thousands of free pieces, which malloc
+              looks through at each request of a step; `hold_pieces` has them.
 compilation   LLVM's levels of optimisation above the first made no step that
               was timed faster; a wide network's compiled two thirds longer.
               `compile_quickly` has the first.
@@ -17,7 +19,9 @@ import ctypes
 import importlib.util
 import os
 import sys
+import threading
 from importlib.metadata import entry_points
+from typing import Any
 
 import jax
 
@@ -25,6 +29,7 @@ import jax
 TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 MADV_HUGEPAGE = 14
 HUGE_PAGE = 2**21
+PIECE = 2**21
 
 CONVOLUTIONS = '--xla_cpu_experimental_ynn_fusion_type=-individual_convolution'
 LEVEL = '--xla_backend_optimization_level=1'
@@ -69,13 +74,9 @@ def keep_memory() -> None:
   tuned = 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', '')
   if sys.platform != 'linux' or tuned or not _cpu_alone():
     return
-  libc = ctypes.CDLL(None)
+  libc = _libc()
   if not hasattr(libc, 'mallopt'):
     return
-  libc.malloc.restype = ctypes.c_void_p
-  libc.malloc.argtypes = [ctypes.c_size_t]
-  libc.free.argtypes = [ctypes.c_void_p]
-  libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
   # One heap, that only grows; no piece outside it, however large.
   for name, value in ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, -1)):
     libc.mallopt(name, value)
@@ -90,6 +91,51 @@ def keep_memory() -> None:
     while (behind := libc.malloc(HUGE_PAGE)) and behind < start:
       pass
     libc.free(start)
+    jax.monitoring.register_event_duration_secs_listener(_compiled)
+
+
+def hold_pieces() -> None:
+  """Asks malloc for all free pieces below `PIECE` and keeps them, so that none
+  is in the way of what is asked for next. Called again, it starts anew.
+
+  After `keep_memory`, each compilation of more than a second ends with it.
+  """
+  if not _holding.acquire(blocking=False):
+    return  # another thread does
+  libc = _libc()
+  while _held:
+    libc.free(_held.pop())
+  # malloc gives the smallest that is large enough, so that it comes to this
+  # one when no piece is left.
+  end = libc.malloc(PIECE)
+  libc.free(end)
+  size = PIECE // 2
+  while end and size >= 1024:  # smaller ones it finds by their size
+    piece = libc.malloc(size)
+    if piece and not end <= piece < end + PIECE:
+      _held.append(piece)
+    else:
+      libc.free(piece)
+      size //= 2
+  _holding.release()
+
+
+_held: list[int] = []
+_holding = threading.Lock()
+
+
+def _compiled(event: str, seconds: float, **_: Any) -> None:
+  if event.endswith('/backend_compile_duration') and seconds > 1:
+    hold_pieces()
+
+
+def _libc() -> ctypes.CDLL:
+  libc = ctypes.CDLL(None)
+  libc.malloc.restype = ctypes.c_void_p
+  libc.malloc.argtypes = [ctypes.c_size_t]
+  libc.free.argtypes = [ctypes.c_void_p]
+  libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+  return libc
 
 
 def _cpu_alone() -> bool:
