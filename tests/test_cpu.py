@@ -42,7 +42,7 @@ libc.malloc_trim(0)
 print(end - libc.sbrk(0))
 """
 
-# Whether, of 10,000 pieces between others, one is what malloc gives, before and
+# Whether, of 1,000 pieces between others, one is what malloc gives, before and
 # after they are held, and when they were let go of and joined.
 PIECES = """
 import ctypes, jax
@@ -52,7 +52,7 @@ libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes = [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
-chunks = [libc.malloc(40_000) for _ in range(20_000)]
+chunks = [libc.malloc(40_000) for _ in range(2_000)]
 for chunk in chunks[::2]:
   libc.free(chunk)
 def given(size):

@@ -16,6 +16,7 @@ convolutions  The library that jax 0.10.2 prefers for them keeps all but the
 """
 
 import ctypes
+import functools
 import importlib.util
 import os
 import sys
@@ -60,6 +61,7 @@ def _add_flag(flag: str) -> None:
     os.environ['XLA_FLAGS'] = f'{flags} {flag}'.strip()
 
 
+@functools.cache  # once
 def keep_memory() -> None:
   """From now on memory that is freed stays with the process.
 
@@ -91,33 +93,38 @@ def keep_memory() -> None:
     while (behind := libc.malloc(HUGE_PAGE)) and behind < start:
       pass
     libc.free(start)
-    jax.monitoring.register_event_duration_secs_listener(_compiled)
+    # Where another malloc was put in glibc's place it is not so.
+    if behind and behind - start <= size + 64:
+      jax.monitoring.register_event_duration_secs_listener(_compiled)
 
 
 def hold_pieces() -> None:
   """Asks malloc for all free pieces below `PIECE` and keeps them, so that none
   is in the way of what is asked for next. Called again, it starts anew.
 
-  After `keep_memory`, each compilation of more than a second ends with it.
+  For glibc's malloc and one heap: after `keep_memory` each compilation of more
+  than a second ends with it.
   """
-  if not _holding.acquire(blocking=False):
-    return  # another thread does
   libc = _libc()
-  while _held:
-    libc.free(_held.pop())
-  # malloc gives the smallest that is large enough, so that it comes to this
-  # one when no piece is left.
-  end = libc.malloc(PIECE)
-  libc.free(end)
-  size = PIECE // 2
-  while end and size >= 1024:  # smaller ones it finds by their size
-    piece = libc.malloc(size)
-    if piece and not end <= piece < end + PIECE:
-      _held.append(piece)
-    else:
-      libc.free(piece)
-      size //= 2
-  _holding.release()
+  with _holding:
+    while _held:
+      libc.free(_held.pop())
+    # They were in use, so there are not more than is resident: an end to it
+    # should another thread ask for much meanwhile.
+    with open('/proc/self/statm') as file:
+      left = int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+    # Those below 2 KiB malloc finds by their size.
+    for size in (PIECE >> n for n in range(1, 11)):
+      # malloc gives of the smallest that is large enough: it comes to this one
+      # when no piece is left.
+      whole = libc.malloc(PIECE)
+      libc.free(whole)
+      while whole and left > 0 and (piece := libc.malloc(size)):
+        if whole <= piece < whole + PIECE:
+          libc.free(piece)
+          break
+        _held.append(piece)
+        left -= size
 
 
 _held: list[int] = []
