@@ -18,7 +18,9 @@ convolutions  The library that jax 0.10.2 prefers for them keeps all but the
 import ctypes
 import functools
 import importlib.util
+import itertools
 import os
+import resource
 import sys
 import threading
 from importlib.metadata import entry_points
@@ -65,37 +67,43 @@ def _add_flag(flag: str) -> None:
 def keep_memory() -> None:
   """From now on memory that is freed stays with the process.
 
-  For half of the machine's memory addresses are reserved, no memory: what is
-  resident is what was in use at most. protobuf, which TFDS and TensorBoard use,
-  has malloc return all that is free now and then (`malloc_trim`): the pages
-  then come again, once, 2 MiB each. Nothing happens but on Linux with glibc and
-  with no accelerator in sight, nor where GLIBC_TUNABLES has malloc's settings
-  already. Call it before jax starts its threads: those that have a heap of
-  their own keep to it.
+  For half of the machine's memory addresses are reserved, no memory. protobuf,
+  which TFDS and TensorBoard use, has malloc return all that is free now and
+  then (`malloc_trim`): the pages then come again, once, 2 MiB each.
+
+  Nothing happens but on Linux with glibc's own malloc and with no accelerator
+  in sight, nor where GLIBC_TUNABLES or MALLOC_* have malloc's settings already,
+  nor where the heap's end has no room. Call it on the main thread, before jax
+  starts its threads: those that have a heap of their own keep to it.
   """
   tuned = 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', '')
+  tuned = tuned or any(name.startswith('MALLOC_') for name in os.environ)
   if sys.platform != 'linux' or tuned or not _cpu_alone():
     return
   libc = _libc()
-  if not hasattr(libc, 'mallopt'):
+  if not _of_glibc(libc):
     return
   # One heap, that only grows; no piece outside it, however large.
   for name, value in ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, -1)):
     libc.mallopt(name, value)
   size = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
   start = libc.malloc(size)
-  if start:  # else the system promises no memory it may not have
-    first = -(-start // HUGE_PAGE) * HUGE_PAGE
-    whole = (start + size - first) // HUGE_PAGE * HUGE_PAGE
-    libc.madvise(first, whole, MADV_HUGEPAGE)  # may be refused: then 4 KiB
-    # Something behind it: what is free at the end of the heap malloc_trim takes
-    # off, and it would grow again without the advice.
-    while (behind := libc.malloc(HUGE_PAGE)) and behind < start:
-      pass
+  if not start:  # the system promises no memory it may not have
+    return
+  if not 0 <= libc.sbrk(0) - start - size < PIECE:  # not the heap's end
     libc.free(start)
-    # Where another malloc was put in glibc's place it is not so.
-    if behind and behind - start <= size + 64:
-      jax.monitoring.register_event_duration_secs_listener(_compiled)
+    return
+  first = -(-start // HUGE_PAGE) * HUGE_PAGE
+  whole = (start + size - first) // HUGE_PAGE * HUGE_PAGE
+  libc.madvise(first, whole, MADV_HUGEPAGE)  # may be refused: then 4 KiB
+  # Something behind it: what is free at the end of the heap malloc_trim takes
+  # off, and it would grow again without the advice.
+  before = []
+  while (behind := libc.malloc(HUGE_PAGE)) and behind < start:
+    before.append(behind)
+  for chunk in (*before, start):
+    libc.free(chunk)
+  jax.monitoring.register_event_duration_secs_listener(_compiled)
 
 
 def hold_pieces() -> None:
@@ -109,18 +117,20 @@ def hold_pieces() -> None:
   with _holding:
     while _held:
       libc.free(_held.pop())
-    # They were in use, so there are not more than is resident: an end to it
-    # should another thread ask for much meanwhile.
-    with open('/proc/self/statm') as file:
-      left = int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+    # They were in use: no more than has been resident, whatever happens.
+    left = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     # Those below 2 KiB malloc finds by their size.
     for size in (PIECE >> n for n in range(1, 11)):
-      # malloc gives of the smallest that is large enough: it comes to this one
-      # when no piece is left.
-      whole = libc.malloc(PIECE)
-      libc.free(whole)
-      while whole and left > 0 and (piece := libc.malloc(size)):
-        if whole <= piece < whole + PIECE:
+      whole = None
+      for count in itertools.count():
+        # malloc gives of the smallest that is large enough: it comes to this
+        # one when no piece is left. Now and then anew, for another thread may
+        # have taken it.
+        if count % 100 == 0:
+          whole = libc.malloc(PIECE)
+          libc.free(whole)
+        piece = libc.malloc(size)
+        if not whole or not piece or whole <= piece < whole + PIECE or left < 0:
           libc.free(piece)
           break
         _held.append(piece)
@@ -136,13 +146,27 @@ def _compiled(event: str, seconds: float, **_: Any) -> None:
     hold_pieces()
 
 
-def _libc() -> ctypes.CDLL:
-  libc = ctypes.CDLL(None)
-  libc.malloc.restype = ctypes.c_void_p
+def _libc() -> ctypes.PyDLL:
+  # PyDLL, which keeps the GIL: a hundred thousand short calls that each gave it
+  # up would each wait for it.
+  libc = ctypes.PyDLL(None)
+  libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
   libc.malloc.argtypes = [ctypes.c_size_t]
+  libc.sbrk.argtypes = [ctypes.c_ssize_t]
   libc.free.argtypes = [ctypes.c_void_p]
   libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
   return libc
+
+
+def _of_glibc(libc: ctypes.PyDLL) -> bool:
+  """Whether malloc is glibc's: not musl's, nor one that was put before it."""
+  try:
+    own = ctypes.PyDLL('libc.so.6')
+  except OSError:
+    return False
+  address = lambda function: ctypes.cast(function, ctypes.c_void_p).value
+  same = address(libc.malloc) == address(own.malloc)
+  return same and hasattr(libc, 'mallopt')
 
 
 def _cpu_alone() -> bool:
