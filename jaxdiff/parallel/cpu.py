@@ -32,10 +32,13 @@ import jax
 TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 MADV_HUGEPAGE = 14
 HUGE_PAGE = 2**21
-PIECE = 2**21
+PIECE = 2**21  # bytes: a free chunk below is a piece of something
 
 CONVOLUTIONS = '--xla_cpu_experimental_ynn_fusion_type=-individual_convolution'
 LEVEL = '--xla_backend_optimization_level=1'
+
+_held: list[int] = []  # addresses, by `hold_pieces`
+_holding = threading.Lock()
 
 
 def divide_convolutions() -> None:
@@ -90,7 +93,7 @@ def keep_memory() -> None:
   start = libc.malloc(size)
   if not start:  # the system promises no memory it may not have
     return
-  if not 0 <= libc.sbrk(0) - start - size < PIECE:  # not the heap's end
+  if not 0 <= libc.sbrk(0) - start - size < HUGE_PAGE:  # not at the heap's end
     libc.free(start)
     return
   first = -(-start // HUGE_PAGE) * HUGE_PAGE
@@ -135,10 +138,6 @@ def hold_pieces() -> None:
           break
         _held.append(piece)
         left -= size
-
-
-_held: list[int] = []
-_holding = threading.Lock()
 
 
 def _compiled(event: str, seconds: float, **_: Any) -> None:
