@@ -26,8 +26,19 @@ def random_images(case: Case, batch_size: int) -> np.ndarray:
   return rng.uniform(-1, 1, (batch_size, *case.shape)).astype(np.float32)
 
 
-def train_step(case: Case, batch: np.ndarray, bfloat16: bool = False) -> Side:
-  """The step of train.py, with its batch given from the host."""
+def train_step(
+  case: Case,
+  batch: np.ndarray,
+  bfloat16: bool = False,
+  *,
+  counted: bool = True,
+) -> Side:
+  """The step of train.py, with its batch given from the host.
+
+  Args:
+    counted: whether XLA counts FLOPs and bytes, of a program of its own that
+      takes as much of this process's memory as the step's.
+  """
   parallel.start()
   task = build.make_task(with_dtype(case.config, bfloat16), case.spec)
   mesh = parallel.make_mesh()
@@ -42,6 +53,8 @@ def train_step(case: Case, batch: np.ndarray, bfloat16: bool = False) -> Side:
     held[0], metrics = step(held[0], images)
     return float(metrics['loss'])
 
+  if not counted:
+    return Side(run, count(abstract.params))
   divided = parallel.divided(mesh)
   args = (
     parallel.placed(abstract, sharding),

@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from jaxdiff import parallel
 from jaxdiff.parallel import cpu
 
 # Faults of a buffer asked for again, filled, by malloc itself.
@@ -147,6 +150,25 @@ def test_jax_tells_how_long_it_compiled():
   finally:
     jax.monitoring.unregister_event_duration_listener(listener)
   assert any(name.endswith('/backend_compile_duration') for name in heard)
+
+
+@pytest.mark.parametrize('mode', ['jit', 'pmap'])
+def test_a_step_waits_for_the_one_before_it(mode):
+  def step(x, batch, axis_name=None):
+    # Long enough to be under way still when its call returns.
+    x = jax.lax.fori_loop(0, 200, lambda _, x: jnp.cos(batch @ x), x)
+    return x, {'loss': x.mean()}
+
+  mesh = parallel.make_mesh(devices=jax.devices()[:1])
+  where = parallel.replicated(mesh)
+  compiled = parallel.compile_train_step(step, mesh, where, mode=mode)
+  batch = np.ones((500, 500), np.float32)
+  x, before = compiled(jax.device_put(batch, where), batch)
+  for _ in range(3):
+    x, metrics = compiled(x, batch)
+    assert before['loss'].is_ready()
+    before = metrics
+  assert not metrics['loss'].is_ready()  # nothing else waited
 
 
 def test_settings_of_ones_own_are_left_alone():

@@ -7,6 +7,7 @@ memory        XLA asks malloc for a step's buffers, hundreds of MB in one
               glibc hold on to what it got, in pages of 2 MiB. And compiling
               leaves the heap in tens of thousands of free pieces, which malloc
               looks through at each request of a step; `hold_pieces` has them.
+              `one_at_a_time` has one step's buffers asked for, not two's.
 compilation   LLVM's levels of optimisation above the first made no step that
               was timed faster; a wide network's compiled two thirds longer.
               `compile_quickly` has the first.
@@ -23,6 +24,8 @@ import os
 import resource
 import sys
 import threading
+import time
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -33,6 +36,7 @@ TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 MADV_HUGEPAGE = 14
 HUGE_PAGE = 2**21
 PIECE = 2**21  # bytes: a free chunk below is a piece of something
+SHORT = 0.1  # seconds
 
 CONVOLUTIONS = '--xla_cpu_experimental_ynn_fusion_type=-individual_convolution'
 LEVEL = '--xla_backend_optimization_level=1'
@@ -138,6 +142,27 @@ def hold_pieces() -> None:
           break
         _held.append(piece)
         left -= size
+
+
+def one_at_a_time(step: Callable[..., Any]) -> Callable[..., Any]:
+  """(state, ...) -> (state, ...), called when the state it is given is there.
+
+  XLA asks for a step's buffers as soon as it can, so of two steps that are
+  under way both have theirs.
+  """
+  called = 0.0
+
+  def call(state: Any, *args: Any) -> Any:
+    nonlocal called
+    jax.block_until_ready(state)
+    # Its buffers are given back just after: by another thread, which may have
+    # to wait for this one's core.
+    if time.monotonic() - called > SHORT:
+      time.sleep(SHORT / 100)
+    called = time.monotonic()
+    return step(state, *args)
+
+  return call
 
 
 def _compiled(event: str, seconds: float, **_: Any) -> None:

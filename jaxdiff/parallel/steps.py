@@ -13,6 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from jaxdiff.parallel import cpu
 from jaxdiff.parallel.mesh import AXIS, divided, replicated
 
 Axis = Any  # None | int | a tree of NamedSharding
@@ -79,7 +80,7 @@ def compile_train_step(
     return jax.lax.scan(partial(step, axis_name=axis_name), state, batches)
 
   state, several = sharding if mode == 'jit' else None, num_steps > 1
-  return compile_step(
+  compiled = compile_step(
     steps if several else step,
     mesh,
     mode=mode,
@@ -87,6 +88,8 @@ def compile_train_step(
     out_axes=(state, None),
     donate_argnums=(0,),
   )
+  cpu_alone = mesh.devices.flat[0].platform == 'cpu'
+  return cpu.one_at_a_time(compiled) if cpu_alone else compiled
 
 
 def compile_sample_step(
