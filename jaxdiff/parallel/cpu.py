@@ -36,7 +36,7 @@ TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 MADV_HUGEPAGE = 14
 HUGE_PAGE = 2**21
 PIECE = 2**21  # bytes: a free chunk below is a piece of something
-SHORT = 0.1  # seconds
+SHORT = 0.1  # seconds: after a longer step a pause does not show
 
 CONVOLUTIONS = '--xla_cpu_experimental_ynn_fusion_type=-individual_convolution'
 LEVEL = '--xla_backend_optimization_level=1'

@@ -67,6 +67,9 @@ def compile_train_step(
 ) -> Callable[..., Any]:
   """(state, batch) -> (state, metrics), compiled; the state is donated.
 
+  On an accelerator calls may run ahead of what is computed; on a CPU each
+  waits until the state it is given is there (`cpu.one_at_a_time`).
+
   Args:
     step: from `training.make_train_step`.
     mesh: from `make_mesh`.
