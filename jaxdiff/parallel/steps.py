@@ -91,8 +91,8 @@ def compile_train_step(
     out_axes=(state, None),
     donate_argnums=(0,),
   )
-  cpu_alone = mesh.devices.flat[0].platform == 'cpu'
-  return cpu.one_at_a_time(compiled) if cpu_alone else compiled
+  on_cpu = mesh.devices.flat[0].platform == 'cpu'
+  return cpu.one_at_a_time(compiled) if on_cpu else compiled
 
 
 def compile_sample_step(
