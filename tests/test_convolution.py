@@ -29,10 +29,10 @@ ours = partial(run, conv_general_dilated)
 theirs = partial(run, lax.conv_general_dilated)
 
 
-@pytest.fixture
-def arrays(key):
+@pytest.fixture(params=[(3, 5), (5, 3)], ids=['3 to 5', '5 to 3'])
+def arrays(key, request):
   x, w, v, u = jax.random.split(key, 4)
-  shape, kernel = (4, 8, 6, 3), (3, 3, 3, 5)
+  shape, kernel = (4, 8, 6, request.param[0]), (3, 3, *request.param)
   draw = jax.random.normal
   return draw(x, shape), draw(w, kernel), draw(v, shape), draw(u, kernel)
 
@@ -117,7 +117,7 @@ def test_gradients_have_the_usual_dimensions(arrays):
 def test_a_doubled_map_need_not_be_made(arrays):
   """Its values and all derivatives."""
   x, w, v, u = arrays
-  cotangent = jax.random.normal(jax.random.key(1), (4, 16, 12, 5))
+  cotangent = jax.random.normal(jax.random.key(1), (4, 16, 12, w.shape[3]))
 
   def both(x, w):
     doubled = layers.upsample(x, (16, 12))

@@ -10,7 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jaxdiff.networks.layers import group_norm, kernel_init, layer_norm
+from jaxdiff.networks.layers import (
+  Dense,
+  group_norm,
+  kernel_init,
+  layer_norm,
+)
 
 
 class Attention(nn.Module):
@@ -52,7 +57,7 @@ class Attention(nn.Module):
     context = x if context is None else context
 
     def heads(y, name):
-      dense = nn.Dense(
+      dense = Dense(
         width,
         use_bias=self.qkv_bias,
         dtype=self.dtype,
@@ -75,7 +80,7 @@ class Attention(nn.Module):
       # Of nothing, that function makes the mean of everything.
       some = seen.any(axis=-1)[:, 0, :, None, None]
       out = jnp.where(some, out, 0)
-    return nn.Dense(
+    return Dense(
       width,
       dtype=self.dtype,
       kernel_init=nn.initializers.zeros if self.zero_init else kernel_init,
@@ -145,7 +150,7 @@ class GatedMLP(nn.Module):
     width = x.shape[-1]
 
     def dense(features, name):
-      return nn.Dense(
+      return Dense(
         features, dtype=self.dtype, kernel_init=kernel_init, name=name
       )
 
@@ -199,7 +204,7 @@ class SpatialTransformer(nn.Module):
     b, h, w, c = x.shape
 
     def dense(name, init=kernel_init):
-      return nn.Dense(c, dtype=self.dtype, kernel_init=init, name=name)
+      return Dense(c, dtype=self.dtype, kernel_init=init, name=name)
 
     y = group_norm(c, 1e-6, self.dtype, 'norm')(x)
     y = dense('proj_in')(y.reshape(b, h * w, c))

@@ -121,7 +121,7 @@ def embed(
   Returns:
     [B, width].
   """
-  dense = partial(nn.Dense, width, dtype=dtype, kernel_init=init)
+  dense = partial(layers.Dense, width, dtype=dtype, kernel_init=init)
 
   def level(t, name):
     emb = layers.sinusoidal(t, frequencies)

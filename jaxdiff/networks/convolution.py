@@ -11,7 +11,10 @@ transposition has the usual ones:
   d/dx, transposed      g [NHWC] * w' [HWIO] -> [NHWC]
   d/dw, transposed      x' [CHWN, read as NHWC] * g' [HWNC, read as HWIO]
 
-with ' for operands transposed by name. The numbers are the same.
+with ' for operands transposed by name. The numbers are the same. Where x has
+more channels than g, the last is of 3x3 and stride 1 the same with the two
+exchanged and the taps reversed: of the operand that slides patches are copied,
+each for as many products as the other one has channels.
 
 Wide ones of 3x3 and stride 1, and those of a doubled map, are `winograd`'s,
 forwards and in both gradients; sums are then in another order.
@@ -117,6 +120,8 @@ def _derivatives(strides, padding, primals, tangents):
       return convolve(dx, w.swapaxes(2, 3), dimension_numbers=names)
 
     def along_w(dw):
+      if _plain(w, strides, padding) and w.shape[2] > w.shape[3]:
+        return _transposed(partial(_turned_kernel_gradient, x), y.shape, dw)
       names = ('CHWN', 'IHWO', 'HWNC')
       turned = x.transpose(3, 1, 2, 0), dw.transpose(2, 0, 1, 3)
       return convolve(*turned, dimension_numbers=names).transpose(2, 0, 1, 3)
@@ -145,9 +150,23 @@ def _sum(*pairs):
 
 def _wide(x, w, strides, padding) -> bool:
   """Whether fewer multiplications are more than what they cost."""
-  plain = w.shape[:2] == (3, 3) and strides == (1, 1) and padding == 'SAME'
   single = x.dtype == w.dtype == jnp.float32
+  plain = _plain(w, strides, padding)
   return plain and single and min(w.shape[2:]) >= WIDE
+
+
+def _plain(w, strides, padding) -> bool:
+  return w.shape[:2] == (3, 3) and strides == (1, 1) and padding == 'SAME'
+
+
+def _turned_kernel_gradient(x, g):
+  """dL/dw, with dL/dy sliding over x."""
+  names = ('NHWC', 'HWIO', 'NHWC')
+  operands = g.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3)
+  taps = lax.conv_general_dilated(
+    *operands, (1, 1), [(1, 1), (1, 1)], dimension_numbers=names
+  )
+  return taps[:, ::-1, ::-1].transpose(1, 2, 3, 0)
 
 
 # What jax transposes on the way back is the transpose of the gradient that is

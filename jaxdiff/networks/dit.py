@@ -77,7 +77,7 @@ class DiTBlock(nn.Module):
     width = x.shape[-1]
 
     def dense(features, name):
-      return nn.Dense(
+      return layers.Dense(
         features, dtype=self.dtype, kernel_init=layers.kernel_init, name=name
       )
 
@@ -186,7 +186,7 @@ class DiT(nn.Module):
     p = self.patch_size
     x = layers.space_to_depth(x, p)
     grid = x.shape[1:3]
-    x = nn.Dense(
+    x = layers.Dense(
       self.width,
       dtype=self.dtype,
       kernel_init=layers.kernel_init,
@@ -208,7 +208,7 @@ class DiT(nn.Module):
 
     shift, scale = _modulation(emb, 2, jnp.float32)
     x = layers.layer_norm(NORM_EPS, jnp.float32, affine=False)(x)
-    x = nn.Dense(
+    x = layers.Dense(
       p * p * self.out_channels,
       kernel_init=nn.initializers.zeros,
       name='patch_out',
@@ -218,7 +218,7 @@ class DiT(nn.Module):
 
 def _modulation(emb, parts, dtype):
   """W emb in `parts`, each [B, 1, C]; W starts at zero."""
-  modulation = nn.Dense(
+  modulation = layers.Dense(
     parts * emb.shape[-1],
     dtype=dtype,
     kernel_init=nn.initializers.zeros,

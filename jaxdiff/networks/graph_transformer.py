@@ -56,7 +56,9 @@ class GraphBlock(nn.Module):
   ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], None]:
     x, e, y = state
     width, edge_width, global_width = (part.shape[-1] for part in state)
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=layers.kernel_init)
+    dense = partial(
+      layers.Dense, dtype=self.dtype, kernel_init=layers.kernel_init
+    )
 
     def norm(u, name):
       return layers.layer_norm(NORM_EPS, self.dtype, name)(u)
@@ -182,7 +184,9 @@ class GraphTransformer(nn.Module):
     if self.node_categories is not None:
       kind = jax.nn.one_hot(xt['nodes'], self.node_categories, dtype=self.dtype)
       x.append(kind)
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=layers.kernel_init)
+    dense = partial(
+      layers.Dense, dtype=self.dtype, kernel_init=layers.kernel_init
+    )
     if self.features:
       known = graph_features.features(adjacency, nodes)
       x.append(known.nodes.astype(self.dtype))
@@ -207,7 +211,7 @@ class GraphTransformer(nn.Module):
     def logits(u, categories, name):
       u = layers.layer_norm(NORM_EPS, jnp.float32, f'{name}_out_norm')(u)
       zeros = nn.initializers.zeros
-      return nn.Dense(categories, kernel_init=zeros, name=f'{name}_out')(u)
+      return layers.Dense(categories, kernel_init=zeros, name=f'{name}_out')(u)
 
     e = logits(e, self.edge_categories, 'edge')
     e = e + e.swapaxes(1, 2)

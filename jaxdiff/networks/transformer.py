@@ -57,7 +57,7 @@ class TransformerBlock(nn.Module):
     width = x.shape[-1]
 
     def dense(features, name):
-      return nn.Dense(
+      return layers.Dense(
         features, dtype=self.dtype, kernel_init=layers.kernel_init, name=name
       )
 
@@ -215,14 +215,14 @@ class Transformer(nn.Module):
     if emb is not None:
       shift, scale = _modulation(emb, 2, self.width, jnp.float32)
       x = (1 + scale) * x + shift
-    return nn.Dense(
+    return layers.Dense(
       self.num_categories, kernel_init=nn.initializers.zeros, name='logits'
     )(x)
 
 
 def _modulation(emb, parts, width, dtype):
   """W emb in `parts`, each [B, 1, width]; W starts at zero."""
-  modulation = nn.Dense(
+  modulation = layers.Dense(
     parts * width,
     dtype=dtype,
     kernel_init=nn.initializers.zeros,
