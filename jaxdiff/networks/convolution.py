@@ -11,10 +11,11 @@ transposition has the usual ones:
   d/dx, transposed      g [NHWC] * w' [HWIO] -> [NHWC]
   d/dw, transposed      x' [CHWN, read as NHWC] * g' [HWNC, read as HWIO]
 
-with ' for operands transposed by name. The numbers are the same. Where x has
-more channels than g, the last is of 3x3 and stride 1 the same with the two
-exchanged and the taps reversed: of the operand that slides patches are copied,
-each for as many products as the other one has channels.
+with ' for operands transposed by name. The numbers are the same.
+
+The last one's first operand is copied patch by patch, and a patch serves as
+many products as the second has channels. Where x has more than g, the two are
+exchanged, for 3x3 and stride 1, and the taps that result reversed.
 
 Wide ones of 3x3 and stride 1, and those of a doubled map, are `winograd`'s,
 forwards and in both gradients; sums are then in another order.
@@ -151,8 +152,8 @@ def _sum(*pairs):
 def _wide(x, w, strides, padding) -> bool:
   """Whether fewer multiplications are more than what they cost."""
   single = x.dtype == w.dtype == jnp.float32
-  plain = _plain(w, strides, padding)
-  return plain and single and min(w.shape[2:]) >= WIDE
+  wide = min(w.shape[2:]) >= WIDE
+  return _plain(w, strides, padding) and single and wide
 
 
 def _plain(w, strides, padding) -> bool:
@@ -160,7 +161,7 @@ def _plain(w, strides, padding) -> bool:
 
 
 def _turned_kernel_gradient(x, g):
-  """dL/dw, with dL/dy sliding over x."""
+  """dL/dw of a `_plain` one, g = dL/dy sliding over x."""
   names = ('NHWC', 'HWIO', 'NHWC')
   operands = g.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3)
   taps = lax.conv_general_dilated(
