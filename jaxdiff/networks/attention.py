@@ -10,12 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jaxdiff.networks.layers import (
-  Dense,
-  group_norm,
-  kernel_init,
-  layer_norm,
-)
+from jaxdiff.networks.layers import Dense, group_norm, kernel_init, layer_norm
 
 
 class Attention(nn.Module):
