@@ -157,6 +157,7 @@ def _wide(x, w, strides, padding) -> bool:
 
 
 def _plain(w, strides, padding) -> bool:
+  """Whether it is of 3x3 and stride 1, and leaves the size as it is."""
   return w.shape[:2] == (3, 3) and strides == (1, 1) and padding == 'SAME'
 
 

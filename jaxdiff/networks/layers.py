@@ -17,7 +17,7 @@ from jax.typing import DTypeLike
 
 from jaxdiff.networks import convolution, products
 
-# Its gradients are fast on a CPU too.
+# For what is trained: its gradients are fast on a CPU too.
 Dense = partial(nn.Dense, dot_general=products.dot_general)
 
 
