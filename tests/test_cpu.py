@@ -201,12 +201,28 @@ def test_an_accelerator_has_its_own_memory():
     ),
   ],
 )
-def test_convolutions_of_jax_0_10_use_all_threads(monkeypatch, before, after):
-  """A flag of one's own is left alone; later versions need none."""
+def test_convolutions_use_all_threads(monkeypatch, before, after):
+  """A flag of one's own is left alone."""
+  monkeypatch.setattr(jax, '__version_info__', (0, 10, 2))
   monkeypatch.setenv('XLA_FLAGS', before)
   cpu.divide_convolutions()
-  needed = jax.__version_info__[:2] == (0, 10)
-  assert os.environ['XLA_FLAGS'] == (after if needed else before)
+  assert os.environ['XLA_FLAGS'] == after
+
+
+@pytest.mark.parametrize(
+  'version, known',
+  [
+    ((0, 9, 2), False),
+    ((0, 10, 0), True),
+    ((0, 12, 0, 1), True),
+    ((0, 12, 1), False),
+  ],
+)
+def test_a_version_is_given_a_flag_that_it_knows(monkeypatch, version, known):
+  monkeypatch.setattr(jax, '__version_info__', version)
+  monkeypatch.setenv('XLA_FLAGS', '')
+  cpu.divide_convolutions()
+  assert bool(os.environ['XLA_FLAGS']) == known
 
 
 @pytest.mark.parametrize(

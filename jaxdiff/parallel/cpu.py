@@ -11,9 +11,10 @@ memory        XLA asks malloc for a step's buffers, hundreds of MB in one
 compilation   LLVM's levels of optimisation above the first made no step that
               was timed faster; a wide network's compiled two thirds longer.
               `compile_quickly` has the first.
-convolutions  The library that jax 0.10.2 prefers for them keeps all but the
-              widest to one thread. `divide_convolutions` has Eigen do them,
-              on all threads.
+convolutions  The library that XLA prefers for them keeps all but the widest to
+              one thread with jax 0.10.2, and with 0.12 takes up to half as
+              long again in a large batch. `divide_convolutions` has Eigen do
+              them, on all threads.
 """
 
 import ctypes
@@ -46,11 +47,14 @@ _holding = threading.Lock()
 
 
 def divide_convolutions() -> None:
-  """Adds `CONVOLUTIONS` to XLA_FLAGS with jax 0.10, unless they speak of it.
+  """Adds `CONVOLUTIONS` to XLA_FLAGS, unless they speak of it.
+
+  With jax 0.10 to 0.12.0 alone, where XLA knows it: it ends a process whose
+  flags it does not know, and this one is experimental.
 
   Call it before anything is computed: XLA reads them once.
   """
-  if jax.__version_info__[:2] == (0, 10):
+  if (0, 10) <= jax.__version_info__[:3] <= (0, 12, 0):
     _add_flag(CONVOLUTIONS)
 
 
