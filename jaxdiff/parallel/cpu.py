@@ -49,8 +49,8 @@ _holding = threading.Lock()
 def divide_convolutions() -> None:
   """Adds `CONVOLUTIONS` to XLA_FLAGS, unless they speak of it.
 
-  With jax 0.10 to 0.12.0 alone, where XLA knows it: it ends a process whose
-  flags it does not know, and this one is experimental.
+  With jax 0.10 to 0.12.0 alone, whose XLA knows it: the flag is experimental,
+  and XLA ends a process that has one it does not know.
 
   Call it before anything is computed: XLA reads them once.
   """
