@@ -33,7 +33,7 @@ import tyro
 from tqdm import tqdm
 
 from jaxdiff import build, drawing, outputs, parallel
-from jaxdiff.checkpoints import DamagedCheckpointError
+from jaxdiff.runs import DamagedCheckpointError
 from jaxdiff.drawing import Job, Options
 
 
@@ -64,7 +64,7 @@ def sample(options: Options) -> Path:
 
 def show(job: Job) -> None:
   """The first texts of the job as they come about."""
-  from jaxdiff.media import texts
+  from jaxdiff.modalities import text as texts
 
   config, spec = job.run.config, job.run.spec
   draw = jax.jit(build.make_sampler(config, spec, trajectory=True))

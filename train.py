@@ -15,13 +15,9 @@ import numpy as np
 
 from jaxdiff import build, data, parallel, pictures
 from jaxdiff import config as configs
-from jaxdiff.checkpoints import (
-  Checkpoints,
-  DamagedCheckpointError,
-  run_config,
-)
+from jaxdiff.runs import Checkpoints, DamagedCheckpointError, run_config
 from jaxdiff.config import Config
-from jaxdiff.logs import Log, NonFiniteLossError
+from jaxdiff.runs.logs import Log, NonFiniteLossError
 
 
 def train(config: Config) -> None:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 import sample
 from jaxdiff import config as configs
 from jaxdiff import data, parallel, pictures
-from jaxdiff.checkpoints import run_config
+from jaxdiff.runs import run_config
 from jaxdiff.evaluation import scenes
 
 NAMES = ('colour', 'shape', 'size', 'relation', 'number', 'caption')

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxdiff import build, conditions, parallel, pictures
+from jaxdiff import build, conditioning, parallel, pictures
 
 
 @dataclasses.dataclass(frozen=True)

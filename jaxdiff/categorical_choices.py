@@ -12,9 +12,9 @@ import numpy as np
 from jaxdiff import losses, processes, samplers
 from jaxdiff.choices import pick
 from jaxdiff.losses import categorical as categorical_losses
-from jaxdiff.losses import times
+from jaxdiff.losses import time_sampling
 from jaxdiff.processes import Process
-from jaxdiff.samplers import categorical_orders as orders
+from jaxdiff.samplers import unmasking as orders
 from jaxdiff.schedules import Schedule, mixing
 
 

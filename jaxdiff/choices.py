@@ -13,15 +13,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdiff import (
-  guidance,
-  losses,
-  predictions,
-  processes,
-  samplers,
-  schedules,
-)
-from jaxdiff.losses import times, weightings
+from jaxdiff import guidance, losses, predictions, processes, samplers, schedules
+from jaxdiff.losses import time_sampling, weightings
 from jaxdiff.schedules import Schedule
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxdiff.media import Medium, files
+from jaxdiff import files
+from jaxdiff.modalities import Medium
 
 
 def check_output(out: str | os.PathLike[str], medium: Medium) -> None:

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from jaxdiff.losses import Batch, Loss, importance
 from jaxdiff.losses.importance import Importance
-from jaxdiff.losses.times import Positions, stratified
+from jaxdiff.losses.time_sampling import Positions, stratified
 
 
 class TrainState(NamedTuple):

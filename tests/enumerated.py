@@ -5,7 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdiff.processes import kernels
+from jaxdiff.processes import transitions
 
 K, L = 3, 2
 

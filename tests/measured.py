@@ -9,7 +9,7 @@ import tiny
 
 from jaxdiff import build, classifier
 from jaxdiff import config as configs
-from jaxdiff.checkpoints import Checkpoints, run_config
+from jaxdiff.runs import Checkpoints, run_config
 from jaxdiff.networks.classifier import Classifier
 
 

@@ -5,23 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxdiff import data, text
+from jaxdiff import data, tokenizers
 from jaxdiff.data import captioned_shapes
 from jaxdiff.data.__main__ import prepare
 from jaxdiff.data.captioned_shapes import HELD_OUT, scenes
-from jaxdiff.data.scenes import (
-  COLOURS,
-  RELATIONS,
-  SHAPES,
-  SIZES,
-  Object,
-  Place,
-  Scene,
-  caption,
-  coverage,
-  draw,
-  parse,
-)
+from jaxdiff.data.scenes import COLOURS, RELATIONS, SHAPES, SIZES, Object, Place, Scene, caption, coverage, draw, parse
 
 
 @pytest.fixture(scope='module')

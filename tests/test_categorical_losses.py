@@ -8,7 +8,7 @@ from nets import jit
 
 from jaxdiff import losses, processes
 from jaxdiff.losses import categorical as text_losses
-from jaxdiff.processes import kernels
+from jaxdiff.processes import transitions
 from jaxdiff.schedules import mixing
 
 P = law()

@@ -8,7 +8,7 @@ from nets import jit
 
 from jaxdiff import guidance, processes, samplers
 from jaxdiff.samplers import categorical as around
-from jaxdiff.samplers import categorical_orders as orders
+from jaxdiff.samplers import unmasking as orders
 from jaxdiff.schedules import mixing
 
 SCHEDULE = mixing.linear()

@@ -17,11 +17,11 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from states import abstract, assert_same, make_state
 
-from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.runs import Checkpoints
 
 RUN = """
 import sys
-from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.runs import Checkpoints
 from states import abstract, make_state
 
 size = 300_000
@@ -82,7 +82,7 @@ jax.config.update('jax_num_cpu_devices', 2)
 jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 process = int(sys.argv[4])
 jax.distributed.initialize(f'127.0.0.1:{sys.argv[3]}', 2, process)
-from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.runs import Checkpoints
 from test_checkpoint_processes import abstract_on, assert_shards, sharded
 
 devices = jax.devices()
@@ -178,7 +178,7 @@ def test_processes_and_devices_may_change(tmp_path):
 def test_orbax_is_imported_only_when_needed():
   script = """
   import sys
-  from jaxdiff.checkpoints import Checkpoints
+  from jaxdiff.runs import Checkpoints
   print(Checkpoints(sys.argv[1]).steps(), 'orbax.checkpoint' in sys.modules)
   """
   output, errors = start(script, 'nowhere').communicate(timeout=60)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from states import abstract, assert_same, make_state
 
-from jaxdiff.checkpoints import Checkpoints, DamagedCheckpointError
+from jaxdiff.runs import Checkpoints, DamagedCheckpointError
 
 
 def save(workdir, *steps, **options):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdiff import conditions, losses, predictions, schedules
+from jaxdiff import conditioning, losses, predictions, schedules
 
 
 def conditions_of(num):

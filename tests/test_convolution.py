@@ -11,8 +11,9 @@ import pytest
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from jaxdiff.networks import convolution, layers
-from jaxdiff.networks.convolution import conv_general_dilated, of_doubled
+from jaxdiff.cpu import convolution
+from jaxdiff.networks import layers
+from jaxdiff.cpu.convolution import conv_general_dilated, of_doubled
 
 NAMES = ('NHWC', 'HWIO', 'NHWC')
 

@@ -11,20 +11,9 @@ import safetensors.numpy
 import test_clip
 from measured import make_classifier, make_run
 
-from jaxdiff import build, conditions, data, text
+from jaxdiff import build, conditioning, data, tokenizers
 from jaxdiff import config as configs
-from jaxdiff.evaluation import (
-  blocks,
-  extractors,
-  frechet,
-  generate,
-  images,
-  inloop,
-  measuring,
-  named,
-  spaces,
-  subjects,
-)
+from jaxdiff.evaluation import blocks, extractors, frechet, generate, images, inloop, measuring, named, spaces, subjects
 from jaxdiff.evaluation.__main__ import main
 from jaxdiff.evaluation.clip_score import clip_score
 from jaxdiff.evaluation.flags import Against

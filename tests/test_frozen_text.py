@@ -11,7 +11,7 @@ import pytest
 import tiny
 from safetensors.numpy import save_file
 
-from jaxdiff import build, data, text
+from jaxdiff import build, data, tokenizers
 from jaxdiff.config import Spec
 
 WIDTH, LENGTH = 8, 9

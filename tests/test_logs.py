@@ -5,7 +5,7 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-from jaxdiff.logs import Log, NonFiniteLossError
+from jaxdiff.runs.logs import Log, NonFiniteLossError
 from jaxdiff.pictures import read_metrics
 
 

@@ -6,7 +6,7 @@ import scipy.stats
 from exact import SCHEDULES, keys
 
 from jaxdiff import losses, predictions, schedules
-from jaxdiff.losses import importance, times, weightings
+from jaxdiff.losses import importance, time_sampling, weightings
 
 KINDS = {
   'x0': predictions.x0,

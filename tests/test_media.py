@@ -10,7 +10,7 @@ from PIL import Image
 from jaxdiff import build, outputs
 from jaxdiff.build import Drawn
 from jaxdiff.config import Spec
-from jaxdiff.media import images, texts
+from jaxdiff.modalities import images, texts
 
 TEXT = Spec((4,), categories=3, symbols=('a', 'b', '\n'))
 

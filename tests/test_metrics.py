@@ -5,15 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from jaxdiff.evaluation import (
-  class_score,
-  clip_score,
-  frechet,
-  kernel,
-  manifold,
-  metrics,
-  spaces,
-)
+from jaxdiff.evaluation import class_score, clip_score, frechet, kernel, precision_recall, metrics, spaces
 
 SPACE = spaces.FeatureSpace('classifier', 'digits, seed 0', '0' * 64, 'none')
 INCEPTION = spaces.FeatureSpace(

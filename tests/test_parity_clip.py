@@ -8,10 +8,7 @@ import pytest
 import torchvision_python
 
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
-from jaxdiff.pretrained.clip_layouts import (
-  clip_text_params,
-  clip_vision_params,
-)
+from jaxdiff.pretrained.clip_layouts import clip_text_params, clip_vision_params
 from jaxdiff.pretrained.clip_weights import load_clip, load_clip_text
 from jaxdiff.pretrained.safetensors_files import read_safetensors
 

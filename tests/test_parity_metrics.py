@@ -5,14 +5,7 @@ import numpy as np
 import pytest
 import torchvision_python
 
-from jaxdiff.evaluation import (
-  class_score,
-  clip_score,
-  frechet,
-  kernel,
-  manifold,
-  resize,
-)
+from jaxdiff.evaluation import class_score, clip_score, frechet, kernel, precision_recall, resize
 
 torch = pytest.importorskip('torch')
 torchvision_python.import_or_skip()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxdiff.networks import products
+from jaxdiff.cpu import products
 from jaxdiff.networks.layers import Dense
 
 

@@ -20,7 +20,7 @@ import sample
 import train
 from jaxdiff import build
 from jaxdiff import config as configs
-from jaxdiff.checkpoints import Checkpoints, run_config
+from jaxdiff.runs import Checkpoints, run_config
 from jaxdiff.evaluation import __main__ as evaluation
 
 ROOT = Path(__file__).parent.parent

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxdiff.checkpoints.seals import damages, read_note, seal
+from jaxdiff.runs.seals import damages, read_note, seal
 
 NAMES = ['data', 'below/deeper/data', 'seal.json']
 

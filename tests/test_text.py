@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxdiff import text
+from jaxdiff import tokenizers
 
 PROMPTS = [
   '',

@@ -8,7 +8,7 @@ from exact import SCHEDULES, gaussian_denoiser, keys
 
 from jaxdiff import losses, predictions, training
 from jaxdiff.build.run import clipped
-from jaxdiff.losses import times
+from jaxdiff.losses import time_sampling
 from jaxdiff.losses.importance import Importance
 
 SCHEDULE = SCHEDULES['cosine']

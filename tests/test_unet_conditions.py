@@ -19,7 +19,7 @@ from nets import (
   without_gradient,
 )
 
-from jaxdiff.networks import conditions
+from jaxdiff.networks import embedding
 from jaxdiff.networks.unet import UNet
 
 ALL = dict(num_classes=3, text_dim=6, pooled_dim=5, low_res=True)

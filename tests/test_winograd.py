@@ -7,8 +7,9 @@ import pytest
 from jax import lax
 
 from jaxdiff import parallel
-from jaxdiff.networks import convolution, layers, winograd
-from jaxdiff.networks.convolution import conv_general_dilated, of_doubled
+from jaxdiff.cpu import convolution, winograd
+from jaxdiff.networks import layers
+from jaxdiff.cpu.convolution import conv_general_dilated, of_doubled
 
 
 def direct(x, w):

@@ -13,17 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxdiff import conditions, editing, losses, processes, samplers
-from jaxdiff.categorical_choices import (
-  CATEGORICAL_SAMPLERS,
-  LOSSES,
-  MIXINGS,
-  NOISES,
-  PROCESSES,
-  Mixing,
-  Training,
-  Unmasking,
-)
+from jaxdiff import conditioning, editing, losses, processes, samplers
+from jaxdiff.categorical_choices import CATEGORICAL_SAMPLERS, LOSSES, MIXINGS, NOISES, PROCESSES, Mixing, Training, Unmasking
 from jaxdiff.choices import GRIDS, TIMES, make, name_of, pick
 from jaxdiff.config import Config, Diffusion, Sampling, Spec
 from jaxdiff.processes import Process

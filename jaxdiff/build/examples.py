@@ -7,12 +7,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxdiff import conditions, data, parallel, text
+from jaxdiff import conditioning, data, parallel, tokenizers
 from jaxdiff.build.categories import of_categories
 from jaxdiff.build.frozen import clip_prompts
 from jaxdiff.build.model import takes
 from jaxdiff.build.prompts import Prompts
-from jaxdiff.checkpoints import Checkpoints
+from jaxdiff.runs import Checkpoints
 from jaxdiff.config import Config, Spec
 
 VOCABULARY = 'tokenizer.json'  # of bpe, in the workdir

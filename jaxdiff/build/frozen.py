@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxdiff import text
+from jaxdiff import tokenizers
 from jaxdiff.build.prompts import Prompts
 from jaxdiff.pretrained.clip_weights import load_clip_text
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxdiff import losses, samplers, text
+from jaxdiff import losses, samplers, tokenizers
 from jaxdiff.build.categories import num_logits, of_categories
 from jaxdiff.build.diffusion import make_kind, make_schedule
 from jaxdiff.choices import name_of

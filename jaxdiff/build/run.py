@@ -10,13 +10,13 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxdiff import conditions, parallel, training
+from jaxdiff import conditioning, parallel, training
 from jaxdiff import config as configs
 from jaxdiff.build import categories
 from jaxdiff.build.diffusion import make_loss
 from jaxdiff.build.model import blank, make_apply, make_network
 from jaxdiff.build.sampling import make_sampler
-from jaxdiff.checkpoints import Checkpoints, run_config
+from jaxdiff.runs import Checkpoints, run_config
 from jaxdiff.choices import POSITIONS
 from jaxdiff.config import Config, Spec
 

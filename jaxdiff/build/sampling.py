@@ -8,24 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxdiff import conditions, edits, guidance, processes, samplers
+from jaxdiff import conditioning, edits, guidance, processes, samplers
 from jaxdiff.build import categories
 from jaxdiff.build.diffusion import make_schedule
-from jaxdiff.build.model import (
-  make_apply,
-  make_denoiser,
-  make_encode,
-  make_network,
-)
-from jaxdiff.choices import (
-  GRIDS,
-  GUIDANCE,
-  SAMPLERS,
-  THRESHOLDS,
-  Solving,
-  make,
-  name_of,
-)
+from jaxdiff.build.model import make_apply, make_denoiser, make_encode, make_network
+from jaxdiff.choices import GRIDS, GUIDANCE, SAMPLERS, THRESHOLDS, Solving, make, name_of
 from jaxdiff.config import Config, Spec
 from jaxdiff.losses import learned_variance
 

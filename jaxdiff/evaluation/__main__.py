@@ -13,7 +13,7 @@ import sys
 import tyro
 
 from jaxdiff import parallel
-from jaxdiff.checkpoints import DamagedCheckpointError
+from jaxdiff.runs import DamagedCheckpointError
 from jaxdiff.evaluation.commands.clip_score import ClipScore
 from jaxdiff.evaluation.commands.fid import Fid
 from jaxdiff.evaluation.commands.graphs import Graphs

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxdiff import build, conditions, parallel
+from jaxdiff import build, conditioning, parallel
 from jaxdiff.config import Config, Spec
 from jaxdiff.evaluation.images import Images
 

@@ -5,16 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxdiff.evaluation import frechet, kernel, manifold
+from jaxdiff.evaluation import frechet, kernel, precision_recall
 from jaxdiff.evaluation.class_score import class_score
 from jaxdiff.evaluation.frechet import Moments
-from jaxdiff.evaluation.spaces import (
-  LOGITS,
-  POOL,
-  SPATIAL,
-  FeatureSpace,
-  name,
-)
+from jaxdiff.evaluation.spaces import LOGITS, POOL, SPATIAL, FeatureSpace, name
 
 Result = dict[str, dict[str, Any]]  # {metric: {'value': ..., ...}}
 

@@ -21,12 +21,7 @@ from jaxdiff import parallel
 from jaxdiff.evaluation import images as images_lib
 from jaxdiff.evaluation.frechet import Moments
 from jaxdiff.evaluation.images import Images
-from jaxdiff.evaluation.spaces import (
-  POOL,
-  SPATIAL,
-  FeatureSpace,
-  is_published,
-)
+from jaxdiff.evaluation.spaces import POOL, SPATIAL, FeatureSpace, is_published
 
 _FORMAT = 1
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff.losses.regression import Apply, Batch, Loss
-from jaxdiff.losses.times import Times, continuous, grid
+from jaxdiff.losses.time_sampling import Times, continuous, grid
 from jaxdiff.processes import Process, tally
 
 

@@ -27,7 +27,7 @@ from jax import Array
 
 from jaxdiff import losses, normal, predictions, processes
 from jaxdiff.losses.regression import Apply, Batch, Loss
-from jaxdiff.losses.times import grid
+from jaxdiff.losses.time_sampling import grid
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import Schedule
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import predictions
-from jaxdiff.losses.times import Times, continuous
+from jaxdiff.losses.time_sampling import Times, continuous
 from jaxdiff.losses.weightings import Weighting
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import NoiseLevel, Schedule, log_snr

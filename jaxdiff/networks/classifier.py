@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxdiff.networks import convolution, layers
+from jaxdiff.cpu import convolution
+from jaxdiff.networks import layers
 
 
 class ClassifierFeatures(NamedTuple):

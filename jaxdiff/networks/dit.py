@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import conditions, layers
+from jaxdiff.networks import embedding, layers
 from jaxdiff.networks.attention import Attention
 
 NORM_EPS = 1e-6

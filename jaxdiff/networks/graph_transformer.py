@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import conditions, graph_features, layers
+from jaxdiff.networks import embedding, graph_features, layers
 
 NORM_EPS = 1e-6
 FREQUENCIES = 128  # dimension of the sinusoidal embedding of time

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import convolution, products
+from jaxdiff.cpu import convolution, products
 
 # For what is trained: its gradients are fast on a CPU too.
 Dense = partial(nn.Dense, dot_general=products.dot_general)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax
 
-from jaxdiff.networks.conditions import ENCODED
+from jaxdiff.networks.embedding import ENCODED
 
 
 class TextConditional(nn.Module):

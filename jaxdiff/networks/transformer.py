@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import conditions, layers
+from jaxdiff.networks import embedding, layers
 from jaxdiff.networks.attention import Attention
 
 NORM_EPS = 1e-5

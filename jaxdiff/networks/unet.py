@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import attention, conditions, layers
+from jaxdiff.networks import attention, embedding, layers
 
 
 class UNet(nn.Module):

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff.processes import draws, kernels
-from jaxdiff.processes.discrete import absorbing
-from jaxdiff.processes.kernels import log
+from jaxdiff.processes import draws, transitions
+from jaxdiff.processes.categorical import absorbing
+from jaxdiff.processes.transitions import log
 from jaxdiff.processes.process import Process
 from jaxdiff.schedules import Schedule
 

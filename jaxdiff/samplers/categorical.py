@@ -22,13 +22,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.losses import Apply
-from jaxdiff.samplers.sampling import (
-  Denoiser,
-  Solver,
-  Step,
-  as_solver,
-  sample,
-)
+from jaxdiff.samplers.sampling import Denoiser, Solver, Step, as_solver, sample
 
 
 def denoiser(apply: Apply, params: Any, cond: Any = None) -> Denoiser:

@@ -9,17 +9,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from jaxdiff import requests, text
-from jaxdiff.evaluation import (
-  blocks,
-  extractors,
-  features,
-  measuring,
-  named,
-  protocol,
-  reports,
-  subjects,
-)
+from jaxdiff import requests, tokenizers
+from jaxdiff.evaluation import blocks, extractors, features, measuring, named, protocol, reports, subjects
 from jaxdiff.evaluation.clip_score import clip_score
 from jaxdiff.evaluation.flags import Drawing, Flat, Running
 from jaxdiff.evaluation.measuring import Machine

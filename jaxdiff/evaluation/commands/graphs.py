@@ -7,7 +7,7 @@ import numpy as np
 import tyro
 
 from jaxdiff import build
-from jaxdiff.checkpoints import run_config
+from jaxdiff.runs import run_config
 from jaxdiff.config import Config, Spec, undescribe
 from jaxdiff.evaluation.commands import samples
 

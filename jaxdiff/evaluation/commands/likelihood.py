@@ -16,7 +16,7 @@ from tqdm import tqdm
 from jaxdiff import build, data, guidance, parallel, samplers
 from jaxdiff.evaluation import categorical_likelihood, likelihood
 from jaxdiff.losses import learned_variance
-from jaxdiff.media import files
+from jaxdiff import files
 from jaxdiff.samplers import categorical
 
 

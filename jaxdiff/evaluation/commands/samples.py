@@ -15,7 +15,7 @@ from tqdm import tqdm
 from jaxdiff import build, drawing, outputs, parallel
 from jaxdiff.drawing import Job, Options
 from jaxdiff.evaluation import generate
-from jaxdiff.media import files
+from jaxdiff import files
 
 
 def draw(options: Options, name: str, ending: str) -> tuple[Job, Path]:

@@ -8,12 +8,12 @@ import numpy as np
 import tyro
 
 from jaxdiff import build, data
-from jaxdiff.checkpoints import run_config
+from jaxdiff.runs import run_config
 from jaxdiff.config import Config, undescribe
 from jaxdiff.data import vocabulary
 from jaxdiff.evaluation import texts
 from jaxdiff.evaluation.commands import samples
-from jaxdiff.media import files
+from jaxdiff import files
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdiff.checkpoints import seals
-from jaxdiff.checkpoints.leaves import (
-  differences,
-  from_arrays,
-  named_leaves,
-  to_arrays,
-)
+from jaxdiff.runs import seals
+from jaxdiff.runs.leaves import differences, from_arrays, named_leaves, to_arrays
 
 # Orbax takes half a second to import, so only what needs it imports it.
 

@@ -33,7 +33,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from jaxdiff.networks import winograd
+from jaxdiff.cpu import winograd
 
 _DEFAULTS = {
   'lhs_dilation': (1, 1),

@@ -15,8 +15,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff.processes import draws, kernels
-from jaxdiff.processes.kernels import Kernel, Transition, Weights, log, log_add
+from jaxdiff.processes import draws, transitions
+from jaxdiff.processes.transitions import Kernel, Transition, Weights, log, log_add
 from jaxdiff.processes.process import Process
 from jaxdiff.schedules import NoiseLevel, Schedule
 

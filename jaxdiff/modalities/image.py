@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from jaxdiff import pictures
-from jaxdiff.media import Medium, files
+from jaxdiff import files
+from jaxdiff.modalities import Medium
 
 
 def numbers() -> Medium:

@@ -7,9 +7,10 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from jaxdiff import graph_pictures
+from jaxdiff.modalities import graph_drawing
 from jaxdiff.data import graphs as arrays
-from jaxdiff.media import Medium, files
+from jaxdiff import files
+from jaxdiff.modalities import Medium
 
 Sample = dict[str, np.ndarray]  # 'edges' [n, n], and 'nodes' [n] with kinds
 

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxdiff.processes import draws, kernels
-from jaxdiff.processes.kernels import Kernel, Transition, log
+from jaxdiff.processes import draws, transitions
+from jaxdiff.processes.transitions import Kernel, Transition, log
 from jaxdiff.processes.process import Process
 from jaxdiff.schedules import NoiseLevel, Schedule
 

@@ -1,5 +1,5 @@
 """What a run leaves in its workdir: checkpoints, and its configuration."""
 
-from jaxdiff.checkpoints.store import Checkpoints, DamagedCheckpointError
+from jaxdiff.runs.store import Checkpoints, DamagedCheckpointError
 
 __all__ = ['Checkpoints', 'DamagedCheckpointError']

@@ -11,7 +11,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from jaxdiff.data import vocabulary
-from jaxdiff.media import Medium, files
+from jaxdiff import files
+from jaxdiff.modalities import Medium
 
 _RULE = '\n' + '-' * 40 + '\n'  # between texts of several lines
 
