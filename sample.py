@@ -33,8 +33,8 @@ import tyro
 from tqdm import tqdm
 
 from jaxdiff import build, drawing, outputs, parallel
-from jaxdiff.runs import DamagedCheckpointError
 from jaxdiff.drawing import Job, Options
+from jaxdiff.runs import DamagedCheckpointError
 
 
 def sample(options: Options) -> Path:

@@ -15,8 +15,8 @@ import numpy as np
 
 from jaxdiff import build, data, parallel, pictures
 from jaxdiff import config as configs
-from jaxdiff.runs import Checkpoints, DamagedCheckpointError, run_config
 from jaxdiff.config import Config
+from jaxdiff.runs import Checkpoints, DamagedCheckpointError, run_config
 from jaxdiff.runs.logs import Log, NonFiniteLossError
 
 

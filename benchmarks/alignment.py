@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 import sample
 from jaxdiff import config as configs
 from jaxdiff import data, parallel, pictures
-from jaxdiff.runs import run_config
 from jaxdiff.evaluation import scenes
+from jaxdiff.runs import run_config
 
 NAMES = ('colour', 'shape', 'size', 'relation', 'number', 'caption')
 

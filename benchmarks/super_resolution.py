@@ -53,7 +53,7 @@ def main(options: Options) -> None:
   arrays = examples.dataset.gather(index)
   true = arrays['x0'].astype(np.float32) / 127.5 - 1
   size = run.config.condition.low_res
-  small = np.asarray(conditions.shrink(true, size))
+  small = np.asarray(conditioning.shrink(true, size))
   draw = jax.jit(build.make_sampler(run.config, run.spec))
 
   def enlarge(seed: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def main(options: Options) -> None:
   print('| images | consistent | true | sharp |')
   print('|---|---|---|---|')
   for name, images in results.items():
-    again = np.asarray(conditions.shrink(jnp.asarray(images), size))
+    again = np.asarray(conditioning.shrink(jnp.asarray(images), size))
     there = '' if name == 'true' else f'{psnr(images, true):.1f}'
     sharp = edges(images) / edges(true)
     back = '' if name == 'true' else f'{psnr(again, small):.1f}'

@@ -11,7 +11,18 @@ run took its first 3,151 steps on the learning-rate schedule of 7,500 and the
 rest, resumed, on that of 4,500.
 """
 
-from jaxdiff.config import Checkpoint, Condition, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, UNet
+from jaxdiff.config import (
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
 
 config = Config(
   workdir='runs/captioned_shapes',

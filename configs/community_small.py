@@ -8,7 +8,17 @@ core (2026-11-22, Python 3.11, jax 0.10.2); MMDs to the test graphs 1.0 to 2.4
 times those of the training graphs, see docs/results.md.
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, GraphTransformer, Network, Optimizer, Sampling, Training
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  GraphTransformer,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+)
 
 config = Config(
   workdir='runs/community_small',

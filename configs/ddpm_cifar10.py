@@ -9,7 +9,17 @@ hours; not run here. Expected with all 800,000 steps: FID 3.17 against the
 training set, 1000 ancestral steps, 50,000 samples (the paper's table 1).
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, UNet
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
 
 config = Config(
   workdir='runs/ddpm_cifar10',

@@ -8,7 +8,17 @@ of real digits is sure of DDPM's samples 0.93 times as often as of real ones
 (`python -m benchmarks.digits_quality runs/digits`, and the README).
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, UNet
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
 
 config = Config(
   workdir='runs/digits',

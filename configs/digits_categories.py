@@ -5,7 +5,16 @@
 --diffusion.process ordinal has noise that moves a value to its neighbours.
 """
 
-from jaxdiff.config import Checkpoint, Config, Diffusion, Network, Optimizer, Sampling, Training, UNet
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
 
 config = Config(
   workdir='runs/digits_categories',

@@ -8,7 +8,18 @@
 real digits sees the digit asked for in 500 of 500 (docs/results.md).
 """
 
-from jaxdiff.config import Checkpoint, Condition, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, UNet
+from jaxdiff.config import (
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
 
 config = Config(
   workdir='runs/digits_class',

@@ -11,7 +11,18 @@ other work as well (2026-11-22, Python 3.11, jax 0.10.2); loss 0.126. Colours
 follow the words, shapes only where the set has many alike: docs/results.md.
 """
 
-from jaxdiff.config import Checkpoint, Condition, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, UNet
+from jaxdiff.config import (
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
 
 config = Config(
   workdir='runs/emoji',

@@ -9,7 +9,18 @@ other work as well (2026-11-22, Python 3.11, jax 0.10.2); loss 0.134, still
 grainy: docs/results.md.
 """
 
-from jaxdiff.config import Checkpoint, Condition, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, UNet
+from jaxdiff.config import (
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  UNet,
+)
 
 config = Config(
   workdir='runs/emoji_large',

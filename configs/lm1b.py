@@ -10,7 +10,17 @@ set's tokens, and its noise is log-linear, whose bound is infinite without its
 cut at t = 1; the bound does not depend on that choice.
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, Transformer
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  Transformer,
+)
 
 config = Config(
   workdir='runs/lm1b',

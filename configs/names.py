@@ -4,7 +4,17 @@ python train.py --config configs/names.py --data.name lines:names.txt
 python -m jaxdiff.evaluation text runs/names
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, Transformer
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  Transformer,
+)
 
 config = Config(
   workdir='runs/names',

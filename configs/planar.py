@@ -4,7 +4,17 @@ python train.py --config configs/planar.py
 python -m jaxdiff.evaluation graphs runs/planar
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, GraphTransformer, Network, Optimizer, Sampling, Training
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  GraphTransformer,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+)
 
 config = Config(
   workdir='runs/planar',

@@ -6,7 +6,17 @@
 Reading the file needs RDKit: pip install rdkit
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, GraphTransformer, Network, Optimizer, Sampling, Training
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  GraphTransformer,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+)
 
 config = Config(
   workdir='runs/qm9',

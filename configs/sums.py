@@ -11,7 +11,17 @@ question first and then its answer, in each the surest character first: 99.9 %
 of free samples are right. See docs/results.md.
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, Transformer
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  Transformer,
+)
 
 config = Config(
   workdir='runs/sums',

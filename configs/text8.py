@@ -8,7 +8,17 @@ steps of 512: for many accelerators. The file is the published one of
 92.4 M parameters as in SEDD and MDLM, has not.
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, Transformer
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  Transformer,
+)
 
 config = Config(
   workdir='runs/text8',

@@ -9,7 +9,17 @@ most 3.15 bits/character of held-out text, 3.36 for uniform noise
 (docs/results.md).
 """
 
-from jaxdiff.config import Checkpoint, Config, Data, Diffusion, Network, Optimizer, Sampling, Training, Transformer
+from jaxdiff.config import (
+  Checkpoint,
+  Config,
+  Data,
+  Diffusion,
+  Network,
+  Optimizer,
+  Sampling,
+  Training,
+  Transformer,
+)
 
 config = Config(
   workdir='runs/tiny_shakespeare',

@@ -61,7 +61,7 @@ class Training(NamedTuple):
 
   apply: losses.Apply
   process: Process
-  times: times.Times
+  times: time_sampling.Times
   num_steps: int
   parts: tuple[str, ...]  # of a graph
 

@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdiff import guidance, losses, predictions, processes, samplers, schedules
+from jaxdiff import (
+  guidance,
+  losses,
+  predictions,
+  processes,
+  samplers,
+  schedules,
+)
 from jaxdiff.losses import time_sampling, weightings
 from jaxdiff.schedules import Schedule
 
@@ -64,21 +71,23 @@ ERRORS: dict[str, Callable[..., Callable[[Any], Any]]] = {
 }
 
 # (schedule, number of steps, ...) -> where training looks
-TIMES: dict[str, Callable[..., times.Times]] = {
-  'continuous': lambda schedule, num_steps, t_min=0.0: times.continuous(t_min),
-  'grid': lambda schedule, num_steps: times.grid(num_steps),
+TIMES: dict[str, Callable[..., time_sampling.Times]] = {
+  'continuous': lambda schedule, num_steps, t_min=0.0: time_sampling.continuous(
+    t_min
+  ),
+  'grid': lambda schedule, num_steps: time_sampling.grid(num_steps),
   'logit_normal': lambda schedule, num_steps, mean=0.0, std=1.0: (
-    times.logit_normal(mean, std)
+    time_sampling.logit_normal(mean, std)
   ),
   'log_normal': lambda schedule, num_steps, mean=-1.2, std=1.2: (
-    times.log_normal(schedule, mean, std)
+    time_sampling.log_normal(schedule, mean, std)
   ),
 }
 
-POSITIONS: dict[str, times.Positions] = {
-  'independent': times.independent,
-  'stratified': times.stratified,
-  'antithetic': times.antithetic,
+POSITIONS: dict[str, time_sampling.Positions] = {
+  'independent': time_sampling.independent,
+  'stratified': time_sampling.stratified,
+  'antithetic': time_sampling.antithetic,
 }
 
 

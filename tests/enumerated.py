@@ -54,10 +54,10 @@ def denoiser(pi, schedule, p):
     alpha = jnp.maximum(alpha, 1e-6)
     same = xt[:, None] == x0[None]
     one = alpha * same + sigma * pi[xt][:, None]
-    weight = log_p[None] + jnp.sum(kernels.log(one), -1)
+    weight = log_p[None] + jnp.sum(transitions.log(one), -1)
     top = jnp.max(weight, -1, keepdims=True)
     weight = jnp.exp(weight - jnp.where(jnp.isfinite(top), top, 0.0))
-    return kernels.log(
+    return transitions.log(
       jnp.einsum('bx,xlk->blk', weight, onehot.astype(jnp.float32))
     )
 

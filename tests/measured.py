@@ -9,8 +9,8 @@ import tiny
 
 from jaxdiff import build, classifier
 from jaxdiff import config as configs
-from jaxdiff.runs import Checkpoints, run_config
 from jaxdiff.networks.classifier import Classifier
+from jaxdiff.runs import Checkpoints, run_config
 
 
 def make_run(workdir):

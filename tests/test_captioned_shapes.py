@@ -9,7 +9,19 @@ from jaxdiff import data, tokenizers
 from jaxdiff.data import captioned_shapes
 from jaxdiff.data.__main__ import prepare
 from jaxdiff.data.captioned_shapes import HELD_OUT, scenes
-from jaxdiff.data.scenes import COLOURS, RELATIONS, SHAPES, SIZES, Object, Place, Scene, caption, coverage, draw, parse
+from jaxdiff.data.scenes import (
+  COLOURS,
+  RELATIONS,
+  SHAPES,
+  SIZES,
+  Object,
+  Place,
+  Scene,
+  caption,
+  coverage,
+  draw,
+  parse,
+)
 
 
 @pytest.fixture(scope='module')
@@ -198,7 +210,7 @@ def test_both_sizes_can_be_prepared_by_command(data_dir, capsys):
 
 def test_a_batch_has_tokens_for_captions(data_dir):
   dataset = data.load('captioned_shapes', image_size=16, data_dir=data_dir)
-  tokenizer = text.byte_tokenizer(96)
+  tokenizer = tokenizers.byte_tokenizer(96)
   encode = lambda captions: {'tokens': tokenizer.encode(captions)}
   tokens = data.encoded(dataset, encode)
   assert not tokens.has_captions and dataset.has_captions
@@ -215,7 +227,7 @@ def test_a_batch_has_tokens_for_captions(data_dir):
 
 
 def test_captions_fit_96_bytes(splits):
-  count = text.byte_tokenizer(96).count
+  count = tokenizers.byte_tokenizer(96).count
   for split in splits.values():
     assert max(count(caption(scene)) for scene, _ in split) <= 96
 

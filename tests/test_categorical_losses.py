@@ -87,7 +87,7 @@ def true_ratios(noise):
     p_t = jnp.asarray(P.ravel(), jnp.float32) @ jnp.prod(one, -1)
     table = p_t.reshape(num, num)
     both = jnp.stack([table[:, xt[:, 1]].T, table[xt[:, 0]]], 1)
-    return kernels.log(both / table[xt[:, 0], xt[:, 1]][:, None, None])
+    return transitions.log(both / table[xt[:, 0], xt[:, 1]][:, None, None])
 
   return ratios
 
@@ -232,7 +232,7 @@ def test_hybrid_is_the_bound_and_the_cross_entropy():
   every = (
     text_losses.variational(apply, process, 10),
     text_losses.variational(apply, process, 10, 0.3),
-    text_losses.cross_entropy(apply, process, losses.times.grid(10)),
+    text_losses.cross_entropy(apply, process, losses.time_sampling.grid(10)),
   )
   values = jit(lambda: [loss(PARAMS, keys(0, 1), batch)[0] for loss in every])
   bound, hybrid, error = values()

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 
 from jaxdiff.networks.clip import ACTIVATIONS, Clip, ClipText, ClipVision
-from jaxdiff.pretrained.clip_layouts import clip_params, clip_text_params, clip_vision_params
-from jaxdiff.pretrained.clip_weights import clip_network, clip_text_network, load_clip, load_clip_text
+from jaxdiff.pretrained.clip_layouts import (
+  clip_params,
+  clip_text_params,
+  clip_vision_params,
+)
+from jaxdiff.pretrained.clip_weights import (
+  clip_network,
+  clip_text_network,
+  load_clip,
+  load_clip_text,
+)
 
 TEXT = ClipText(16, 1, 2, 24, 8, vocab_size=50, max_length=7)
 VISION = ClipVision(12, 4, 12, 1, 3, 20, 8)

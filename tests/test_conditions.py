@@ -23,7 +23,7 @@ def test_the_stated_fraction_is_dropped_each_on_its_own(key):
   num, probability = 40_000, 0.1
   cond = conditions_of(num)
   keys = jax.random.split(key, num)
-  out = conditions.drop(keys, cond, NULL, probability)
+  out = conditioning.drop(keys, cond, NULL, probability)
   dropped = np.asarray(out['label'] == 10)
   # Five standard deviations of the fraction, and of the correlation of
   # neighbours, for independent coins.
@@ -43,16 +43,16 @@ def test_never_and_always(key, probability, label):
   cond = {'label': jnp.full(50, 3)}
   null = {'label': 10}
   keys = jax.random.split(key, 50)
-  out = conditions.drop(keys, cond, null, probability)
+  out = conditioning.drop(keys, cond, null, probability)
   assert set(np.asarray(out['label']).tolist()) == {label}
 
 
 def test_what_cannot_be_dropped_is_named(key):
   keys = jax.random.split(key, 2)
   with pytest.raises(ValueError, match=r"null has \['text'\]"):
-    conditions.drop(keys, {'label': jnp.zeros(2)}, {'text': 0}, 0.1)
+    conditioning.drop(keys, {'label': jnp.zeros(2)}, {'text': 0}, 0.1)
   with pytest.raises(ValueError, match=r'in \[0, 1\], got 1.5'):
-    conditions.drop(keys, {'label': jnp.zeros(2)}, {'label': 0}, 1.5)
+    conditioning.drop(keys, {'label': jnp.zeros(2)}, {'label': 0}, 1.5)
 
 
 def test_both_branches_are_trained(key):
@@ -64,7 +64,7 @@ def test_both_branches_are_trained(key):
   def apply(params, xt, t, cond, dropout_key=None):
     return jnp.broadcast_to(params[cond['label']][:, None], xt.shape)
 
-  loss = conditions.dropping(
+  loss = conditioning.dropping(
     losses.denoising(apply, schedule, predictions.x0), {'label': 3}, 0.25
   )
   label = jnp.arange(3000) % 3
@@ -86,9 +86,9 @@ def test_both_branches_are_trained(key):
 
 def test_shrinking_keeps_what_is_constant_and_the_mean(key):
   flat = jnp.full((2, 8, 8, 3), 0.3)
-  np.testing.assert_allclose(conditions.shrink(flat, 4), 0.3, atol=1e-6)
+  np.testing.assert_allclose(conditioning.shrink(flat, 4), 0.3, atol=1e-6)
   x0 = 0.3 * jax.random.uniform(key, (2, 32, 32, 1), minval=-1)
-  small = conditions.shrink(x0, 8)
+  small = conditioning.shrink(x0, 8)
   assert small.shape == (2, 8, 8, 1)
   np.testing.assert_allclose(small.mean(), x0.mean(), atol=5e-3)
 
@@ -99,12 +99,12 @@ def test_augmentation_keeps_unit_variance(key):
   keys = jax.random.split(key, num)
   x = jax.random.normal(x_key, (num, 4, 4, 1))
   level = jnp.repeat(jnp.array([0.0, 1.0]), num // 2)
-  out = conditions.augment(keys, x, level)
+  out = conditioning.augment(keys, x, level)
   np.testing.assert_array_equal(out[: num // 2], x[: num // 2])
   late, clean = out[num // 2 :], x[num // 2 :]
   assert abs(np.corrcoef(late.ravel(), clean.ravel())[0, 1]) < 0.03
   keys = jax.random.split(half_key, num)
-  half = conditions.augment(keys, x, jnp.full(num, 0.5))
+  half = conditioning.augment(keys, x, jnp.full(num, 0.5))
   assert abs(half.std() - 1.0) < 0.03
 
 
@@ -115,7 +115,7 @@ def test_a_small_image_and_its_noise_are_shown(key):
     seen.update(batch['cond'])
     return jnp.zeros(len(keys)), {}
 
-  shown = conditions.super_resolution(loss, 4, 0.5)
+  shown = conditioning.super_resolution(loss, 4, 0.5)
   x0 = jnp.full((500, 8, 8, 1), 0.5)
   keys = jax.random.split(key, 500)
   shown(None, keys, {'x0': x0, 'cond': {'label': jnp.zeros(500)}})
@@ -125,18 +125,18 @@ def test_a_small_image_and_its_noise_are_shown(key):
   spread = np.asarray(seen['low_res']).std(axis=(1, 2, 3))
   assert np.corrcoef(spread, level)[0, 1] > 0.9  # as noisy as told
   with pytest.raises(ValueError, match=r'in \[0, 1\], got 2'):
-    conditions.super_resolution(loss, 4, 2)
+    conditioning.super_resolution(loss, 4, 2)
 
 
 def test_rows_of_unlike_tables_are_refused():
   table = {'label': jnp.arange(3), 'low_res': jnp.zeros((2, 4, 4, 1))}
   with pytest.raises(ValueError, match="{'label': 3, 'low_res': 2}"):
-    conditions.rows(table, jnp.arange(2))
+    conditioning.rows(table, jnp.arange(2))
   one = {'label': jnp.arange(3), 'low_res': jnp.zeros((1, 4, 4, 1))}
-  assert conditions.rows(one, jnp.arange(5))['low_res'].shape[0] == 5
+  assert conditioning.rows(one, jnp.arange(5))['low_res'].shape[0] == 5
 
 
 def test_rows_repeat_the_table():
   table = {'label': jnp.array([5, 6, 7])}
-  rows = conditions.rows(table, jnp.array([0, 1, 2, 3, 7]))
+  rows = conditioning.rows(table, jnp.array([0, 1, 2, 3, 7]))
   np.testing.assert_array_equal(rows['label'], [5, 6, 7, 5, 6])

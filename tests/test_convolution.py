@@ -12,8 +12,8 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxdiff.cpu import convolution
-from jaxdiff.networks import layers
 from jaxdiff.cpu.convolution import conv_general_dilated, of_doubled
+from jaxdiff.networks import layers
 
 NAMES = ('NHWC', 'HWIO', 'NHWC')
 

@@ -13,7 +13,18 @@ from measured import make_classifier, make_run
 
 from jaxdiff import build, conditioning, data, tokenizers
 from jaxdiff import config as configs
-from jaxdiff.evaluation import blocks, extractors, frechet, generate, images, inloop, measuring, named, spaces, subjects
+from jaxdiff.evaluation import (
+  blocks,
+  extractors,
+  frechet,
+  generate,
+  images,
+  inloop,
+  measuring,
+  named,
+  spaces,
+  subjects,
+)
 from jaxdiff.evaluation.__main__ import main
 from jaxdiff.evaluation.clip_score import clip_score
 from jaxdiff.evaluation.flags import Against
@@ -161,7 +172,7 @@ def test_every_sample_has_its_own_condition(workdir):
   run = build.load_run(workdir, mesh)
 
   def draw(params, options, index):
-    cond = conditions.rows(options['cond'], index)['label']
+    cond = conditioning.rows(options['cond'], index)['label']
     value = np.asarray(cond, np.float32) / 127.5 - 1
     return np.broadcast_to(value[:, None, None, None], (len(index), 8, 8, 1))
 
@@ -315,7 +326,7 @@ def clip_folder(tmp_path_factory):
   path = folder / 'open_clip_config.json'
   path.write_text(json.dumps({'model_cfg': config}))
   # As many merges as CLIP has, none of which is needed.
-  letters = text._byte_symbols()
+  letters = tokenizers._byte_symbols()
   pairs = itertools.islice(itertools.product(letters, letters), 48_894)
   lines = ['#version', *(f'{a} {b}' for a, b in pairs), '']
   (folder / 'merges.txt').write_text('\n'.join(lines))
@@ -337,7 +348,7 @@ def test_clip_score(clip_folder, tmp_path, capsys):
 
   weights = extractors.read_clip(clip_folder)
   assert weights.network.vision == test_clip.VISION
-  tokens = text.clip_tokenizer(clip_folder, 7).encode(lines)
+  tokens = tokenizers.clip_tokenizer(clip_folder, 7).encode(lines)
   extractor = extractors.clip(weights, 'small')
   seen = jax.jit(extractor.feature_fn)(extractor.params, extractor.rule.host(x))
   read = jax.jit(extractors.text_fn(weights.network))(weights.params, tokens)

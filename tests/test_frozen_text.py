@@ -58,7 +58,7 @@ def folder(tmp_path_factory):
       }
     )
   )
-  symbols = text._byte_symbols()
+  symbols = tokenizers._byte_symbols()
   pairs = itertools.islice(itertools.product(symbols, symbols), 48_894)
   lines = '\n'.join(f'{a} {b}' for a, b in pairs)
   (folder / 'merges.txt').write_text(f'#version\n{lines}\n')

@@ -10,7 +10,10 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxdiff.networks.inception import Inception
-from jaxdiff.pretrained.inception_weights import inception_params, load_inception
+from jaxdiff.pretrained.inception_weights import (
+  inception_params,
+  load_inception,
+)
 
 NORM = ('mean', 'var', 'scale', 'bias')
 SIZE = 139  # the smallest image that leaves a last map of 3x3

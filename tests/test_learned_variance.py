@@ -8,7 +8,14 @@ import pytest
 import scipy.stats
 from exact import gaussian_denoiser, keys
 
-from jaxdiff import guidance, normal, predictions, processes, samplers, schedules
+from jaxdiff import (
+  guidance,
+  normal,
+  predictions,
+  processes,
+  samplers,
+  schedules,
+)
 from jaxdiff.losses import learned_variance
 
 STEPS = 20

@@ -5,8 +5,8 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-from jaxdiff.runs.logs import Log, NonFiniteLossError
 from jaxdiff.pictures import read_metrics
+from jaxdiff.runs.logs import Log, NonFiniteLossError
 
 
 def test_the_step_that_went_wrong_is_named(tmp_path):

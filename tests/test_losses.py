@@ -71,7 +71,7 @@ def test_simple_is_ddpms():
     return 0.3 * xt
 
   loss = losses.denoising(
-    apply, schedule, predictions.eps, times=times.grid(num_steps)
+    apply, schedule, predictions.eps, times=time_sampling.grid(num_steps)
   )
   got = loss(None, keys(0, NUM), BATCH)[0]
   product = np.cumprod(1 - np.linspace(1e-4, 0.02, num_steps))
@@ -106,7 +106,10 @@ def test_space_is_apart_from_the_kind(name):
 
 @pytest.mark.parametrize('per_log_snr', [False, True])
 def test_weighting_does_not_depend_on_the_kind(per_log_snr):
-  options = {'per_log_snr': per_log_snr, 'times': times.continuous(0.01)}
+  options = {
+    'per_log_snr': per_log_snr,
+    'times': time_sampling.continuous(0.01),
+  }
   of = lambda kind, weighting: value(
     kind, schedules.linear_vp(), weighting=weighting, **options
   )
@@ -227,45 +230,48 @@ def test_noise_of_a_loss_is_the_one_given():
   np.testing.assert_array_equal(loss(None, keys(0, NUM), BATCH)[0], 0)
 
 
-U = times.stratified(jax.random.key(0), jnp.arange(2000), 2000)
+U = time_sampling.stratified(jax.random.key(0), jnp.arange(2000), 2000)
 
 
 def test_laws_of_the_time_samplers():
   # Stratified positions: the distance is 1 / 2000 from the quantile function.
   distance = lambda x, law: scipy.stats.kstest(np.asarray(x), law).statistic
   assert (
-    distance(times.continuous(0.2)(U), scipy.stats.uniform(0.2, 0.8).cdf) < 2e-3
+    distance(
+      time_sampling.continuous(0.2)(U), scipy.stats.uniform(0.2, 0.8).cdf
+    )
+    < 2e-3
   )
   logit = lambda t: np.log(t / (1 - t))
-  t = np.float64(times.logit_normal(-0.3, 0.8)(U))
+  t = np.float64(time_sampling.logit_normal(-0.3, 0.8)(U))
   assert distance(logit(t), scipy.stats.norm(-0.3, 0.8).cdf) < 2e-3
   for schedule in (schedules.edm(), schedules.rectified_flow()):
-    t = times.log_normal(schedule, -1.2, 1.2)(U)
+    t = time_sampling.log_normal(schedule, -1.2, 1.2)(U)
     sigma = np.exp(-0.5 * schedules.log_snr(schedule, t))
     law = scipy.stats.lognorm(1.2, scale=np.exp(-1.2))
     assert distance(sigma, law.cdf) < 3e-3
-  steps = np.rint(times.grid(10)(U) * 10)
+  steps = np.rint(time_sampling.grid(10)(U) * 10)
   np.testing.assert_array_equal(np.unique(steps, return_counts=True)[1], 200)
 
 
 def test_time_samplers_at_the_ends_of_u():
   u = jnp.array([0.0, 1.0])
   for sampler in (
-    times.logit_normal(),
-    times.log_normal(schedules.edm()),
-    times.grid(7),
-    times.continuous(0.01),
+    time_sampling.logit_normal(),
+    time_sampling.log_normal(schedules.edm()),
+    time_sampling.grid(7),
+    time_sampling.continuous(0.01),
   ):
     t = sampler(u)
     assert (t >= 0).all() and (t <= 1).all()
   # All noise is beyond this schedule: its last level.
-  clipped = times.log_normal(schedules.ve(0.01, 0.1), 5.0, 0.1)(u)
+  clipped = time_sampling.log_normal(schedules.ve(0.01, 0.1), 5.0, 0.1)(u)
   np.testing.assert_array_equal(clipped, 1.0)
 
 
 @pytest.mark.parametrize('name', ['independent', 'stratified', 'antithetic'])
 def test_positions_are_uniform_and_a_function_of_the_index(name):
-  draw = getattr(times, name)
+  draw = getattr(time_sampling, name)
   index = jnp.arange(500)
   u = draw(jax.random.key(3), index, 500)
   assert scipy.stats.kstest(np.asarray(u), 'uniform').pvalue > 1e-3
@@ -293,12 +299,14 @@ def test_stratified_times_lower_the_variance_of_the_loss():
 
     return np.std(jax.jit(jax.vmap(mean))(keys(2, 200)))
 
-  assert spread(times.stratified) < 0.5 * spread(times.independent)
+  assert spread(time_sampling.stratified) < 0.5 * spread(
+    time_sampling.independent
+  )
 
 
 def trained_importance(bins, loss):
   def body(state, key):
-    u = times.stratified(key, jnp.arange(64), 64)
+    u = time_sampling.stratified(key, jnp.arange(64), 64)
     u, _ = importance.warp(state, u)
     return importance.update(state, u, loss(u)), None
 

@@ -5,7 +5,15 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from jaxdiff.evaluation import class_score, clip_score, frechet, kernel, precision_recall, metrics, spaces
+from jaxdiff.evaluation import (
+  class_score,
+  clip_score,
+  frechet,
+  kernel,
+  metrics,
+  precision_recall,
+  spaces,
+)
 
 SPACE = spaces.FeatureSpace('classifier', 'digits, seed 0', '0' * 64, 'none')
 INCEPTION = spaces.FeatureSpace(
@@ -137,11 +145,11 @@ def by_hand(samples, reference, k):
 @pytest.mark.parametrize('block', [1, 64, 2**22])
 def test_balls_by_brute_force(monkeypatch, block):
   """The same whatever number of rows is worked on at a time."""
-  monkeypatch.setattr(manifold, '_BLOCK', block)
+  monkeypatch.setattr(precision_recall, '_BLOCK', block)
   samples, reference = normal(23, 3), normal(31, 3, 1.0, seed=1)
   for k in (1, 3):
-    ours = manifold.precision_recall(samples, reference, neighbours=k)
-    more = manifold.density_coverage(samples, reference, neighbours=k)
+    ours = precision_recall.precision_recall(samples, reference, neighbours=k)
+    more = precision_recall.density_coverage(samples, reference, neighbours=k)
     expected = by_hand(samples, reference, k)
     assert min(expected) > 0
     np.testing.assert_allclose((*ours[:2], *more[:2]), expected)
@@ -150,20 +158,20 @@ def test_balls_by_brute_force(monkeypatch, block):
 def test_balls_around_equal_and_distant_sets():
   # Around a point far from 0, where float32 squares would lose distances.
   x = normal(60, 8) + 1000
-  assert manifold.precision_recall(x, x.copy())[:2] == (1, 1)
-  density, coverage, _ = manifold.density_coverage(x, x.copy())
+  assert precision_recall.precision_recall(x, x.copy())[:2] == (1, 1)
+  density, coverage, _ = precision_recall.density_coverage(x, x.copy())
   # Each ball holds its centre and k others, with k = 5.
   np.testing.assert_allclose((density, coverage), (6 / 5, 1))
   far = x + 100
-  assert manifold.precision_recall(far, x)[:2] == (0, 0)
-  assert manifold.density_coverage(far, x)[:2] == (0, 0)
+  assert precision_recall.precision_recall(far, x)[:2] == (0, 0)
+  assert precision_recall.density_coverage(far, x)[:2] == (0, 0)
   # One mode of two: all of it is real, and half of reality is covered.
   both = np.concatenate([x, far])
-  precision, recall, _ = manifold.precision_recall(x, both)
+  precision, recall, _ = precision_recall.precision_recall(x, both)
   assert precision == 1 and recall == 0.5
   # All samples the same: in many balls, but balls of radius 0.
   same = np.repeat(x[:1], 60, axis=0)
-  precision, recall, _ = manifold.precision_recall(same, x)
+  precision, recall, _ = precision_recall.precision_recall(same, x)
   assert precision == 1 and recall == 1 / 60
 
 
@@ -173,18 +181,18 @@ def test_copies_are_at_distance_zero(monkeypatch):
   In blocks of one row products are summed in another order than in blocks of
   a few, and what should be 0 is not the same nothing everywhere.
   """
-  monkeypatch.setattr(manifold, '_BLOCK', 300)
+  monkeypatch.setattr(precision_recall, '_BLOCK', 300)
   x = 3 * normal(61, 67)
   copies = np.repeat(x, 4, axis=0)
-  assert manifold.precision_recall(copies, x)[:2] == (1, 1)
-  assert manifold.precision_recall(copies, x + 1e-3)[:2] == (1, 0)
+  assert precision_recall.precision_recall(copies, x)[:2] == (1, 1)
+  assert precision_recall.precision_recall(copies, x + 1e-3)[:2] == (1, 0)
 
 
 def test_density_of_equal_laws_is_one():
   densities = []
   for seed in range(8):
     x, y = normal(200, 3, seed=2 * seed), normal(200, 3, seed=2 * seed + 1)
-    densities.append(manifold.density_coverage(x, y).density)
+    densities.append(precision_recall.density_coverage(x, y).density)
   assert abs(np.mean(densities) - 1) < 0.05
 
 
@@ -192,15 +200,15 @@ def test_an_outlier_deceives_precision_but_not_density():
   reference = normal(100, 2)
   reference[0] = 500
   samples = normal(50, 2, shift=100.0, seed=1)
-  assert manifold.precision_recall(samples, reference).precision == 1
-  assert manifold.density_coverage(samples, reference).density < 0.3
+  assert precision_recall.precision_recall(samples, reference).precision == 1
+  assert precision_recall.density_coverage(samples, reference).density < 0.3
 
 
 def test_no_matrix_of_all_pairs():
   num = 6000
   x, y = normal(num), normal(num, seed=1)
   tracemalloc.start()
-  manifold.precision_recall(x, y)
+  precision_recall.precision_recall(x, y)
   peak = tracemalloc.get_traced_memory()[1]
   tracemalloc.stop()
   assert peak < 8 * num**2 / 2
@@ -208,7 +216,10 @@ def test_no_matrix_of_all_pairs():
 
 def test_balls_refuse():
   x = normal(5)
-  for measure in (manifold.precision_recall, manifold.density_coverage):
+  for measure in (
+    precision_recall.precision_recall,
+    precision_recall.density_coverage,
+  ):
     with pytest.raises(ValueError, match='from 1 to 4'):
       measure(x, normal(9), neighbours=5)
     with pytest.raises(ValueError, match='dimensions'):

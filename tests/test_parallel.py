@@ -8,7 +8,16 @@ import optax
 import pytest
 import tiny
 
-from jaxdiff import data, guidance, losses, parallel, predictions, samplers, schedules, training
+from jaxdiff import (
+  data,
+  guidance,
+  losses,
+  parallel,
+  predictions,
+  samplers,
+  schedules,
+  training,
+)
 from jaxdiff.losses.importance import Importance
 
 SHAPE = (8, 8, 1)

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import torchvision_python
 
-from jaxdiff.evaluation import class_score, clip_score, frechet, kernel, precision_recall, resize
+from jaxdiff.evaluation import (
+  class_score,
+  clip_score,
+  frechet,
+  kernel,
+  precision_recall,
+  resize,
+)
 
 torch = pytest.importorskip('torch')
 torchvision_python.import_or_skip()
@@ -148,7 +155,7 @@ def test_precision_and_recall():
   theirs = fidelity.calculate_precision_recall_part(
     torch.from_numpy(x).double(), torch.from_numpy(y).double(), neighborhood=3
   )
-  ours = manifold.precision_recall(x, y, neighbours=3)
+  ours = precision_recall.precision_recall(x, y, neighbours=3)
   np.testing.assert_allclose(ours[:2], theirs, rtol=1e-6)
 
 
@@ -160,8 +167,8 @@ def test_density_and_coverage():
     fake_features=x.astype(np.float64),
     nearest_k=5,
   )
-  more = manifold.density_coverage(x, y, neighbours=5)
-  ours = manifold.precision_recall(x, y, neighbours=5)
+  more = precision_recall.density_coverage(x, y, neighbours=5)
+  ours = precision_recall.precision_recall(x, y, neighbours=5)
   names = ('precision', 'recall', 'density', 'coverage')
   np.testing.assert_allclose(
     (*ours[:2], *more[:2]), [theirs[name] for name in names]

@@ -12,7 +12,16 @@ from PIL import Image
 
 from jaxdiff import parallel
 from jaxdiff.data.dataset import Dataset
-from jaxdiff.evaluation import features, frechet, images, metrics, protocol, references, resize, spaces
+from jaxdiff.evaluation import (
+  features,
+  frechet,
+  images,
+  metrics,
+  protocol,
+  references,
+  resize,
+  spaces,
+)
 from jaxdiff.evaluation.spaces import FeatureSpace
 
 SPACE = FeatureSpace('classifier', 'digits, seed 0', 'ab' * 32, 'none')

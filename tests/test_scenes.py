@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from jaxdiff.data.captioned_shapes import scenes as split_scenes
-from jaxdiff.data.scenes import COLOURS, RELATIONS, SHAPES, SIZES, Object, Place, Scene, caption, draw
+from jaxdiff.data.scenes import (
+  COLOURS,
+  RELATIONS,
+  SHAPES,
+  SIZES,
+  Object,
+  Place,
+  Scene,
+  caption,
+  draw,
+)
 from jaxdiff.evaluation import scenes
 from jaxdiff.evaluation.scene_reading import read
 

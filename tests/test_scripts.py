@@ -20,8 +20,8 @@ import sample
 import train
 from jaxdiff import build
 from jaxdiff import config as configs
-from jaxdiff.runs import Checkpoints, run_config
 from jaxdiff.evaluation import __main__ as evaluation
+from jaxdiff.runs import Checkpoints, run_config
 
 ROOT = Path(__file__).parent.parent
 FLAGS = (

@@ -32,7 +32,7 @@ CAPTIONS = [
 @pytest.fixture(scope='module')
 def learned():
   pytest.importorskip('tokenizers')
-  return text.train_bpe(CAPTIONS, 320)
+  return tokenizers.train_bpe(CAPTIONS, 320)
 
 
 @pytest.fixture(scope='module')
@@ -40,7 +40,7 @@ def clip_folder(tmp_path_factory):
   """As many merges as CLIP has, of other letters: all layouts of them."""
   pytest.importorskip('tokenizers')
   folder = tmp_path_factory.mktemp('clip')
-  symbols = text._byte_symbols()
+  symbols = tokenizers._byte_symbols()
   pairs = itertools.product(symbols, symbols)
   words = ['c a', 'ca t</w>', 't s</w>', 'i s</w>']
   lines = [*words, *(f'{a} {b}' for a, b in pairs if (a, b) != ('c', 'a'))]
@@ -61,12 +61,16 @@ def clip_folder(tmp_path_factory):
 def make(request):
   """length -> tokenizer, and its start, end and padding."""
   if request.param == 'bytes':
-    return text.byte_tokenizer, (1, 2, 0)
+    return tokenizers.byte_tokenizer, (1, 2, 0)
   if request.param == 'bpe':
     learned = request.getfixturevalue('learned')
-    return lambda length: text.bpe_tokenizer(learned, length), (1, 2, 0)
+    return lambda length: tokenizers.bpe_tokenizer(learned, length), (1, 2, 0)
   folder = request.getfixturevalue('clip_folder')
-  return lambda length: text.clip_tokenizer(folder, length), (49406, 49407, 0)
+  return lambda length: tokenizers.clip_tokenizer(folder, length), (
+    49406,
+    49407,
+    0,
+  )
 
 
 def test_rows_start_end_and_are_padded(make):
@@ -102,7 +106,7 @@ def test_a_row_needs_two_tokens(make):
 
 
 def test_bytes_are_the_bytes():
-  tokenizer = text.byte_tokenizer(120)
+  tokenizer = tokenizers.byte_tokenizer(120)
   assert tokenizer.vocab_size == 259
   for row, prompt in zip(tokenizer.encode(PROMPTS), PROMPTS, strict=True):
     tokens = row[1 : tokenizer.count(prompt) - 1]
@@ -112,7 +116,7 @@ def test_bytes_are_the_bytes():
 def test_bpe_loses_nothing(learned):
   import tokenizers
 
-  tokenizer = text.bpe_tokenizer(learned, 200)
+  tokenizer = tokenizers.bpe_tokenizer(learned, 200)
   library = tokenizers.Tokenizer.from_str(learned)
   library.decoder = tokenizers.decoders.ByteLevel()
   for row, prompt in zip(tokenizer.encode(PROMPTS), PROMPTS, strict=True):
@@ -122,7 +126,7 @@ def test_bpe_loses_nothing(learned):
 
 
 def test_bpe_learns_the_words(learned):
-  tokenizer = text.bpe_tokenizer(learned, 32)
+  tokenizer = tokenizers.bpe_tokenizer(learned, 32)
   # A token each of the words of a caption, and start and end.
   assert {tokenizer.count(caption) for caption in CAPTIONS} == {6}
   assert 259 < tokenizer.vocab_size <= 320
@@ -131,31 +135,34 @@ def test_bpe_learns_the_words(learned):
 
 def test_bpe_is_kept_in_a_file(learned, tmp_path):
   (tmp_path / 'vocabulary.json').write_text(learned)
-  from_file = text.bpe_tokenizer(tmp_path / 'vocabulary.json', 64)
+  from_file = tokenizers.bpe_tokenizer(tmp_path / 'vocabulary.json', 64)
   np.testing.assert_array_equal(
-    from_file.encode(PROMPTS), text.bpe_tokenizer(learned, 64).encode(PROMPTS)
+    from_file.encode(PROMPTS),
+    tokenizers.bpe_tokenizer(learned, 64).encode(PROMPTS),
   )
-  assert text.train_bpe(CAPTIONS, 320) == learned
+  assert tokenizers.train_bpe(CAPTIONS, 320) == learned
 
 
 def test_bpe_needs_the_bytes(learned):
   with pytest.raises(ValueError, match='at least 259, .*got 258'):
-    text.train_bpe(CAPTIONS, 258)
-  assert text.bpe_tokenizer(text.train_bpe([], 259), 8).vocab_size == 259
+    tokenizers.train_bpe(CAPTIONS, 258)
+  assert (
+    tokenizers.bpe_tokenizer(tokenizers.train_bpe([], 259), 8).vocab_size == 259
+  )
 
 
 def test_clip_merges(clip_folder):
-  tokenizer = text.clip_tokenizer(clip_folder, 8, padding=49407)
+  tokenizer = tokenizers.clip_tokenizer(clip_folder, 8, padding=49407)
   assert tokenizer.vocab_size == 49408
   # The merges follow 256 bytes and 256 ends of words; 'ca' is the first.
-  s_end = 256 + text._byte_symbols().index('s')
+  s_end = 256 + tokenizers._byte_symbols().index('s')
   cat, is_ = 512 + 1, 512 + 3
   assert tokenizer.encode([' Cat\n IS  cat ', '']).tolist() == [
     [49406, cat, is_, cat, *[49407] * 4],
     [49406, *[49407] * 7],
   ]
   # An apostrophe and its letters are a word, every digit is one.
-  apostrophe = text._byte_symbols().index("'")
+  apostrophe = tokenizers._byte_symbols().index("'")
   assert tokenizer.encode(["cat's"])[0, 1:5].tolist() == [
     *(cat, apostrophe, s_end, 49407)
   ]
@@ -166,7 +173,7 @@ def test_clip_merges(clip_folder):
 
 def test_clip_layouts_are_the_same(clip_folder):
   files = sorted(clip_folder.iterdir())
-  tokens = [text.clip_tokenizer(file).encode(PROMPTS) for file in files]
+  tokens = [tokenizers.clip_tokenizer(file).encode(PROMPTS) for file in files]
   assert len(files) == 4 and tokens[0].shape == (len(PROMPTS), 77)
   for other in tokens[1:]:
     np.testing.assert_array_equal(other, tokens[0])
@@ -174,10 +181,10 @@ def test_clip_layouts_are_the_same(clip_folder):
 
 def test_clip_needs_its_vocabulary(tmp_path):
   with pytest.raises(FileNotFoundError, match=r'merges\.txt or .* at .*'):
-    text.clip_tokenizer(tmp_path)
+    tokenizers.clip_tokenizer(tmp_path)
   (tmp_path / 'merges.txt').write_text('#version\na b\n')
   with pytest.raises(ValueError, match=r'48894 merges, got 1 in .*txt'):
-    text.clip_tokenizer(tmp_path)
+    tokenizers.clip_tokenizer(tmp_path)
 
 
 @pytest.fixture(scope='module')
@@ -213,7 +220,7 @@ def test_clip_is_open_clip(open_clip_tokenizer, clip_prompts):
   import ftfy
 
   theirs = open_clip_tokenizer.SimpleTokenizer()
-  ours = text.clip_tokenizer(open_clip_tokenizer.default_bpe())
+  ours = tokenizers.clip_tokenizer(open_clip_tokenizer.default_bpe())
   # Its clean-up of web text is not ours: prompts that it leaves alone.
   prompts = [
     p
@@ -241,5 +248,5 @@ def test_clip_is_transformers(open_clip_tokenizer, clip_prompts, tmp_path):
   ]
   model.save_pretrained(tmp_path / 'json')
   for path in (tmp_path, tmp_path / 'json', vocabulary):
-    ours = text.clip_tokenizer(path, padding=49407)
+    ours = tokenizers.clip_tokenizer(path, padding=49407)
     np.testing.assert_array_equal(ours.encode(prompts), wanted)

@@ -40,7 +40,7 @@ def test_training_finds_the_best_linear_denoiser():
   optimizer = optax.adam(0.03)
   step = jax.jit(
     training.make_train_step(
-      loss, optimizer, decay=0.9, positions=times.independent
+      loss, optimizer, decay=0.9, positions=time_sampling.independent
     )
   )
   state, batch = start(optimizer), data(4096)
@@ -135,8 +135,8 @@ def test_stratified_times_lower_the_variance_of_the_loss():
     return np.std(values), np.mean(values)
 
   (free, mean_free), (tied, mean_tied) = (
-    spread(times.independent),
-    spread(times.stratified),
+    spread(time_sampling.independent),
+    spread(time_sampling.stratified),
   )
   assert tied < 0.5 * free
   np.testing.assert_allclose(mean_free, mean_tied, atol=5 * free / 200**0.5)
@@ -168,13 +168,15 @@ def test_average_warms_up():
 @pytest.mark.parametrize('num_steps', [1, 7, 1000])
 def test_grid_times_are_the_tables(num_steps):
   u = np.linspace(0, 1, 4001, dtype=np.float32)[:-1]
-  t = np.array(times.grid(num_steps)(u))
+  t = np.array(time_sampling.grid(num_steps)(u))
   np.testing.assert_allclose(
     np.unique(t), (np.arange(num_steps) + 1) / num_steps, rtol=1e-6
   )
 
 
 def test_continuous_times_leave_out_the_clean_end():
-  t = times.continuous(0.01)(jax.vmap(jax.random.uniform)(keys(0, 5000)))
+  t = time_sampling.continuous(0.01)(
+    jax.vmap(jax.random.uniform)(keys(0, 5000))
+  )
   assert t.min() > 0.01 and t.max() <= 1
   np.testing.assert_allclose(t.mean(), 0.505, atol=0.02)

@@ -131,7 +131,7 @@ def test_no_augmentation_is_level_zero(network):
 def test_the_smaller_image_is_resized_bilinearly():
   xt = jnp.zeros((2, 4, 6, 1))
   ramp = jnp.broadcast_to(jnp.arange(3.0)[None, None, :, None], (2, 2, 3, 2))
-  out = conditions.beside_low_res(xt, {'low_res': ramp})
+  out = embedding.beside_low_res(xt, {'low_res': ramp})
   assert out.shape == (2, 4, 6, 3)
   np.testing.assert_array_equal(out[..., :1], xt)
   # Pixel centres, the edges repeated.
@@ -139,7 +139,7 @@ def test_the_smaller_image_is_resized_bilinearly():
   expected = np.broadcast_to(columns, (2, 4, 6, 2))
   np.testing.assert_allclose(out[..., 1:], expected, atol=1e-6)
   same = normal(2, 4, 6, 2)
-  out = conditions.beside_low_res(xt, {'low_res': same})
+  out = embedding.beside_low_res(xt, {'low_res': same})
   np.testing.assert_allclose(out[..., 1:], same, atol=1e-6)
 
 
@@ -210,7 +210,7 @@ def pick(*names, **changes):
 )
 def test_refused_conditions(kinds, cond, message):
   with pytest.raises(ValueError, match=message):
-    conditions.check(conditions.Kinds(**kinds), cond, batch=2)
+    embedding.check(embedding.Kinds(**kinds), cond, batch=2)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_refused_conditions(kinds, cond, message):
   ],
 )
 def test_accepted_conditions(kinds, cond):
-  conditions.check(conditions.Kinds(**kinds), cond, batch=2)
+  embedding.check(embedding.Kinds(**kinds), cond, batch=2)
 
 
 @pytest.mark.parametrize(

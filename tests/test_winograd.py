@@ -8,8 +8,8 @@ from jax import lax
 
 from jaxdiff import parallel
 from jaxdiff.cpu import convolution, winograd
-from jaxdiff.networks import layers
 from jaxdiff.cpu.convolution import conv_general_dilated, of_doubled
+from jaxdiff.networks import layers
 
 
 def direct(x, w):

@@ -5,7 +5,15 @@ import dataclasses
 import jax
 import numpy as np
 
-from jaxdiff.config import Config, Network, Optimizer, Sampling, Spec, Training, UNet
+from jaxdiff.config import (
+  Config,
+  Network,
+  Optimizer,
+  Sampling,
+  Spec,
+  Training,
+  UNet,
+)
 
 NETWORK = Network(
   unet=UNet(

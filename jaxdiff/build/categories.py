@@ -14,7 +14,16 @@ import numpy as np
 from jax import Array
 
 from jaxdiff import conditioning, editing, losses, processes, samplers
-from jaxdiff.categorical_choices import CATEGORICAL_SAMPLERS, LOSSES, MIXINGS, NOISES, PROCESSES, Mixing, Training, Unmasking
+from jaxdiff.categorical_choices import (
+  CATEGORICAL_SAMPLERS,
+  LOSSES,
+  MIXINGS,
+  NOISES,
+  PROCESSES,
+  Mixing,
+  Training,
+  Unmasking,
+)
 from jaxdiff.choices import GRIDS, TIMES, make, name_of, pick
 from jaxdiff.config import Config, Diffusion, Sampling, Spec
 from jaxdiff.processes import Process
@@ -218,7 +227,7 @@ def make_sampler(
   ):
     plain = categorical.denoiser(apply, params, cond)
     if 'null' in options:
-      null = conditions.rows(options['null'], index)
+      null = conditioning.rows(options['null'], index)
       without = categorical.denoiser(apply, params, {**cond, **null})
       plain = guide(plain, without, options)
     return categorical.temperature(plain, options['temperature'])
@@ -228,8 +237,8 @@ def make_sampler(
   ) -> Drawn:
     del axis_name  # each sample is its own
     prior_keys, step_keys = keys(options, index)
-    cond = conditions.rows(options.get('cond', {}), index)
-    given = conditions.rows(options.get('given', {}), index)
+    cond = conditioning.rows(options.get('cond', {}), index)
+    given = conditioning.rows(options.get('given', {}), index)
     x_init, known, size = jax.vmap(prior)(prior_keys), None, None
     if spec.sizes is not None:
       size = given['size'] if given else _sizes(spec.sizes, step_keys)

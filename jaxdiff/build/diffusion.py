@@ -1,7 +1,16 @@
 """The schedule, what is predicted, and the loss."""
 
 from jaxdiff import losses, predictions, schedules
-from jaxdiff.choices import ERRORS, PREDICTIONS, SCHEDULES, TABLES, TIMES, WEIGHTINGS, make, name_of
+from jaxdiff.choices import (
+  ERRORS,
+  PREDICTIONS,
+  SCHEDULES,
+  TABLES,
+  TIMES,
+  WEIGHTINGS,
+  make,
+  name_of,
+)
 from jaxdiff.config import Config
 from jaxdiff.losses import learned_variance
 from jaxdiff.schedules import Schedule

@@ -12,8 +12,8 @@ from jaxdiff.build.categories import of_categories
 from jaxdiff.build.frozen import clip_prompts
 from jaxdiff.build.model import takes
 from jaxdiff.build.prompts import Prompts
-from jaxdiff.runs import Checkpoints
 from jaxdiff.config import Config, Spec
+from jaxdiff.runs import Checkpoints
 
 VOCABULARY = 'tokenizer.json'  # of bpe, in the workdir
 
@@ -30,12 +30,12 @@ def make_prompts(config: Config, workdir: str | Path) -> Prompts | None:
   if c.text == 'clip':
     return clip_prompts(c.clip)
   if c.text == 'bytes':
-    tokenizer = text.byte_tokenizer(c.length)
+    tokenizer = tokenizers.byte_tokenizer(c.length)
   else:
     path = Path(workdir) / VOCABULARY
     if not path.exists():
       raise FileNotFoundError(f'{path}, the vocabulary of the run, is missing')
-    tokenizer = text.bpe_tokenizer(path, c.length)
+    tokenizer = tokenizers.bpe_tokenizer(path, c.length)
   encode = lambda prompts: {'tokens': tokenizer.encode(prompts)}
   return Prompts(encode, tokenizer.count, tokenizer.length, (c.width, c.width))
 
@@ -140,7 +140,7 @@ def _learn_vocabulary(workdir: Path, dataset: data.Dataset, size: int) -> None:
   begun = Checkpoints(workdir).steps()
   if jax.process_index() == 0 and not begun:
     captions = dataset.gather(np.arange(len(dataset)))['caption']
-    vocabulary = text.train_bpe(list(captions), size)
+    vocabulary = tokenizers.train_bpe(list(captions), size)
     workdir.mkdir(parents=True, exist_ok=True)
     temporary = workdir / f'.{VOCABULARY}.{os.getpid()}'
     temporary.write_text(vocabulary)
@@ -166,7 +166,7 @@ def preview_conditions(
   if names == ('label',):
     cond['label'] = np.arange(examples.spec.num_classes, dtype=np.int32)
   if config.condition.low_res:
-    small = conditions.shrink(batch['x0'], config.condition.low_res)
+    small = conditioning.shrink(batch['x0'], config.condition.low_res)
     cond['low_res'] = np.asarray(small)
   return with_null(cond, examples.null)
 

@@ -41,8 +41,8 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
   weights = load_clip_text(folder / 'model.safetensors')
   network, params = weights.network, weights.params
   # Hugging Face's models were trained with the end as padding.
-  tokenizer = text.clip_tokenizer(
-    folder, network.max_length, padding=text.CLIP_END
+  tokenizer = tokenizers.clip_tokenizer(
+    folder, network.max_length, padding=tokenizers.CLIP_END
   )
   run = jax.jit(
     lambda params, tokens: network.apply({'params': params}, tokens)

@@ -86,7 +86,7 @@ def make_network(config: Config, spec: Spec) -> nn.Module:
   if c.text in (None, 'clip'):
     return denoiser
   pairs = c.text == 'bpe'
-  bytes_size = text.byte_tokenizer(c.length).vocab_size
+  bytes_size = tokenizers.byte_tokenizer(c.length).vocab_size
   encoder = TextEncoder(
     vocab_size=c.vocab_size if pairs else bytes_size,
     max_length=c.length,

@@ -16,9 +16,9 @@ from jaxdiff.build import categories
 from jaxdiff.build.diffusion import make_loss
 from jaxdiff.build.model import blank, make_apply, make_network
 from jaxdiff.build.sampling import make_sampler
-from jaxdiff.runs import Checkpoints, run_config
 from jaxdiff.choices import POSITIONS
 from jaxdiff.config import Config, Spec
+from jaxdiff.runs import Checkpoints, run_config
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
@@ -106,9 +106,9 @@ def make_task(
   else:
     loss = make_loss(config, apply)
   if null:
-    loss = conditions.dropping(loss, null, condition.drop)
+    loss = conditioning.dropping(loss, null, condition.drop)
   if condition.low_res:
-    loss = conditions.super_resolution(
+    loss = conditioning.super_resolution(
       loss, condition.low_res, condition.augment
     )
   step = training.make_train_step(

@@ -11,8 +11,21 @@ from jax import Array
 from jaxdiff import conditioning, edits, guidance, processes, samplers
 from jaxdiff.build import categories
 from jaxdiff.build.diffusion import make_schedule
-from jaxdiff.build.model import make_apply, make_denoiser, make_encode, make_network
-from jaxdiff.choices import GRIDS, GUIDANCE, SAMPLERS, THRESHOLDS, Solving, make, name_of
+from jaxdiff.build.model import (
+  make_apply,
+  make_denoiser,
+  make_encode,
+  make_network,
+)
+from jaxdiff.choices import (
+  GRIDS,
+  GUIDANCE,
+  SAMPLERS,
+  THRESHOLDS,
+  Solving,
+  make,
+  name_of,
+)
 from jaxdiff.config import Config, Spec
 from jaxdiff.losses import learned_variance
 
@@ -77,7 +90,7 @@ def make_sampler(
     conditional = denoisers(params, encode(params, cond))
     wrap = threshold
     if 'null' in options:
-      null = conditions.rows(options['null'], index)
+      null = conditioning.rows(options['null'], index)
       without = denoisers(params, encode(params, {**cond, **null}))
       if learned:
         without = learned_variance.mean_only(without)
@@ -93,13 +106,13 @@ def make_sampler(
   ) -> Array:
     del axis_name  # each sample is its own
     prior_keys, step_keys = sample_keys(options, index)
-    cond = conditions.rows(options.get('cond', {}), index)
+    cond = conditioning.rows(options.get('cond', {}), index)
     if 'low_res' in options:
       cond['low_res'] = options['low_res']
     if 'low_res' in cond:
       level = jnp.broadcast_to(options['augment'], index.shape)
-      cond['low_res'] = conditions.augment(
-        conditions.augment_keys(step_keys), cond['low_res'], level
+      cond['low_res'] = conditioning.augment(
+        conditioning.augment_keys(step_keys), cond['low_res'], level
       )
       cond['augment'] = level
     denoise = denoiser(params, cond, options, index)

@@ -5,7 +5,24 @@ A file of `configs/` defines one, the command line changes it field by field,
 rest of the library never sees a configuration: it is given functions.
 """
 
-from jaxdiff.config.fields import FIXED, Checkpoint, Condition, Config, Data, Diffusion, DiT, Evaluation, GraphTransformer, Network, Optimizer, Parallel, Sampling, Training, Transformer, UNet
+from jaxdiff.config.fields import (
+  FIXED,
+  Checkpoint,
+  Condition,
+  Config,
+  Data,
+  Diffusion,
+  DiT,
+  Evaluation,
+  GraphTransformer,
+  Network,
+  Optimizer,
+  Parallel,
+  Sampling,
+  Training,
+  Transformer,
+  UNet,
+)
 from jaxdiff.config.files import from_dict, load_file, parse, to_dict
 from jaxdiff.config.spec import Spec, describe, undescribe
 

@@ -13,7 +13,13 @@ TensorFlow is never imported here; only preparing an official TFDS set needs
 it (`python -m jaxdiff.data prepare tfds:<name>`).
 """
 
-from jaxdiff.data.dataset import Dataset, Frequencies, encoded, frequencies, pixels
+from jaxdiff.data.dataset import (
+  Dataset,
+  Frequencies,
+  encoded,
+  frequencies,
+  pixels,
+)
 from jaxdiff.data.loading import load
 from jaxdiff.data.pipeline import batches, epoch
 

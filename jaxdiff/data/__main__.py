@@ -5,7 +5,12 @@ from pathlib import Path
 
 import tyro
 
-from jaxdiff.data.preparing import prepare_captioned_shapes, prepare_digits, prepare_tfds, resolve_data_dir
+from jaxdiff.data.preparing import (
+  prepare_captioned_shapes,
+  prepare_digits,
+  prepare_tfds,
+  resolve_data_dir,
+)
 
 
 def prepare(

@@ -21,7 +21,17 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from jaxdiff.data.scenes import COLOURS, RELATIONS, SHAPES, SIZES, Object, Place, Scene, caption, draw
+from jaxdiff.data.scenes import (
+  COLOURS,
+  RELATIONS,
+  SHAPES,
+  SIZES,
+  Object,
+  Place,
+  Scene,
+  caption,
+  draw,
+)
 
 HELD_OUT = (('blue', 'circle'), ('yellow', 'square'), ('purple', 'triangle'))
 _SEEN = tuple(

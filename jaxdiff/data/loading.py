@@ -7,7 +7,11 @@ from pathlib import Path
 
 from jaxdiff.data.dataset import Dataset, cached, threaded
 from jaxdiff.data.folder import read_folder
-from jaxdiff.data.preparing import prepare_captioned_shapes, prepare_digits, resolve_data_dir
+from jaxdiff.data.preparing import (
+  prepare_captioned_shapes,
+  prepare_digits,
+  resolve_data_dir,
+)
 from jaxdiff.data.records import find_prepared, read_prepared
 from jaxdiff.data.sums import load_sums
 from jaxdiff.data.text_files import read_lines, read_text

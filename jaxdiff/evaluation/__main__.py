@@ -13,7 +13,6 @@ import sys
 import tyro
 
 from jaxdiff import parallel
-from jaxdiff.runs import DamagedCheckpointError
 from jaxdiff.evaluation.commands.clip_score import ClipScore
 from jaxdiff.evaluation.commands.fid import Fid
 from jaxdiff.evaluation.commands.graphs import Graphs
@@ -21,6 +20,7 @@ from jaxdiff.evaluation.commands.likelihood import Likelihood
 from jaxdiff.evaluation.commands.sweep import Sweep
 from jaxdiff.evaluation.commands.text import Text
 from jaxdiff.evaluation.flags import Running
+from jaxdiff.runs import DamagedCheckpointError
 
 COMMANDS = {
   'fid': Fid,

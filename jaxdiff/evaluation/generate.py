@@ -143,7 +143,7 @@ def asked_as(
     cond = {name: x for name, x in arrays.items() if name in names}
     if config.condition.low_res:
       x0 = arrays['x0'].astype(np.float32) / 127.5 - 1
-      small = conditions.shrink(x0, config.condition.low_res)
+      small = conditioning.shrink(x0, config.condition.low_res)
       cond['low_res'] = np.asarray(small)
     return cond
 

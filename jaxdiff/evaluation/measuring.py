@@ -12,7 +12,14 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxdiff import parallel
-from jaxdiff.evaluation import blocks, extractors, features, frechet, metrics, references
+from jaxdiff.evaluation import (
+  blocks,
+  extractors,
+  features,
+  frechet,
+  metrics,
+  references,
+)
 from jaxdiff.evaluation.extractors import Extractor
 from jaxdiff.evaluation.features import Features
 from jaxdiff.evaluation.frechet import Moments

@@ -71,7 +71,10 @@ def measure(
       seed=seed,
     )
     result[name('KD', space, feature)] = kernel_distance._asdict()
-    for balls in (manifold.precision_recall, manifold.density_coverage):
+    for balls in (
+      precision_recall.precision_recall,
+      precision_recall.density_coverage,
+    ):
       values = balls(ours, theirs)._asdict()
       neighbours = values.pop('neighbours')
       for metric, value in values.items():

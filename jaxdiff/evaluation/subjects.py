@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 from jaxdiff import build
 from jaxdiff.config import Config
-from jaxdiff.evaluation import extractors, generate, images, measuring, metrics, named, protocol
+from jaxdiff.evaluation import (
+  extractors,
+  generate,
+  images,
+  measuring,
+  metrics,
+  named,
+  protocol,
+)
 from jaxdiff.evaluation.extractors import Extractor
 from jaxdiff.evaluation.flags import Against, Drawing
 from jaxdiff.evaluation.images import Images

@@ -4,7 +4,15 @@
 `probability_flow` the exact likelihood of the ODE, which `ode` integrates.
 """
 
-from jaxdiff.likelihood.bound import Bound, bits_per_dim, continuous_bound, dequantize, fixed_variance, learned_variance, variational_bound
+from jaxdiff.likelihood.bound import (
+  Bound,
+  bits_per_dim,
+  continuous_bound,
+  dequantize,
+  fixed_variance,
+  learned_variance,
+  variational_bound,
+)
 
 __all__ = [
   'Bound',

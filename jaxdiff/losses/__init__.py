@@ -7,7 +7,18 @@
 `learned_variance` has the losses of a network that also predicts a variance.
 """
 
-from jaxdiff.losses.regression import Apply, Batch, Loss, Noisy, corruption, denoising, huber, offset_noise, pseudo_huber, weight
+from jaxdiff.losses.regression import (
+  Apply,
+  Batch,
+  Loss,
+  Noisy,
+  corruption,
+  denoising,
+  huber,
+  offset_noise,
+  pseudo_huber,
+  weight,
+)
 
 __all__ = [
   'Apply',

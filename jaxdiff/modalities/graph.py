@@ -7,10 +7,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from jaxdiff.modalities import graph_drawing
-from jaxdiff.data import graphs as arrays
 from jaxdiff import files
-from jaxdiff.modalities import Medium
+from jaxdiff.data import graphs as arrays
+from jaxdiff.modalities import Medium, graph_drawing
 
 Sample = dict[str, np.ndarray]  # 'edges' [n, n], and 'nodes' [n] with kinds
 
@@ -32,7 +31,7 @@ def graphs(
     if path.suffix == '.png':
       drawn = to_networkx(samples)
       files.save(
-        path, lambda file: graph_pictures.save_grid(drawn, file, symbols)
+        path, lambda file: graph_drawing.save_grid(drawn, file, symbols)
       )
     else:
       files.write_npz(path, **_padded(samples))
@@ -92,5 +91,5 @@ def _strip(
   columns = [to_networkx(_split(path._replace(x=at(n)))) for n in shown]
   rows = [list(row) for row in zip(*columns, strict=True)]
   file = stem.with_suffix('.png')
-  files.save(file, lambda part: graph_pictures.save_strip(rows, part, symbols))
+  files.save(file, lambda part: graph_drawing.save_strip(rows, part, symbols))
   return file

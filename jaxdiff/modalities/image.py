@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxdiff import pictures
-from jaxdiff import files
+from jaxdiff import files, pictures
 from jaxdiff.modalities import Medium
 
 

@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from jaxdiff.data import vocabulary
 from jaxdiff import files
+from jaxdiff.data import vocabulary
 from jaxdiff.modalities import Medium
 
 _RULE = '\n' + '-' * 40 + '\n'  # between texts of several lines

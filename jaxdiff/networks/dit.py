@@ -161,12 +161,12 @@ class DiT(nn.Module):
         conditions other than those the network was built for.
     """
     _check(self, xt, t)
-    kinds = conditions.Kinds(
+    kinds = embedding.Kinds(
       self.num_classes, self.text_dim, self.pooled_dim, self.low_res
     )
-    conditions.check(kinds, cond, xt.shape[0])
+    embedding.check(kinds, cond, xt.shape[0])
 
-    emb = conditions.embed(
+    emb = embedding.embed(
       kinds,
       t,
       cond,
@@ -182,7 +182,7 @@ class DiT(nn.Module):
     if self.text_dim is not None:
       text, mask = cond['text'], cond.get('mask')
 
-    x = conditions.beside_low_res(xt, cond) if self.low_res else xt
+    x = embedding.beside_low_res(xt, cond) if self.low_res else xt
     p = self.patch_size
     x = layers.space_to_depth(x, p)
     grid = x.shape[1:3]

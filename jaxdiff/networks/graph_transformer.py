@@ -165,11 +165,11 @@ class GraphTransformer(nn.Module):
         network was built for.
     """
     _check(self, xt, t, cond)
-    kinds = conditions.Kinds(num_classes=self.num_classes)
+    kinds = embedding.Kinds(num_classes=self.num_classes)
     if cond is not None:
       cond = dict(cond)
     mask = None if cond is None else cond.pop('mask', None)
-    conditions.check(kinds, cond, t.shape[0])
+    embedding.check(kinds, cond, t.shape[0])
 
     nodes, pairs = _existing(xt['edges'], mask)
     adjacency = pairs & (xt['edges'] != 0)
@@ -178,7 +178,7 @@ class GraphTransformer(nn.Module):
 
     x = [jnp.ones((*nodes.shape, 1), self.dtype)]
     e = [jax.nn.one_hot(xt['edges'], self.edge_categories, dtype=self.dtype)]
-    y = conditions.embed(
+    y = embedding.embed(
       kinds, t, cond, FREQUENCIES, self.global_width, self.dtype
     )
     if self.node_categories is not None:

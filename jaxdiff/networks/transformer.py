@@ -161,12 +161,12 @@ class Transformer(nn.Module):
     cond = None if cond is None else dict(cond)
     mask = None if cond is None else cond.pop('mask', None)
     _check(self, xt, t, mask)
-    kinds = conditions.Kinds(self.num_classes)
-    conditions.check(kinds, cond, xt.shape[0])
+    kinds = embedding.Kinds(self.num_classes)
+    embedding.check(kinds, cond, xt.shape[0])
 
     emb = None
     if self.time:
-      emb = conditions.embed(
+      emb = embedding.embed(
         kinds, t, cond, FREQUENCIES, self.cond_dim, self.dtype, label_std=0.02
       )
     elif self.num_classes is not None:

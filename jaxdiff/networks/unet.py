@@ -115,16 +115,16 @@ class UNet(nn.Module):
         those the network was built for.
     """
     _check(self, xt, t)
-    kinds = conditions.Kinds(
+    kinds = embedding.Kinds(
       self.num_classes, self.text_dim, self.pooled_dim, self.low_res
     )
-    conditions.check(kinds, cond, xt.shape[0])
+    embedding.check(kinds, cond, xt.shape[0])
     maybe_remat = nn.remat if self.remat else lambda block: block
     residual_block = maybe_remat(layers.ResidualBlock)
     attention_block = maybe_remat(attention.AttentionBlock)
     text_block = maybe_remat(attention.SpatialTransformer)
 
-    emb = conditions.embed(
+    emb = embedding.embed(
       kinds, t, cond, self.channels, 4 * self.channels, self.dtype
     )
     # Every residual block begins with this swish: once here serves them all.
@@ -159,7 +159,7 @@ class UNet(nn.Module):
 
     widths = [self.channels * mult for mult in self.channel_mults]
 
-    h = conditions.beside_low_res(xt, cond) if self.low_res else xt
+    h = embedding.beside_low_res(xt, cond) if self.low_res else xt
     h = layers.space_to_depth(h, self.patch_size)
     h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(h)
     skips = [h]

@@ -1,8 +1,21 @@
 """Devices: all that names them. The processes, the mesh, a step on all."""
 
 from jaxdiff.parallel.hosts import any_process, gather, joined, start
-from jaxdiff.parallel.mesh import batch_size, check_batch_size, divided, initialise, make_mesh, placed, replicated, state_sharding
-from jaxdiff.parallel.steps import compile_sample_step, compile_step, compile_train_step
+from jaxdiff.parallel.mesh import (
+  batch_size,
+  check_batch_size,
+  divided,
+  initialise,
+  make_mesh,
+  placed,
+  replicated,
+  state_sharding,
+)
+from jaxdiff.parallel.steps import (
+  compile_sample_step,
+  compile_step,
+  compile_train_step,
+)
 
 __all__ = [
   'any_process',

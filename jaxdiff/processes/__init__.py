@@ -16,9 +16,13 @@ reverse that changes its mind; `joint` and `symmetric` make processes out of
 processes.
 """
 
-from jaxdiff.processes.ordinal import ordinal
 from jaxdiff.processes.categorical import absorbing, categorical, uniform
-from jaxdiff.processes.gaussians import forward_variance, gaussian, interpolated_log_variance
+from jaxdiff.processes.gaussians import (
+  forward_variance,
+  gaussian,
+  interpolated_log_variance,
+)
+from jaxdiff.processes.ordinal import ordinal
 from jaxdiff.processes.process import Process, Terms, joint, symmetric, tally
 from jaxdiff.processes.remasking import remasked
 

@@ -16,8 +16,14 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.processes import draws, transitions
-from jaxdiff.processes.transitions import Kernel, Transition, Weights, log, log_add
 from jaxdiff.processes.process import Process
+from jaxdiff.processes.transitions import (
+  Kernel,
+  Transition,
+  Weights,
+  log,
+  log_add,
+)
 from jaxdiff.schedules import NoiseLevel, Schedule
 
 
@@ -118,7 +124,7 @@ def categorical(
   weights = None
   if estimate == 'log_ratios':
     weights = _of_log_ratios(pi, is_data)
-  return kernels.process(schedule, kernel, weights)
+  return transitions.process(schedule, kernel, weights)
 
 
 def absorbing(schedule: Schedule, num_classes: int) -> Process:

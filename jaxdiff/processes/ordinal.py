@@ -25,8 +25,8 @@ import numpy as np
 from jax import Array
 
 from jaxdiff.processes import draws, transitions
-from jaxdiff.processes.transitions import Kernel, Transition, log
 from jaxdiff.processes.process import Process
+from jaxdiff.processes.transitions import Kernel, Transition, log
 from jaxdiff.schedules import NoiseLevel, Schedule
 
 _RADIX = 8
@@ -116,7 +116,7 @@ def ordinal(
     jnp.asarray(log_flat),
     jnp.ones(num_classes, bool),
   )
-  return kernels.process(schedule, kernel)
+  return transitions.process(schedule, kernel)
 
 
 def _time(level: NoiseLevel) -> Array:

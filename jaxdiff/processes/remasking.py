@@ -19,8 +19,8 @@ from jax.typing import ArrayLike
 
 from jaxdiff.processes import draws, transitions
 from jaxdiff.processes.categorical import absorbing
-from jaxdiff.processes.transitions import log
 from jaxdiff.processes.process import Process
+from jaxdiff.processes.transitions import log
 from jaxdiff.schedules import Schedule
 
 
@@ -66,7 +66,7 @@ def remasked(
     stays = jnp.where(masked, lifted, 1.0 - rho)
     # Either it is MASK at s, or a draw of x0.
     leaves = jnp.where(masked, 1.0 - lifted, rho)
-    return kernels.log_add(
+    return transitions.log_add(
       log(stays) + log_p, jnp.where(mask, log(leaves), -jnp.inf)
     )
 

@@ -9,12 +9,39 @@ and `multistep` the probability-flow ODE without and with a memory;
 `stochastic` the SDE; `mcmc` the Markov chains.
 """
 
-from jaxdiff.samplers.grids import karras_times, leading_times, log_snr_times, quadratic_times, trailing_times, uniform_times
-from jaxdiff.samplers.mcmc import annealed_langevin, langevin, predictor_corrector
+from jaxdiff.samplers.grids import (
+  karras_times,
+  leading_times,
+  log_snr_times,
+  quadratic_times,
+  trailing_times,
+  uniform_times,
+)
+from jaxdiff.samplers.mcmc import (
+  annealed_langevin,
+  langevin,
+  predictor_corrector,
+)
 from jaxdiff.samplers.multistep import dpmpp_2m, dpmpp_3m, plms, pndm, unipc
-from jaxdiff.samplers.sampling import Denoiser, Solver, Step, ancestral, ddim, denoiser, estimate, sample, sample_keys
+from jaxdiff.samplers.sampling import (
+  Denoiser,
+  Solver,
+  Step,
+  ancestral,
+  ddim,
+  denoiser,
+  estimate,
+  sample,
+  sample_keys,
+)
 from jaxdiff.samplers.solvers import dpmpp_2s, encode, euler, heun, rk4
-from jaxdiff.samplers.stochastic import churn, dpmpp_sde_2m, edm_stochastic, euler_ancestral, euler_maruyama
+from jaxdiff.samplers.stochastic import (
+  churn,
+  dpmpp_sde_2m,
+  edm_stochastic,
+  euler_ancestral,
+  euler_maruyama,
+)
 
 __all__ = [
   'Denoiser',

@@ -7,9 +7,31 @@ have them by name; `learned` has one with parameters; `mixing` has those of
 categories, alpha + sigma = 1.
 """
 
-from jaxdiff.schedules.betas import cosine_betas, from_betas, linear_betas, scaled_linear_betas, sigmoid_betas, zero_terminal_snr
-from jaxdiff.schedules.closed_forms import cosine, edm, laplace, linear_vp, rectified_flow, shifted, sub_vp, ve
-from jaxdiff.schedules.levels import NoiseLevel, Schedule, inverse, log_snr, variance_preserving
+from jaxdiff.schedules.betas import (
+  cosine_betas,
+  from_betas,
+  linear_betas,
+  scaled_linear_betas,
+  sigmoid_betas,
+  zero_terminal_snr,
+)
+from jaxdiff.schedules.closed_forms import (
+  cosine,
+  edm,
+  laplace,
+  linear_vp,
+  rectified_flow,
+  shifted,
+  sub_vp,
+  ve,
+)
+from jaxdiff.schedules.levels import (
+  NoiseLevel,
+  Schedule,
+  inverse,
+  log_snr,
+  variance_preserving,
+)
 
 __all__ = [
   'NoiseLevel',

@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import numpy as np
 
 from jaxdiff import requests, tokenizers
-from jaxdiff.evaluation import blocks, extractors, features, measuring, named, protocol, reports, subjects
+from jaxdiff.evaluation import (
+  blocks,
+  extractors,
+  features,
+  measuring,
+  named,
+  protocol,
+  reports,
+  subjects,
+)
 from jaxdiff.evaluation.clip_score import clip_score
 from jaxdiff.evaluation.flags import Drawing, Flat, Running
 from jaxdiff.evaluation.measuring import Machine
@@ -39,7 +48,7 @@ class ClipScore:
     machine = measuring.machine(self.running.batch_size, self.running.mode)
     weights = extractors.read_clip(self.weights)
     extractor = extractors.clip(weights, Path(self.weights).name)
-    tokenizer = text.clip_tokenizer(
+    tokenizer = tokenizers.clip_tokenizer(
       self.vocabulary or self.weights, weights.network.text.max_length
     )
     if named.is_run(self.samples):

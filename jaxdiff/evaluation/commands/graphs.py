@@ -7,9 +7,9 @@ import numpy as np
 import tyro
 
 from jaxdiff import build
-from jaxdiff.runs import run_config
 from jaxdiff.config import Config, Spec, undescribe
 from jaxdiff.evaluation.commands import samples
+from jaxdiff.runs import run_config
 
 
 @dataclass(frozen=True)

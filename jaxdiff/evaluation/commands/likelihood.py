@@ -13,10 +13,9 @@ import tyro
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from jaxdiff import build, data, guidance, parallel, samplers
+from jaxdiff import build, data, files, guidance, parallel, samplers
 from jaxdiff.evaluation import categorical_likelihood, likelihood
 from jaxdiff.losses import learned_variance
-from jaxdiff import files
 from jaxdiff.samplers import categorical
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from jaxdiff import build, drawing, outputs, parallel
+from jaxdiff import build, drawing, files, outputs, parallel
 from jaxdiff.drawing import Job, Options
 from jaxdiff.evaluation import generate
-from jaxdiff import files
 
 
 def draw(options: Options, name: str, ending: str) -> tuple[Job, Path]:

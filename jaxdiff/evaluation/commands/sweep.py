@@ -11,7 +11,15 @@ import jax
 import tyro
 
 from jaxdiff import build, parallel
-from jaxdiff.evaluation import blocks, generate, measuring, protocol, reports, subjects, tables
+from jaxdiff.evaluation import (
+  blocks,
+  generate,
+  measuring,
+  protocol,
+  reports,
+  subjects,
+  tables,
+)
 from jaxdiff.evaluation.flags import Against, Drawing, Flat, Running
 
 

@@ -7,13 +7,12 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from jaxdiff import build, data
-from jaxdiff.runs import run_config
+from jaxdiff import build, data, files
 from jaxdiff.config import Config, undescribe
 from jaxdiff.data import vocabulary
 from jaxdiff.evaluation import texts
 from jaxdiff.evaluation.commands import samples
-from jaxdiff import files
+from jaxdiff.runs import run_config
 
 
 @dataclass(frozen=True)
