@@ -36,7 +36,7 @@ with Checkpoints(sys.argv[1], max_to_keep=2) as checkpoints:
 
 
 def start(script, *args, **environment):
-  root = os.path.dirname(os.path.dirname(__file__))
+  root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
   path = os.pathsep.join([root, os.path.join(root, 'tests')])
   return subprocess.Popen(
     [sys.executable, '-c', textwrap.dedent(script), *map(str, args)],

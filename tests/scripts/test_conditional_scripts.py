@@ -10,7 +10,7 @@ from PIL import Image
 import sample
 import train
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COLOURS = {'a red square': 'red', 'a blue square': 'blue'}
 FLAGS = (
   '--network.kind dit --network.dit.width 8 --network.dit.depth 1 '

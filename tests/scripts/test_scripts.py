@@ -23,7 +23,7 @@ from jaxdiff import config as configs
 from jaxdiff.evaluation import __main__ as evaluation
 from jaxdiff.runs import Checkpoints, run_config
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FLAGS = (
   '--network.unet.channels 8 --network.unet.channel-mults 1 2 '
   '--training.batch-size 16 --training.log-every 3 --sampling.steps 2 '

@@ -13,7 +13,7 @@ from jaxdiff import build, networks
 from jaxdiff import config as configs
 from jaxdiff.config import Spec
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DIGITS = Spec((8, 8, 1), num_classes=10)
 SPECS = {
   'digits': DIGITS,
