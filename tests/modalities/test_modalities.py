@@ -10,7 +10,8 @@ from PIL import Image
 from jaxdiff import build, outputs
 from jaxdiff.build import Drawn
 from jaxdiff.config import Spec
-from jaxdiff.modalities import images, texts
+from jaxdiff.modalities import image as images
+from jaxdiff.modalities import text as texts
 
 TEXT = Spec((4,), categories=3, symbols=('a', 'b', '\n'))
 

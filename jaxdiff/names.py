@@ -1,0 +1,165 @@
+"""Names in a configuration: 'name', 'name(1, key=2)', 'package.module:name'.
+
+A table of names maps each to a factory, or to the 'package.module:function'
+where the factory is, which is imported when the name is used. A name with a
+colon is looked up in its own package, so that code outside this library can
+be named wherever a name is asked for:
+
+  --diffusion.schedule cosine
+  --sampling.sampler 'unipc(order=3)'
+  --diffusion.schedule 'mylab.schedules:slow(0.3)'
+"""
+
+import ast
+import importlib
+import inspect
+import math
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+Factory = Callable[..., Any]
+Table = Mapping[str, Factory | str]
+
+
+class Call(NamedTuple):
+  """A parsed name and its arguments."""
+
+  name: str
+  args: tuple[Any, ...] = ()
+  kwargs: Mapping[str, Any] = {}
+
+
+@cache
+def parse(text: str, flag: str) -> Call:
+  """Parses 'name' or 'name(1, key=2)'; the arguments are Python literals.
+
+  Args:
+    text: the name.
+    flag: what an error calls it, such as 'sampling.sampler'.
+
+  Raises:
+    ValueError: the text is neither.
+  """
+  if '(' not in text:
+    return Call(text)
+  name, _, rest = text.partition('(')
+  try:
+    node = ast.parse(f'f({rest}', mode='eval').body
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+      raise ValueError('not one call')
+    args = tuple(ast.literal_eval(arg) for arg in node.args)
+    kwargs = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
+  except (SyntaxError, TypeError, ValueError, MemoryError) as error:
+    raise ValueError(
+      f"{flag} must be a name or a call such as 'name(1, key=2)', got {text!r}"
+    ) from error
+  if len(kwargs) < len(node.keywords):
+    raise ValueError(f'{flag}={text} gives an argument twice')
+  return Call(name.strip(), args, kwargs)
+
+
+def name_of(text: str, flag: str) -> str:
+  """The name in 'name' or 'name(1, key=2)'."""
+  return parse(text, flag).name
+
+
+def resolve(path: str, flag: str) -> Factory:
+  """Imports the object that 'package.module:name' names.
+
+  Raises:
+    ValueError: the module or the name in it does not exist.
+  """
+  module, _, name = path.partition(':')
+  try:
+    return getattr(importlib.import_module(module), name)
+  except (ImportError, AttributeError, ValueError, TypeError) as error:
+    raise ValueError(f'{flag}={path} cannot be imported: {error}') from error
+
+
+def find(table: Table, name: str, flag: str) -> Factory:
+  """The factory that a name stands for.
+
+  Args:
+    table: the names that are known.
+    name: one of them, or 'package.module:function'.
+    flag: what an error calls it.
+
+  Raises:
+    ValueError: an unknown name; the message lists the known ones.
+  """
+  if name in table:
+    factory = table[name]
+    return resolve(factory, flag) if isinstance(factory, str) else factory
+  if ':' in name:
+    return resolve(name, flag)
+  raise ValueError(f'{flag} must be one of {sorted(table)}, got {name!r}')
+
+
+def make(table: Table, text: str, flag: str, *context: Any) -> Any:
+  """Calls the factory that a name stands for: factory(*context, *arguments).
+
+  Args:
+    table: name -> factory.
+    text: the name, with arguments if it takes any.
+    flag: what an error calls it.
+    *context: arguments that come before those of the text.
+
+  Raises:
+    ValueError: an unknown name, or arguments that the factory does not take.
+  """
+  call = parse(text, flag)
+  factory = find(table, call.name, flag)
+  try:
+    bound = inspect.signature(factory).bind(*context, *call.args, **call.kwargs)
+  except TypeError as error:
+    raise ValueError(f'{flag}={text}: {error}') from error
+  written = (*call.args, *call.kwargs.values())
+  _check_literals(factory, bound, len(context), written, f'{flag}={text}')
+  try:
+    return factory(*bound.args, **bound.kwargs)
+  except (TypeError, ValueError, ArithmeticError) as error:
+    raise ValueError(f'{flag}={text}: {error}') from error
+
+
+def _check_literals(
+  factory: Factory,
+  bound: inspect.BoundArguments,
+  num_context: int,
+  written: tuple[Any, ...],
+  text: str,
+) -> None:
+  """Raises ValueError for literals of the wrong type, and for inf and nan."""
+  if not written:
+    return
+  hints = typing.get_type_hints(factory)
+  names = list(bound.arguments)[num_context:]
+  for name in names:
+    value, hint = bound.arguments[name], hints.get(name, Any)
+    values = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(x, float) and not math.isfinite(x) for x in values):
+      raise ValueError(f'{text}: {name} must be finite, got {value}')
+    default = bound.signature.parameters[name].default
+    wanted = _scalar(hint) or _scalar(type(default))
+    if wanted and not _is(value, wanted):
+      raise ValueError(
+        f'{text}: {name} must be of type {wanted.__name__}, got {value!r}'
+      )
+
+
+def _scalar(hint: Any) -> type | None:
+  """The one type of number or text that a hint asks for, if it is one."""
+  if hint in (int, float, str, bool):
+    return hint
+  # ArrayLike stands for a number that may be traced.
+  parts = set(typing.get_args(hint))
+  return float if {int, float, complex} <= parts else None
+
+
+def _is(value: Any, wanted: type) -> bool:
+  if wanted is float:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+  if wanted is int:
+    return isinstance(value, int) and not isinstance(value, bool)
+  return isinstance(value, wanted)
