@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-import test_clip
+from networks import test_clip
 from measured import make_classifier, make_run
 
 from jaxdiff import build, conditioning, data, tokenizers
