@@ -97,26 +97,38 @@ def find(table: Table, name: str, flag: str) -> Factory:
   raise ValueError(f'{flag} must be one of {sorted(table)}, got {name!r}')
 
 
-def make(table: Table, text: str, flag: str, *context: Any) -> Any:
-  """Calls the factory that a name stands for: factory(*context, *arguments).
+def make(table: Table, text: str, flag: str, /, **context: Any) -> Any:
+  """Calls the factory that a name stands for.
+
+  The factory receives those values of the context for which it has a
+  parameter; the arguments of the text fill its other parameters.
 
   Args:
     table: name -> factory.
     text: the name, with arguments if it takes any.
     flag: what an error calls it.
-    *context: arguments that come before those of the text.
+    **context: what a factory may depend on, such as schedule=...
 
   Raises:
     ValueError: an unknown name, or arguments that the factory does not take.
   """
   call = parse(text, flag)
   factory = find(table, call.name, flag)
+  signature = inspect.signature(factory)
+  context = {
+    name: value
+    for name, value in context.items()
+    if name in signature.parameters and name not in call.kwargs
+  }
+  free = [name for name in signature.parameters if name not in context]
+  written = dict(zip(free, call.args, strict=False)) | dict(call.kwargs)
   try:
-    bound = inspect.signature(factory).bind(*context, *call.args, **call.kwargs)
+    if len(call.args) > len(free):
+      raise TypeError(f'takes at most {len(free)} arguments')
+    bound = signature.bind(**context, **written)
   except TypeError as error:
     raise ValueError(f'{flag}={text}: {error}') from error
-  written = (*call.args, *call.kwargs.values())
-  _check_literals(factory, bound, len(context), written, f'{flag}={text}')
+  _check_literals(factory, written, f'{flag}={text}')
   try:
     return factory(*bound.args, **bound.kwargs)
   except (TypeError, ValueError, ArithmeticError) as error:
@@ -124,24 +136,18 @@ def make(table: Table, text: str, flag: str, *context: Any) -> Any:
 
 
 def _check_literals(
-  factory: Factory,
-  bound: inspect.BoundArguments,
-  num_context: int,
-  written: tuple[Any, ...],
-  text: str,
+  factory: Factory, written: Mapping[str, Any], text: str
 ) -> None:
   """Raises ValueError for literals of the wrong type, and for inf and nan."""
   if not written:
     return
   hints = typing.get_type_hints(factory)
-  names = list(bound.arguments)[num_context:]
-  for name in names:
-    value, hint = bound.arguments[name], hints.get(name, Any)
-    values = value if isinstance(value, tuple) else (value,)
-    if any(isinstance(x, float) and not math.isfinite(x) for x in values):
+  parameters = inspect.signature(factory).parameters
+  for name, value in written.items():
+    if isinstance(value, float) and not math.isfinite(value):
       raise ValueError(f'{text}: {name} must be finite, got {value}')
-    default = bound.signature.parameters[name].default
-    wanted = _scalar(hint) or _scalar(type(default))
+    default = parameters[name].default
+    wanted = _scalar(hints.get(name)) or _scalar(type(default))
     if wanted and not _is(value, wanted):
       raise ValueError(
         f'{text}: {name} must be of type {wanted.__name__}, got {value!r}'
