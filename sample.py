@@ -30,55 +30,43 @@ from pathlib import Path
 import jax
 import numpy as np
 import tyro
-from tqdm import tqdm
 
-from jaxdiff import build, drawing, outputs, parallel
-from jaxdiff.drawing import Job, Options
-from jaxdiff.runs import DamagedCheckpointError
+from jaxdiff import parallel, runs
+from jaxdiff.generation import Flags, Job, make_job, make_sampler, writer
 
 
-def sample(options: Options) -> Path:
-  mesh = parallel.make_mesh(devices=jax.local_devices())
-  job = drawing.make_job(options, mesh)
-  medium = build.make_medium(job.run.spec)
-  default = Path(options.workdir) / f'{job.name}{medium.endings[0]}'
-  out = options.out or str(default)
-  outputs.check_output(out, medium)
-  if options.show:
+def sample(flags: Flags) -> Path:
+  mesh = parallel.local_mesh()
+  job = make_job(flags, mesh)
+  default = Path(flags.workdir) / f'{job.name}{job.modality.endings[0]}'
+  out = Path(flags.out or default)
+  writer.check_output(out, job.modality)
+  if flags.show:
     show(job)
-  batch_size = parallel.batch_size(job.num, options.batch_size, mesh)
-  with tqdm(total=job.num, desc='sampling', unit=medium.unit) as bar:
-    path = outputs.draw_to(
-      out,
-      job.num,
-      lambda index: medium.split(job.draw(job.params, job.traced, index)),
-      job.metadata,
-      medium,
-      names=job.names,
-      batch_size=batch_size,
-      progress=bar.update,
-    )
-  print(f'{job.num} {medium.unit}s: {path}')
+  batch_size = parallel.batch_size(job.num, flags.batch_size, mesh)
+  path = job.write(out, batch_size, 'sampling')
+  print(f'{job.num} {job.modality.unit}s: {path}')
   return path
 
 
 def show(job: Job) -> None:
-  """The first texts of the job as they come about."""
-  from jaxdiff.modalities import text as texts
+  """Prints the first texts of the job as they are unmasked."""
+  from jaxdiff.modalities import text
 
-  config, spec = job.run.config, job.run.spec
-  draw = jax.jit(build.make_sampler(config, spec, trajectory=True))
-  path = draw(job.params, job.traced, np.arange(min(4, job.num)))
-  for way in texts.ways(path, spec.symbols, columns=33):
-    texts.show(way)
+  sampling = job.run.config.sampling
+  draw = jax.jit(make_sampler(job.run.model, sampling, trajectory=True))
+  index = np.arange(min(4, job.num))
+  path = draw(job.params, job.options(index), index)
+  for way in text.ways(path, job.run.spec.symbols, columns=33):
+    text.show(way)
 
 
 def main(argv: list[str] | None = None) -> None:
-  options = tyro.cli(Options, args=argv)
   try:
+    flags = tyro.cli(Flags, args=argv)
     parallel.start()
-    sample(options)
-  except (ValueError, FileNotFoundError, DamagedCheckpointError) as error:
+    sample(flags)
+  except (ValueError, OSError, runs.DamagedCheckpointError) as error:
     sys.exit(f'sample.py: {error}')
 
 

@@ -4,78 +4,75 @@ The same command in the same workdir continues where the run was.
 """
 
 import contextlib
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 
-from jaxdiff import build, data, parallel, pictures
 from jaxdiff import config as configs
+from jaxdiff import data, models, parallel, runs, training
 from jaxdiff.config import Config
-from jaxdiff.runs import Checkpoints, DamagedCheckpointError, run_config
+from jaxdiff.generation.previews import Previews
+from jaxdiff.losses import time_sampling
+from jaxdiff.models import optimizer as optimizers
+from jaxdiff.runs import examples, metrics, run_config
 from jaxdiff.runs.logs import Log, NonFiniteLossError
+from jaxdiff.runs.stopping import signals
 
 
 def train(config: Config) -> None:
-  # What can be wrong is found out before anything is computed.
-  workdir, total = Path(config.workdir), config.training.num_steps
-  at_once = config.training.steps_per_execution
-  build.check_steps(config)
-  primary = jax.process_index() == 0
+  workdir, c = Path(config.workdir), config.training
+  total, at_once = c.num_steps, c.steps_per_execution
   mesh = parallel.make_mesh(config.parallel.fsdp)
-  parallel.check_batch_size(
-    config.training.batch_size, mesh, config.training.accumulate
+  parallel.check_batch_size(c.batch_size, mesh, c.accumulate)
+
+  # The data, the model, the loss and the optimizer: one pure step.
+  found = examples.load(config, workdir, learn=True)
+  model = models.make(config, found.spec, found.null)
+  optimizer = optimizers.make(config.optimizer, total)
+  step = training.make_train_step(
+    model.loss,
+    optimizer,
+    decay=c.ema_decay,
+    accumulate=c.accumulate,
+    positions=getattr(time_sampling, config.diffusion.positions),
   )
-  if not 0 <= config.seed < 2**31:
-    raise ValueError(f'seed must be in [0, 2^31), got {config.seed}')
-  examples = build.load_examples(config, workdir, learn=True)
-  task = build.make_task(config, examples.spec, examples.null)
-  medium = build.make_medium(examples.spec)
+
+  def init(key):
+    init_key, key = jax.random.split(key)
+    return training.init_state(model.init(init_key), optimizer, key)
+
+  # The same step on every device.
   key = jax.random.key(config.seed)
-  abstract = jax.eval_shape(task.init, key)
+  abstract = jax.eval_shape(init, key)
   sharding = parallel.state_sharding(abstract, mesh)
   train_step = parallel.compile_train_step(
-    task.step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
+    step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
   )
-  described = configs.describe(config, examples.spec)
-  # Of a run that never saved a checkpoint nothing need be kept.
-  if Checkpoints(workdir).steps():
-    # As it is read today: what there was no name for had today's default.
-    saved = configs.undescribe(run_config.load_config(workdir))
-    saved = configs.describe(*saved)
-    run_config.check_config(saved, described, configs.FIXED)
 
   with contextlib.ExitStack() as stack:
-    if primary:
+    described = configs.describe(config, found.spec)
+    runs.check_continues(workdir, described)
+    if parallel.is_primary():
       stack.enter_context(run_config.only_writer(workdir))
       run_config.save_config(workdir, described)
-    came = stack.enter_context(signals())
+    stopped = stack.enter_context(signals())
+    kept = config.checkpoint
     store = stack.enter_context(
-      Checkpoints(
-        workdir,
-        max_to_keep=config.checkpoint.max_to_keep,
-        keep_every=config.checkpoint.keep_every,
+      runs.Checkpoints(
+        workdir, max_to_keep=kept.max_to_keep, keep_every=kept.keep_every
       )
     )
     restored = store.restore(parallel.placed(abstract, sharding))
-    first, state = restored or (
-      0,
-      parallel.initialise(task.init, key, sharding),
-    )
-    build.check_steps(config, first)
-    if primary and first:
-      print(f'{workdir} continues from step {first}')
-    measure = make_measure(config, examples.spec)
+    first, state = restored or (0, parallel.initialise(init, key, sharding))
+    say_hello(config, found, first)
+    measure = make_measure(config, model)
     log = stack.enter_context(
-      Log(workdir, first, total, config.training.batch_size, primary)
+      Log(workdir, first, total, c.batch_size, parallel.is_primary())
     )
     batches = data.batches(
-      examples.dataset,
-      config.training.batch_size,
+      found.dataset,
+      c.batch_size,
       seed=config.seed,
       start_step=first,
       flip=config.data.flip,
@@ -84,91 +81,75 @@ def train(config: Config) -> None:
       at_once=at_once,
     )
     stack.callback(batches.close)
-    preview, num = jax.jit(task.preview), config.sampling.num
-    told = build.preview_conditions(config, examples, num)
-    options = build.options(config, **told)
+    previews = Previews(config, model, found)
 
     for step in range(first + at_once, total + 1, at_once):
-      state, metrics = train_step(state, next(batches))
-      log.add(step, metrics)
+      state, values = train_step(state, next(batches))
+      log.add(step, values)
       due = lambda every, step=step: step % every == 0 or step == total
       # Hosts can agree to stop only where all of them ask.
-      asking = jax.process_count() == 1 or due(config.training.log_every)
-      stopping = asking and parallel.any_process(bool(came))
-      saving = stopping or due(config.checkpoint.every)
-      if saving or due(config.training.log_every):
+      asking = jax.process_count() == 1 or due(c.log_every)
+      stopping = asking and parallel.any_process(bool(stopped))
+      saving = stopping or due(kept.every)
+      if saving or due(c.log_every):
         log.flush()  # raises before a state gone wrong is saved
       if saving:
         store.save(step, parallel.joined(state, sharding))
-      if due(config.training.preview_every):
+      if due(c.preview_every):
         params = parallel.gather(state.ema_params, mesh)
-        if primary:
-          drawn = preview(params, options, np.arange(num))
-          path = workdir / 'samples' / f'{step:07d}{medium.endings[0]}'
-          medium.gather(medium.split(drawn), (), path)
+        if parallel.is_primary():
+          previews.save(params, step)
       if measure and due(config.evaluation.every):
         params = parallel.gather(state.ema_params, mesh)
         log.measured(step, measure(params, step))
       if stopping and step < total:
         store.wait()
-        if primary:
+        if parallel.is_primary():
           print(f'\nstopped at step {step}, saved; the same command continues')
-        sys.exit(130 if signal.SIGINT in came else 0)
+        sys.exit(130 if 2 in stopped else 0)
 
     params = parallel.gather(state.ema_params, mesh)
-  if primary:
-    finish(config, examples.spec, params, options)
+  if parallel.is_primary():
+    say_goodbye(config, previews, params)
 
 
-def make_measure(config: Config, spec: configs.Spec) -> Any:
-  """(params, step) -> metrics of samples, or None where none are wanted."""
-  c = config.evaluation
-  if c.every is None:
+def make_measure(config: Config, model: models.Model):
+  """Builds (params, step) -> metrics of samples; None where none are wanted."""
+  if config.evaluation.every is None:
     return None
   from jaxdiff.evaluation import inloop
 
-  return inloop.make(
-    config,
-    spec,
-    features=c.features,
-    weights=c.weights,
-    resize=c.resize,
-    num=c.num,
+  return inloop.make(config, model)
+
+
+def say_hello(config: Config, found: examples.Examples, first: int) -> None:
+  """Prints the data, and what continues or was changed."""
+  if not parallel.is_primary():
+    return
+  print(
+    f'{config.workdir}: {len(found.dataset)} examples of {config.data.name}'
   )
+  if first:
+    print(f'{config.workdir} continues from step {first}')
+  c, total = config.optimizer, config.training.num_steps
+  warmup = optimizers.warmup_steps(c, total)
+  if warmup != c.warmup_steps:
+    print(
+      f'--optimizer.warmup-steps {c.warmup_steps} is as long as the run of '
+      f'{total} steps: shortened to {warmup}'
+    )
 
 
-@contextlib.contextmanager
-def signals() -> Iterator[list[int]]:
-  """The SIGTERM and SIGINT that came; the second SIGINT ends the process."""
-  came: list[int] = []
-
-  def handle(number: int, frame: Any) -> None:
-    if number == signal.SIGINT and came:
-      raise KeyboardInterrupt
-    came.append(number)
-
-  before = {
-    n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)
-  }
-  try:
-    yield came
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
-
-
-def finish(config: Config, spec: configs.Spec, params, options) -> None:
-  """The last pictures, and where everything is."""
+def say_goodbye(config: Config, previews: Previews, params) -> None:
+  """Draws the last pictures, and says where everything is."""
   workdir = Path(config.workdir)
-  draw = jax.jit(build.make_sampler(config, spec, trajectory=True))
-  path = draw(params, options, np.arange(6))
-  strip = build.make_medium(spec).strip(path, workdir / 'denoising')
-  metrics = pictures.read_metrics(workdir / 'metrics.jsonl')
-  pictures.save_loss_curve(metrics, workdir / 'loss.png')
+  strip = previews.strip(params)
+  curve = metrics.save_loss_curve(workdir)
+  sampled = sorted((workdir / 'samples').glob('*'))
   print(f"""
-samples      {max((workdir / 'samples').iterdir())}
+samples      {sampled[-1] if sampled else previews.save(params, 0)}
 denoising    {strip}
-loss curve   {workdir / 'loss.png'}
+loss curve   {curve}
 metrics      {workdir / 'metrics.jsonl'}, tensorboard --logdir {workdir}
 checkpoints  {workdir / 'checkpoints'}
 
@@ -185,7 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     ValueError,
     OSError,
     NonFiniteLossError,
-    DamagedCheckpointError,
+    runs.DamagedCheckpointError,
   ) as error:
     sys.exit(f'train.py: {error}')
 

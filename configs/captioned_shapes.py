@@ -11,39 +11,28 @@ run took its first 3,151 steps on the learning-rate schedule of 7,500 and the
 rest, resumed, on that of 4,500.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Condition,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  UNet,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/captioned_shapes',
-  data=Data(name='captioned_shapes', image_size=16),
-  condition=Condition(
+  data=c.Data(name='captioned_shapes', image_size=16),
+  condition=c.Condition(
     text='bpe', vocab_size=320, length=24, width=96, depth=2, num_heads=4
   ),
-  diffusion=Diffusion(schedule='cosine', prediction='v'),
-  network=Network(
-    unet=UNet(
-      channels=32,
-      channel_mults=(1, 2, 2),
-      num_res_blocks=1,
-      attention_resolutions=(8, 4),
-      num_heads=4,
-    ),
+  diffusion=c.Gaussian(schedule='cosine', prediction='v'),
+  network=c.UNet(
+    channels=32,
+    channel_mults=(1, 2, 2),
+    num_res_blocks=1,
+    attention_resolutions=(8, 4),
+    num_heads=4,
   ),
-  optimizer=Optimizer(learning_rate=8e-4, schedule='cosine', warmup_steps=200),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=8e-4, schedule='cosine', warmup_steps=200
+  ),
+  training=c.Training(
     num_steps=4500, batch_size=32, ema_decay=0.999, preview_every=1000
   ),
-  sampling=Sampling(sampler='ddim', steps=50, scale=2.0, num=36),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ddim', steps=50, scale=2.0, num=36),
+  checkpoint=c.Checkpoint(every=500),
 )

@@ -8,37 +8,26 @@ core (2026-11-22, Python 3.11, jax 0.10.2); MMDs to the test graphs 1.0 to 2.4
 times those of the training graphs, see docs/results.md.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  GraphTransformer,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/community_small',
-  data=Data(name='community_small'),
-  diffusion=Diffusion(
+  data=c.Data(name='community_small'),
+  diffusion=c.Categorical(
     process='marginal',
     schedule='squared_cosine',
     prediction='logits',
     loss='cross_entropy',
   ),
-  network=Network(
-    kind='graph_transformer',
-    graph_transformer=GraphTransformer(
-      width=64, edge_width=32, global_width=64, depth=4, num_heads=4
-    ),
+  network=c.GraphTransformer(
+    width=64, edge_width=32, global_width=64, depth=4, num_heads=4
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=100
+  ),
+  training=c.Training(
     num_steps=2500, batch_size=32, ema_decay=0.995, preview_every=500
   ),
-  sampling=Sampling(sampler='ancestral', steps=100, num=16),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ancestral', steps=100, num=16),
+  checkpoint=c.Checkpoint(every=500),
 )

@@ -8,34 +8,24 @@ of real digits is sure of DDPM's samples 0.93 times as often as of real ones
 (`python -m benchmarks.digits_quality runs/digits`, and the README).
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  UNet,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/digits',
-  data=Data(name='digits'),
-  diffusion=Diffusion(schedule='cosine', prediction='v'),
-  network=Network(
-    unet=UNet(
-      channels=32,
-      channel_mults=(1, 2),
-      num_res_blocks=1,
-      attention_resolutions=(4,),
-    )
+  data=c.Data(name='digits'),
+  diffusion=c.Gaussian(schedule='cosine', prediction='v'),
+  network=c.UNet(
+    channels=32,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(4,),
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=100
+  ),
+  training=c.Training(
     num_steps=2000, batch_size=64, ema_decay=0.998, preview_every=1000
   ),
-  sampling=Sampling(sampler='ancestral', steps=50),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ancestral', steps=50),
+  checkpoint=c.Checkpoint(every=500),
 )

@@ -5,34 +5,25 @@
 --diffusion.process ordinal has noise that moves a value to its neighbours.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  UNet,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/digits_categories',
-  diffusion=Diffusion(
+  diffusion=c.Categorical(
     process='absorbing', schedule='cosine', prediction='logits'
   ),
-  network=Network(
-    unet=UNet(
-      channels=64,
-      channel_mults=(1, 2),
-      num_res_blocks=1,
-      attention_resolutions=(4,),
-    )
+  network=c.UNet(
+    channels=64,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(4,),
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=100
+  ),
+  training=c.Training(
     num_steps=2000, batch_size=128, ema_decay=0.995, preview_every=500
   ),
-  sampling=Sampling(sampler='ancestral', steps=64),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ancestral', steps=64),
+  checkpoint=c.Checkpoint(every=500),
 )

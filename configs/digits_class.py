@@ -8,37 +8,26 @@
 real digits sees the digit asked for in 500 of 500 (docs/results.md).
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Condition,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  UNet,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/digits_class',
-  data=Data(name='digits'),
-  condition=Condition(label=True, drop=0.1),
-  diffusion=Diffusion(schedule='cosine', prediction='v'),
-  network=Network(
-    unet=UNet(
-      channels=32,
-      channel_mults=(1, 2),
-      num_res_blocks=1,
-      attention_resolutions=(4,),
-      scale_shift_norm=True,
-    ),
+  data=c.Data(name='digits'),
+  condition=c.Condition(label=True, drop=0.1),
+  diffusion=c.Gaussian(schedule='cosine', prediction='v'),
+  network=c.UNet(
+    channels=32,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(4,),
+    scale_shift_norm=True,
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=100
+  ),
+  training=c.Training(
     num_steps=2000, batch_size=64, ema_decay=0.998, preview_every=1000
   ),
-  sampling=Sampling(sampler='ancestral', steps=50, scale=2.0, num=60),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ancestral', steps=50, scale=2.0, num=60),
+  checkpoint=c.Checkpoint(every=500),
 )

@@ -11,39 +11,28 @@ other work as well (2026-11-22, Python 3.11, jax 0.10.2); loss 0.126. Colours
 follow the words, shapes only where the set has many alike: docs/results.md.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Condition,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  UNet,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/emoji',
-  data=Data(name='folder:emoji', image_size=16),
-  condition=Condition(
+  data=c.Data(name='folder:emoji', image_size=16),
+  condition=c.Condition(
     text='bpe', vocab_size=1024, length=32, width=96, depth=2, num_heads=4
   ),
-  diffusion=Diffusion(schedule='cosine', prediction='v'),
-  network=Network(
-    unet=UNet(
-      channels=32,
-      channel_mults=(1, 2, 3),
-      num_res_blocks=1,
-      attention_resolutions=(8, 4),
-      num_heads=4,
-    ),
+  diffusion=c.Gaussian(schedule='cosine', prediction='v'),
+  network=c.UNet(
+    channels=32,
+    channel_mults=(1, 2, 3),
+    num_res_blocks=1,
+    attention_resolutions=(8, 4),
+    num_heads=4,
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=200),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=200
+  ),
+  training=c.Training(
     num_steps=1800, batch_size=32, ema_decay=0.999, preview_every=500
   ),
-  sampling=Sampling(sampler='ddim', steps=50, scale=3.0, num=36),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ddim', steps=50, scale=3.0, num=36),
+  checkpoint=c.Checkpoint(every=500),
 )

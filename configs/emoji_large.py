@@ -9,37 +9,26 @@ other work as well (2026-11-22, Python 3.11, jax 0.10.2); loss 0.134, still
 grainy: docs/results.md.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Condition,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  UNet,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/emoji_large',
-  data=Data(name='folder:emoji', image_size=32),
-  condition=Condition(low_res=8, augment=0.3),
-  diffusion=Diffusion(schedule='cosine', prediction='v'),
-  network=Network(
-    unet=UNet(
-      channels=24,
-      channel_mults=(1, 2, 3),
-      num_res_blocks=1,
-      attention_resolutions=(8,),
-      num_heads=2,
-    ),
+  data=c.Data(name='folder:emoji', image_size=32),
+  condition=c.Condition(low_res=8, augment=0.3),
+  diffusion=c.Gaussian(schedule='cosine', prediction='v'),
+  network=c.UNet(
+    channels=24,
+    channel_mults=(1, 2, 3),
+    num_res_blocks=1,
+    attention_resolutions=(8,),
+    num_heads=2,
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=100
+  ),
+  training=c.Training(
     num_steps=800, batch_size=16, ema_decay=0.998, preview_every=250
   ),
-  sampling=Sampling(sampler='ddim', steps=50, augment=0.1, num=16),
-  checkpoint=Checkpoint(every=250),
+  sampling=c.Sampling(sampler='ddim', steps=50, augment=0.1, num=16),
+  checkpoint=c.Checkpoint(every=250),
 )

@@ -10,9 +10,9 @@ CPU that did other work as well (2026-11-22, Python 3.11, jax 0.10.2); loss
 import dataclasses
 
 from configs.emoji import config as emoji
-from jaxdiff.config import UNet
+from jaxdiff import config as c
 
-_unet = UNet(
+_unet = c.UNet(
   channels=32,
   channel_mults=(1, 2),
   num_res_blocks=1,
@@ -23,5 +23,5 @@ config = dataclasses.replace(
   emoji,
   workdir='runs/emoji_small',
   data=dataclasses.replace(emoji.data, image_size=8),
-  network=dataclasses.replace(emoji.network, unet=_unet),
+  network=_unet,
 )

@@ -9,35 +9,25 @@ a two-core CPU with other work on the second (2026-11-22, Python 3.11, jax
 3.3 times as fast as without: three times the epochs.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  UNet,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/fashion_mnist',
-  data=Data(name='tfds:fashion_mnist'),
-  diffusion=Diffusion(schedule='cosine', prediction='v'),
-  network=Network(
-    unet=UNet(
-      channels=32,
-      channel_mults=(1, 2, 2),
-      num_res_blocks=1,
-      attention_resolutions=(7,),
-      patch_size=2,
-    )
+  data=c.Data(name='tfds:fashion_mnist'),
+  diffusion=c.Gaussian(schedule='cosine', prediction='v'),
+  network=c.UNet(
+    channels=32,
+    channel_mults=(1, 2, 2),
+    num_res_blocks=1,
+    attention_resolutions=(7,),
+    patch_size=2,
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=200),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=200
+  ),
+  training=c.Training(
     num_steps=6000, batch_size=64, ema_decay=0.999, preview_every=1000
   ),
-  sampling=Sampling(sampler='ancestral', steps=100),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ancestral', steps=100),
+  checkpoint=c.Checkpoint(every=500),
 )

@@ -10,43 +10,30 @@ set's tokens, and its noise is log-linear, whose bound is infinite without its
 cut at t = 1; the bound does not depend on that choice.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  Transformer,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/lm1b',
-  data=Data(name='tfds:lm1b', length=128, tokenizer='tokenizer.json'),
-  diffusion=Diffusion(
+  data=c.Data(name='tfds:lm1b', length=128, tokenizer='tokenizer.json'),
+  diffusion=c.Categorical(
     process='absorbing',
     schedule='linear',
     prediction='logits',
     times='continuous(1e-3)',
     positions='antithetic',
   ),
-  network=Network(
-    kind='transformer',
-    transformer=Transformer(
-      width=768,
-      depth=12,
-      num_heads=12,
-      dropout=0.1,
-      time=False,
-      absolute=False,
-    ),
+  network=c.Transformer(
+    width=768,
+    depth=12,
+    num_heads=12,
+    dropout=0.1,
+    time=False,
+    absolute=False,
     dtype='bfloat16',
     remat=True,
   ),
-  optimizer=Optimizer(name='adamw', learning_rate=3e-4, warmup_steps=2500),
-  training=Training(num_steps=1_000_000, batch_size=512, preview_every=10_000),
-  sampling=Sampling(sampler='ancestral', steps=128, num=8),
-  checkpoint=Checkpoint(every=5000, keep_every=100_000),
+  optimizer=c.Optimizer(name='adamw', learning_rate=3e-4, warmup_steps=2500),
+  training=c.Training(num_steps=1_000_000, batch_size=512, preview_every=10_000),
+  sampling=c.Sampling(sampler='ancestral', steps=128, num=8),
+  checkpoint=c.Checkpoint(every=5000, keep_every=100_000),
 )

@@ -4,32 +4,21 @@ python train.py --config configs/names.py --data.name lines:names.txt
 python -m jaxdiff.evaluation text runs/names
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  Transformer,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/names',
-  data=Data(name='lines:names.txt'),
-  diffusion=Diffusion(
+  data=c.Data(name='lines:names.txt'),
+  diffusion=c.Categorical(
     process='absorbing', schedule='linear', prediction='logits'
   ),
-  network=Network(
-    kind='transformer',
-    transformer=Transformer(width=128, depth=4, num_heads=4, time=False),
+  network=c.Transformer(width=128, depth=4, num_heads=4, time=False),
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=100
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=100),
-  training=Training(
+  training=c.Training(
     num_steps=3000, batch_size=128, ema_decay=0.999, preview_every=1000
   ),
-  sampling=Sampling(sampler='ancestral', steps=32),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ancestral', steps=32),
+  checkpoint=c.Checkpoint(every=500),
 )

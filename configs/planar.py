@@ -4,37 +4,26 @@ python train.py --config configs/planar.py
 python -m jaxdiff.evaluation graphs runs/planar
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  GraphTransformer,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/planar',
-  data=Data(name='planar'),
-  diffusion=Diffusion(
+  data=c.Data(name='planar'),
+  diffusion=c.Categorical(
     process='marginal',
     schedule='squared_cosine',
     prediction='logits',
     loss='cross_entropy',
   ),
-  network=Network(
-    kind='graph_transformer',
-    graph_transformer=GraphTransformer(
-      width=64, edge_width=32, global_width=64, depth=6, num_heads=4
-    ),
+  network=c.GraphTransformer(
+    width=64, edge_width=32, global_width=64, depth=6, num_heads=4
   ),
-  optimizer=Optimizer(learning_rate=5e-4, schedule='cosine', warmup_steps=100),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=5e-4, schedule='cosine', warmup_steps=100
+  ),
+  training=c.Training(
     num_steps=10_000, batch_size=8, ema_decay=0.995, preview_every=1000
   ),
-  sampling=Sampling(sampler='ancestral', steps=200, num=16),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='ancestral', steps=200, num=16),
+  checkpoint=c.Checkpoint(every=500),
 )

@@ -6,38 +6,26 @@
 Reading the file needs RDKit: pip install rdkit
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  GraphTransformer,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/qm9',
-  data=Data(name='smiles:qm9.csv'),
-  diffusion=Diffusion(
+  data=c.Data(name='smiles:qm9.csv'),
+  diffusion=c.Categorical(
     process='marginal',
     schedule='squared_cosine',
     prediction='logits',
-    # Edges weigh five times as much as nodes.
     loss='cross_entropy(edges=5.0)',
   ),
-  network=Network(
-    kind='graph_transformer',
-    graph_transformer=GraphTransformer(
-      width=128, edge_width=64, global_width=64, depth=5, num_heads=8
-    ),
+  network=c.GraphTransformer(
+    width=128, edge_width=64, global_width=64, depth=5, num_heads=8
   ),
-  optimizer=Optimizer(learning_rate=5e-4, schedule='cosine', warmup_steps=500),
-  training=Training(
+  optimizer=c.Optimizer(
+    learning_rate=5e-4, schedule='cosine', warmup_steps=500
+  ),
+  training=c.Training(
     num_steps=20_000, batch_size=128, ema_decay=0.999, preview_every=2000
   ),
-  sampling=Sampling(sampler='ancestral', steps=200, num=16),
-  checkpoint=Checkpoint(every=1000),
+  sampling=c.Sampling(sampler='ancestral', steps=200, num=16),
+  checkpoint=c.Checkpoint(every=1000),
 )

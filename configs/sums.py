@@ -11,32 +11,21 @@ question first and then its answer, in each the surest character first: 99.9 %
 of free samples are right. See docs/results.md.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  Transformer,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/sums',
-  data=Data(name='sums'),
-  diffusion=Diffusion(
+  data=c.Data(name='sums'),
+  diffusion=c.Categorical(
     process='absorbing', schedule='linear', prediction='logits'
   ),
-  network=Network(
-    kind='transformer',
-    transformer=Transformer(width=128, depth=4, num_heads=4, time=False),
+  network=c.Transformer(width=128, depth=4, num_heads=4, time=False),
+  optimizer=c.Optimizer(
+    learning_rate=1e-3, schedule='cosine', warmup_steps=200
   ),
-  optimizer=Optimizer(learning_rate=1e-3, schedule='cosine', warmup_steps=200),
-  training=Training(
+  training=c.Training(
     num_steps=14_000, batch_size=128, ema_decay=0.999, preview_every=1000
   ),
-  sampling=Sampling(sampler='surest_first', steps=8, block=8),
-  checkpoint=Checkpoint(every=500),
+  sampling=c.Sampling(sampler='surest_first', steps=8, block=8),
+  checkpoint=c.Checkpoint(every=500),
 )

@@ -8,41 +8,33 @@ steps of 512: for many accelerators. The file is the published one of
 92.4 M parameters as in SEDD and MDLM, has not.
 """
 
-from jaxdiff.config import (
-  Checkpoint,
-  Config,
-  Data,
-  Diffusion,
-  Network,
-  Optimizer,
-  Sampling,
-  Training,
-  Transformer,
-)
+from jaxdiff import config as c
 
-config = Config(
+config = c.Config(
   workdir='runs/text8',
-  data=Data(name='text:text8', length=256),
-  diffusion=Diffusion(
+  data=c.Data(name='text:text8', length=256),
+  diffusion=c.Categorical(
     process='absorbing',
     schedule='linear',
     prediction='logits',
     positions='antithetic',
   ),
-  network=Network(
-    kind='transformer',
-    transformer=Transformer(width=768, depth=12, num_heads=12, absolute=False),
+  network=c.Transformer(
+    width=768,
+    depth=12,
+    num_heads=12,
+    absolute=False,
     dtype='bfloat16',
     remat=True,
   ),
-  optimizer=Optimizer(
+  optimizer=c.Optimizer(
     name='adamw',
     learning_rate=3e-4,
     schedule='cosine',
     warmup_steps=2000,
     clip_norm=None,
   ),
-  training=Training(num_steps=1_000_000, batch_size=512, preview_every=10_000),
-  sampling=Sampling(sampler='ancestral', steps=256, num=8),
-  checkpoint=Checkpoint(every=5000, keep_every=100_000),
+  training=c.Training(num_steps=1_000_000, batch_size=512, preview_every=10_000),
+  sampling=c.Sampling(sampler='ancestral', steps=256, num=8),
+  checkpoint=c.Checkpoint(every=5000, keep_every=100_000),
 )

@@ -1,8 +1,10 @@
 """Files that are there whole or not at all."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,3 +31,20 @@ def save(path: Path, write: Callable[[Path], None]) -> None:
   temporary = path.with_name(f'.{os.getpid()}.{path.name}')
   write(temporary)
   temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+  """Writes a JSON file."""
+  write_text(json.dumps(value, indent=2) + '\n', path)
+
+
+def read_json(path: Path, what: str) -> Any:
+  """Reads a JSON file.
+
+  Raises:
+    ValueError: it is damaged; the message names it.
+  """
+  try:
+    return json.loads(read_text(path))
+  except ValueError as error:
+    raise ValueError(f'{what} {path} is damaged: {error}') from error

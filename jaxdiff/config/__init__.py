@@ -1,45 +1,56 @@
-"""Configurations.
+"""Configurations: a file of configs/, the command line, config.json.
+
+  from jaxdiff import config as c
+
+  config = c.Config(data=c.Data(name='digits'), diffusion=c.Gaussian(), ...)
 
 A file of `configs/` defines one, the command line changes it field by field,
-`workdir/config.json` keeps it. What the names stand for is in `build`. The
-rest of the library never sees a configuration: it is given functions.
+`workdir/config.json` keeps it. Every value is checked when it is built
+(`ranges`). The names in it are those of `registry`. Only models/, runs/ and
+generation/ read a configuration: the rest of the library is given functions.
 """
 
-from jaxdiff.config.fields import (
-  FIXED,
+from jaxdiff.config.config import FIXED, Config
+from jaxdiff.config.diffusion import Categorical, Gaussian
+from jaxdiff.config.files import from_dict, load_file, parse, to_dict
+from jaxdiff.config.networks import (
+  MLP,
+  Custom,
+  DiT,
+  GraphTransformer,
+  Transformer,
+  UNet,
+)
+from jaxdiff.config.ranges import Section
+from jaxdiff.config.sections import (
   Checkpoint,
   Condition,
-  Config,
   Data,
-  Diffusion,
-  DiT,
   Evaluation,
-  GraphTransformer,
-  Network,
   Optimizer,
   Parallel,
   Sampling,
   Training,
-  Transformer,
-  UNet,
 )
-from jaxdiff.config.files import from_dict, load_file, parse, to_dict
 from jaxdiff.config.spec import Spec, describe, undescribe
 
 __all__ = [
+  'FIXED',
+  'MLP',
+  'Categorical',
   'Checkpoint',
   'Condition',
   'Config',
+  'Custom',
   'Data',
   'DiT',
-  'Diffusion',
   'Evaluation',
-  'FIXED',
+  'Gaussian',
   'GraphTransformer',
-  'Network',
   'Optimizer',
   'Parallel',
   'Sampling',
+  'Section',
   'Spec',
   'Training',
   'Transformer',

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import runpy
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -12,53 +13,103 @@ from typing import Any
 
 import tyro
 
-from jaxdiff.config.fields import Config
+from jaxdiff.config import migration
+from jaxdiff.config.config import Config
 
 
 def load_file(path: str) -> Config:
-  """The `config` that a file of configs/ defines."""
+  """Runs a file of configs/ and returns its `config`.
+
+  Raises:
+    ValueError: no such file, or it does not define a Config.
+  """
   file = Path(path)
-  if not file.exists():
+  if not file.is_file():
     beside = file.parent if file.parent.is_dir() else Path('configs')
     known = sorted(str(p) for p in beside.glob('*.py'))
-    raise ValueError(f'--config {path} does not exist; there are {known}')
-  config = runpy.run_path(str(file)).get('config')
+    what = 'is a folder' if file.is_dir() else 'does not exist'
+    raise ValueError(f'--config {path} {what}; there are {known}')
+  try:
+    config = runpy.run_path(str(file)).get('config')
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  except Exception as error:
+    raise ValueError(
+      f'{path} cannot be run: {type(error).__name__}: {error}'
+    ) from error
   if not isinstance(config, Config):
     raise ValueError(f'{path} must define `config`, a jaxdiff.config.Config')
   return dataclasses.replace(config, config=path)
 
 
 def parse(argv: Sequence[str] | None = None) -> Config:
-  """The command line: the file of --config, with every flag given over it."""
+  """Reads the command line: the file of --config, then every flag over it.
+
+  Raises:
+    ValueError: a value out of range; the message names the flag.
+  """
   first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
   first.add_argument('--config', default=Config.config)
-  default = load_file(first.parse_known_args(argv)[0].config)
-  return tyro.cli(Config, default=default, args=argv)
+  known, _ = first.parse_known_args(argv)
+  default = load_file(known.config)
+  argv, default = migration.renamed_flags(argv, default)
+  return tyro.cli(
+    Config,
+    default=default,
+    args=argv,
+    config=(tyro.conf.AvoidSubcommands,),
+  )
 
 
 def from_dict(
   values: Mapping[str, Any], kind: Any = Config, at: str = ''
 ) -> Any:
-  """The inverse of `dataclasses.asdict`, for what JSON made of it.
+  """Builds a dataclass from nested mappings, as JSON holds them.
+
+  A section that may be of several classes has its name under 'kind'.
 
   Raises:
-    ValueError: unknown fields, each with the nearest known one.
+    ValueError: unknown fields, each with the nearest known one; values of
+      another type or out of range.
   """
-  types = typing.get_type_hints(kind)
+  if not isinstance(values, Mapping):
+    raise ValueError(f'{at.rstrip(".") or "config"} must be an object')
+  kinds = typing.get_args(kind) if _is_union(kind) else (kind,)
+  if len(kinds) > 1:
+    by_name = {k.__name__: k for k in kinds}
+    name = values.get('kind')
+    if name not in by_name:
+      raise ValueError(f'{at}kind must be one of {list(by_name)}, got {name!r}')
+    kind = by_name[name]
+    values = {k: v for k, v in values.items() if k != 'kind'}
+  hints = typing.get_type_hints(kind)
+  hints.pop('prefix', None)
   for name in values:
-    if name not in types:
-      near = get_close_matches(name, types, 1)
+    if name not in hints:
+      near = get_close_matches(name, hints, 1)
       hint = f', did you mean {at}{near[0]}?' if near else ''
       raise ValueError(f'unknown field {at}{name}{hint}')
 
   def value(name: str, x: Any) -> Any:
-    if dataclasses.is_dataclass(types[name]):
-      return from_dict(x, types[name], f'{at}{name}.')
+    hint = hints[name]
+    parts = typing.get_args(hint) if _is_union(hint) else (hint,)
+    if all(dataclasses.is_dataclass(part) for part in parts):
+      return from_dict(x, hint, f'{at}{name}.')
     return tuple(x) if isinstance(x, list) else x
 
   return kind(**{name: value(name, x) for name, x in values.items()})
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-  """As JSON holds it: tuples are lists."""
-  return json.loads(json.dumps(dataclasses.asdict(config)))
+  """Returns nested mappings as JSON holds them: tuples become lists."""
+  values = json.loads(json.dumps(dataclasses.asdict(config)))
+  for name, hint in typing.get_type_hints(type(config)).items():
+    if _is_union(hint) and dataclasses.is_dataclass(getattr(config, name)):
+      values[name] = {'kind': type(getattr(config, name)).__name__} | values[
+        name
+      ]
+  return values
+
+
+def _is_union(hint: Any) -> bool:
+  return typing.get_origin(hint) in (typing.Union, types.UnionType)

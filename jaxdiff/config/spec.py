@@ -1,48 +1,54 @@
-"""What is known of the data, and the configuration with it."""
+"""The specification of a data set: what a model must know of its data."""
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from jaxdiff.config.fields import Config
+from jaxdiff.config.config import Config
 from jaxdiff.config.files import from_dict, to_dict
 
 
 class Spec(NamedTuple):
-  """What a network and a sampler must know of a data set.
+  """The properties of a data set on which a model depends.
 
-  Of graphs, which are dicts of nodes and edges, so are shape, categories and
-  marginals.
+  For graphs, which are dicts of nodes and edges, shape, categories and
+  marginals are dicts too.
   """
 
+  modality: str  # 'points', 'image', 'text' or 'graph', said by the data set
   shape: Any  # of one example: a tuple, or a dict of them
   num_classes: int | None = None
-  text_dims: tuple[int, int] | None = None  # of text, sequence and vector
-  categories: Any = None  # how many; None: images as real numbers
-  symbols: tuple[str, ...] | None = None  # what a category is written as
+  text_dims: tuple[int, int] | None = None  # text sequence and text vector
+  categories: Any = None  # the number of categories; None: real numbers
+  symbols: tuple[str, ...] | None = None  # how a category is written
   marginals: Any = None  # the frequency of each category
-  sizes: tuple[float, ...] | None = None  # of 0, 1, .. elements; None: all
-
-  @property
-  def kind(self) -> Literal['image', 'text', 'graph']:
-    """What one example is."""
-    if isinstance(self.shape, Mapping):
-      return 'graph'
-    return 'text' if len(self.shape) == 1 else 'image'
+  sizes: tuple[float, ...] | None = None  # distribution of sizes; None: fixed
 
 
 def describe(config: Config, spec: Spec) -> dict[str, Any]:
-  """What `workdir/config.json` holds: all that sampling needs to know."""
+  """Returns the content of `workdir/config.json`, all that sampling needs."""
   return {**to_dict(config), 'spec': json.loads(json.dumps(spec._asdict()))}
 
 
 def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
-  """The inverse of `describe`."""
+  """Reads what `describe` returned, from this version or an older one.
+
+  Raises:
+    ValueError: a field is missing, unknown, or has the wrong type.
+  """
+  from jaxdiff.config import migration
+
+  saved = migration.migrated(saved)
   values = {k: v for k, v in saved.items() if k != 'spec'}
 
   def tuples(x: Any) -> Any:
     if isinstance(x, dict):
       return {name: tuples(value) for name, value in x.items()}
-    return tuple(x) if isinstance(x, list) else x
+    return tuple(map(tuples, x)) if isinstance(x, list) else x
 
-  return from_dict(values), Spec(**tuples(saved['spec']))
+  spec = saved.get('spec')
+  if not isinstance(spec, dict) or not spec.keys() <= set(Spec._fields):
+    raise ValueError('spec must be an object with the fields of a data set')
+  if not isinstance(spec.get('modality'), str) or not spec.get('shape'):
+    raise ValueError('spec must have a modality and a shape')
+  return from_dict(values), Spec(**tuples(spec))

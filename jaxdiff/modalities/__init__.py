@@ -1,31 +1,43 @@
-"""Media: how samples of a kind of data are written and looked at.
+"""Modalities: how samples of a kind of data are written, read and shown.
 
-Images, texts and graphs come off the device as arrays; a Medium says what one
-of them is to people, and what a file of it is. Files are written whole or not
-at all.
+The data set says its modality: 'points', 'image', 'text' or 'graph'. Samples
+come off the device as arrays; a Modality turns them into images, strings or
+graphs and these into files, which are written whole or not at all.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxdiff import names
+from jaxdiff.config import Spec
 
-class Medium(NamedTuple):
+MODALITIES: names.Table = {
+  'points': 'jaxdiff.modalities.points:make',
+  'image': 'jaxdiff.modalities.image:make',
+  'text': 'jaxdiff.modalities.text:make',
+  'graph': 'jaxdiff.modalities.graph:make',
+}
+
+
+class Modality(NamedTuple):
   """Functions on samples: images uint8 [H, W, C], strings, dicts of arrays.
 
-  unit                         what one is called
-  suffix                       of the file of one
+  unit                         the name of one sample
+  element                      the name of one of its elements, in reports
+  suffix                       of the file of one sample
   endings                      of a file of all; the first is for looking
-  split(drawn) -> samples      what a sampler returns, one by one
-  save(sample, path)           one, into its file
-  read(path) -> sample         and back
-  gather(samples, names, path) all into one file; sample i has the name
+  split(drawn) -> samples      the samples in what a sampler returns
+  save(sample, path)           writes one sample
+  read(path) -> sample         reads it
+  gather(samples, names, path) writes all into one file; sample i has the name
                                i modulo M, where there are names
-  strip(path, stem) -> file    from noise to data, of what a sampler returns
-                               with `trajectory`; the ending is the medium's
+  strip(path, stem) -> file    draws the way from noise to data, from a sampler
+                               with `trajectory`; the ending is the modality's
   """
 
   unit: str
+  element: str
   suffix: str
   endings: tuple[str, ...]
   split: Callable[[Any], Sequence[Any]]
@@ -33,3 +45,12 @@ class Medium(NamedTuple):
   read: Callable[[Path], Any]
   gather: Callable[[Sequence[Any], Sequence[str], Path], None]
   strip: Callable[[Any, Path], Path]
+
+
+def make(spec: Spec) -> Modality:
+  """Builds the modality of a data set.
+
+  Raises:
+    ValueError: an unknown modality.
+  """
+  return names.find(MODALITIES, spec.modality, 'modality')(spec)

@@ -8,22 +8,20 @@ import networkx as nx
 import numpy as np
 
 from jaxdiff import files
+from jaxdiff.config import Spec
 from jaxdiff.data import graphs as arrays
-from jaxdiff.modalities import Medium, graph_drawing
+from jaxdiff.modalities import Modality, graph_drawing
 
 Sample = dict[str, np.ndarray]  # 'edges' [n, n], and 'nodes' [n] with kinds
 
 
-def graphs(
-  categories: Mapping[str, int], symbols: Sequence[str] | None = None
-) -> Medium:
-  """Of {'nodes': int [B, N], 'edges': int [B, N, N]}.
+def make(spec: Spec) -> Modality:
+  """Builds the modality of {'nodes': int [B, N], 'edges': int [B, N, N]}.
 
-  Args:
-    categories: of each, MASK not counted: on the way to data, a node that is
-      masked is drawn as ?, and an edge that is masked not at all.
-    symbols: of the nodes.
+  On the way to data, a node that is masked is drawn as ?, and an edge that is
+  masked not at all.
   """
+  categories, symbols = spec.categories, spec.symbols
 
   def gather(
     samples: Sequence[Sample], names: Sequence[str], path: Path
@@ -36,8 +34,9 @@ def graphs(
     else:
       files.write_npz(path, **_padded(samples))
 
-  return Medium(
+  return Modality(
     unit='graph',
+    element='element',
     suffix='.npz',
     endings=('.png', '.npz'),
     split=_split,

@@ -7,36 +7,41 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxdiff import files, pictures
-from jaxdiff.modalities import Medium
+from jaxdiff import files
+from jaxdiff.config import Spec
+from jaxdiff.modalities import Modality, pictures
 
 
-def numbers() -> Medium:
-  """Of images [B, H, W, C] in [-1, 1]."""
-  return _medium(pictures.to_uint8)
+def make(spec: Spec) -> Modality:
+  """Builds the modality of images, as real numbers or as categories.
 
+  Real numbers are in [-1, 1]. Of K categories, 0 .. K - 1 are grey levels and
+  MASK, which is K, is shown as middle grey.
+  """
+  num = spec.categories
 
-def categories(num: int) -> Medium:
-  """Of values 0 .. num - 1 as categories; MASK, which is num, is shown grey."""
-
-  def to_uint8(drawn: Any) -> np.ndarray:
-    x = np.asarray(drawn.x)
+  def to_uint8(x: Any) -> np.ndarray:
+    if num is None:
+      return pictures.to_uint8(x)
+    x = np.asarray(x)
     scaled = np.rint(x * (255.0 / max(num - 1, 1)))
     return np.where(x == num, 128, scaled).astype(np.uint8)
 
-  return _medium(to_uint8)
+  def strip(path: Any, stem: Path) -> Path:
+    file = stem.with_suffix('.png')
+    pictures.save_png(pictures.strip(to_uint8(path.x)), file)
+    return file
 
-
-def _medium(to_uint8: Any) -> Medium:
-  return Medium(
+  return Modality(
     unit='image',
+    element='value',
     suffix='.png',
     endings=('.png', '.npz'),
-    split=lambda drawn: list(to_uint8(drawn)),
+    split=lambda drawn: list(to_uint8(drawn.x)),
     save=pictures.save_png,
     read=_read,
     gather=_gather,
-    strip=lambda path, stem: _strip(to_uint8(path), stem),
+    strip=strip,
   )
 
 
@@ -50,12 +55,6 @@ def _gather(
     pictures.save_png(pictures.labelled_grid(stacked, names), path)
   else:
     pictures.save_png(pictures.grid(stacked), path)
-
-
-def _strip(path: np.ndarray, stem: Path) -> Path:
-  file = stem.with_suffix('.png')
-  pictures.save_png(pictures.strip(path), file)
-  return file
 
 
 def _read(path: Path) -> np.ndarray:

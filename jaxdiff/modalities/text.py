@@ -11,16 +11,20 @@ from typing import Any, TextIO
 import numpy as np
 
 from jaxdiff import files
+from jaxdiff.config import Spec
 from jaxdiff.data import vocabulary
-from jaxdiff.modalities import Medium
+from jaxdiff.modalities import Modality
 
 _RULE = '\n' + '-' * 40 + '\n'  # between texts of several lines
 
 
-def texts(symbols: Sequence[str]) -> Medium:
-  """Of categories int [B, L], written with these symbols; MASK as _."""
-  return Medium(
+def make(spec: Spec) -> Modality:
+  """Builds the modality of texts of categories int [B, L]; MASK is _."""
+  symbols = spec.symbols
+  characters = {len(symbol) for symbol in symbols} == {1}
+  return Modality(
     unit='text',
+    element='character' if characters else 'token',
     suffix='.txt',
     endings=('.txt', '.json'),
     split=lambda drawn: _decode(drawn.x, drawn.size, symbols),

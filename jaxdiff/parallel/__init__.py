@@ -1,11 +1,18 @@
 """Devices: all that names them. The processes, the mesh, a step on all."""
 
-from jaxdiff.parallel.hosts import any_process, gather, joined, start
+from jaxdiff.parallel.hosts import (
+  any_process,
+  gather,
+  is_primary,
+  joined,
+  start,
+)
 from jaxdiff.parallel.mesh import (
   batch_size,
   check_batch_size,
   divided,
   initialise,
+  local_mesh,
   make_mesh,
   placed,
   replicated,
@@ -27,7 +34,9 @@ __all__ = [
   'divided',
   'gather',
   'initialise',
+  'is_primary',
   'joined',
+  'local_mesh',
   'make_mesh',
   'placed',
   'replicated',

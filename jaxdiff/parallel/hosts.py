@@ -41,6 +41,11 @@ def start(
     jax.config.update('jax_compilation_cache_dir', str(cache))
 
 
+def is_primary() -> bool:
+  """Tells whether this is process 0, which writes and prints."""
+  return jax.process_index() == 0
+
+
 def any_process(flag: bool) -> bool:
   """Whether the flag is up on any process. All of them must ask."""
   if jax.process_count() == 1:

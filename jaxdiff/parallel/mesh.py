@@ -34,6 +34,11 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
   )
 
 
+def local_mesh() -> Mesh:
+  """Makes a mesh over this process's devices."""
+  return make_mesh(devices=jax.local_devices())
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   """The same on every device."""
   return NamedSharding(mesh, PartitionSpec())

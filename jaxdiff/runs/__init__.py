@@ -1,5 +1,14 @@
-"""What a run leaves in its workdir: checkpoints, and its configuration."""
+"""A run on disk: its configuration, examples, checkpoints and logs."""
 
+from jaxdiff.runs.run import Run, check_continues, digest, load, read_config
 from jaxdiff.runs.store import Checkpoints, DamagedCheckpointError
 
-__all__ = ['Checkpoints', 'DamagedCheckpointError']
+__all__ = [
+  'Checkpoints',
+  'DamagedCheckpointError',
+  'Run',
+  'check_continues',
+  'digest',
+  'load',
+  'read_config',
+]

@@ -53,20 +53,30 @@ def from_arrays(
   """The inverse of `to_arrays`, as a tree of the structure of `like`."""
   leaves = {name: jnp.asarray(array) for name, array in arrays.items()}
   for name, impl in note['keys'].items():
+    if name not in leaves:
+      continue
     leaves[name] = jax.random.wrap_key_data(leaves[name], impl=impl)
   return jax.tree.unflatten(
     jax.tree.structure(like), [leaves[name] for name in named_leaves(like)]
   )
 
 
-def differences(note: Mapping[str, Any], like: Any) -> list[str]:
-  """How the leaves in `note` differ from those of `like`, one line a leaf."""
+def differences(
+  note: Mapping[str, Any], like: Any, partial: bool = False
+) -> list[str]:
+  """Lists how the leaves in `note` differ from those of `like`.
+
+  Args:
+    note: from `to_arrays`.
+    like: a tree of arrays, or of their shapes.
+    partial: leaves that `like` has not are no difference.
+  """
   saved = note['leaves']
   wanted = {name: _describe(x) for name, x in named_leaves(like).items()}
   return [
     f'{name}: checkpoint has {saved.get(name, "no such leaf")}, expected'
     f' {wanted.get(name, "no such leaf")}'
-    for name in wanted | saved
+    for name in (wanted if partial else wanted | saved)
     if saved.get(name) != wanted.get(name)
   ]
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxdiff.pictures import read_metrics
+from jaxdiff.runs.metrics import read_metrics
 
 
 class NonFiniteLossError(RuntimeError):

@@ -26,7 +26,12 @@ import jax
 import numpy as np
 
 from jaxdiff.runs import seals
-from jaxdiff.runs.leaves import differences, from_arrays, named_leaves, to_arrays
+from jaxdiff.runs.leaves import (
+  differences,
+  from_arrays,
+  named_leaves,
+  to_arrays,
+)
 
 # Orbax takes half a second to import, so only what needs it imports it.
 
@@ -129,7 +134,11 @@ class Checkpoints:
       raise self._save_error(step, error) from error
 
   def restore(
-    self, abstract_state: Any, step: int | None = None
+    self,
+    abstract_state: Any,
+    step: int | None = None,
+    *,
+    partial: bool = False,
   ) -> tuple[int, Any] | None:
     """Reads the newest checkpoint that is still what was written.
 
@@ -142,6 +151,7 @@ class Checkpoints:
         without is left uncommitted on the default device; where there are
         several processes, give every leaf a sharding.
       step: the one to read instead of the newest good one.
+      partial: read these leaves alone, of a state that may have more.
 
     Returns:
       The step and a state like `abstract_state`, or None if nothing is saved.
@@ -172,7 +182,7 @@ class Checkpoints:
       )
     if step is None:
       self._damaged = {s for s in candidates if s > good}
-    return good, self._read(self._path(good), abstract_state)
+    return good, self._read(self._path(good), abstract_state, partial)
 
   def wait(self) -> None:
     """Waits for the save in progress, then drops checkpoints not to be kept.
@@ -268,7 +278,7 @@ class Checkpoints:
       damaged.append(f'{self._path(step)}: {damage}')
     return None, damaged
 
-  def _read(self, directory: Path, abstract_state: Any) -> Any:
+  def _read(self, directory: Path, abstract_state: Any, partial: bool) -> Any:
     import orbax.checkpoint as ocp
 
     def restore_args(leaf):
@@ -278,7 +288,7 @@ class Checkpoints:
       return ocp.ArrayRestoreArgs(sharding=sharding)
 
     note = seals.read_note(directory)
-    differing = differences(note, abstract_state)
+    differing = differences(note, abstract_state, partial)
     if differing:
       raise ValueError(
         f'{directory} holds another state than the one asked for:\n  '
@@ -290,6 +300,7 @@ class Checkpoints:
       args=ocp.args.PyTreeRestore(
         item={name: 0 for name in leaves},
         restore_args={n: restore_args(leaf) for n, leaf in leaves.items()},
+        partial_restore=partial,
       ),
     )
     return from_arrays(arrays, note, abstract_state)

@@ -1,4 +1,4 @@
-"""Texts with blanks: what is written already, and what a model is to write."""
+"""Infilling: texts with blanks, and what a model is to write there."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +19,10 @@ class Infills(NamedTuple):
 def read_infills(
   spec: Spec, text: str | None, file: str | None, blank: str = '_'
 ) -> Infills | None:
-  """What is written already, and what is to be; None where nothing was given.
+  """Parses texts with blanks; None where none are given.
 
-  A text that is shorter than those of the model goes on with blanks, unless
-  the model's differ in length: then it is as long as it is.
+  A text that is shorter than those of the model continues with blanks, unless
+  the model's texts differ in length: then it keeps its length.
 
   Args:
     spec: of the data of the model.
@@ -31,16 +31,14 @@ def read_infills(
     blank: the character that stands for what is to be written.
 
   Raises:
-    ValueError: a model of something else; characters it does not know; a text
-      that is too long.
+    ValueError: a model of other data; unknown characters; a text that is too
+      long.
     FileNotFoundError: there is no such file.
   """
   if text is None and file is None:
     return None
-  if spec.kind != 'text':
+  if spec.symbols is None or isinstance(spec.shape, dict):
     raise ValueError('--infill is for a model of text')
-  if len(blank) != 1:
-    raise ValueError(f'--blank must be one character, got {blank!r}')
   lines = one_or_lines(text, file, 'infill')
   for number, line in enumerate(lines, 1):
     if not 0 < len(line) <= spec.shape[0]:
@@ -62,11 +60,16 @@ def read_infills(
 
 
 def one_or_lines(text: str | None, file: str | None, what: str) -> list[str]:
-  """The text, or the lines of the file."""
+  """Returns the text, or the lines of the file.
+
+  Raises:
+    ValueError: both are given.
+    FileNotFoundError: there is no such file.
+  """
   if text is not None and file is not None:
     raise ValueError(f'give --{what} or --{what}s, not both')
   if file is None:
-    return [text]
+    return [text or '']
   if not Path(file).is_file():
     raise FileNotFoundError(f'there is no file of {what}s {file}')
-  return Path(file).read_text().splitlines() or ['']
+  return Path(file).read_text('utf-8').splitlines() or ['']

@@ -1,6 +1,5 @@
-"""Pictures for people: image files, grids, denoising strips, loss curves."""
+"""Grids and strips of images, and PNG files."""
 
-import json
 import os
 import textwrap
 from collections.abc import Sequence
@@ -9,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from jaxdiff import files
 
 MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 
@@ -20,13 +21,10 @@ def to_uint8(images: Any) -> np.ndarray:
 
 
 def save_png(image: np.ndarray, path: str | os.PathLike[str]) -> None:
-  """Writes uint8 [H, W, C], C from 1 to 4, whole or not at all."""
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
+  """Writes a PNG file of uint8 [H, W, C], C from 1 to 4."""
   pixels = image[..., 0] if image.shape[-1] == 1 else image
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  Image.fromarray(pixels, MODES[image.shape[-1]]).save(temporary, format='PNG')
-  temporary.replace(path)
+  picture = Image.fromarray(pixels, MODES[image.shape[-1]])
+  files.save(Path(path), lambda file: picture.save(file, format='PNG'))
 
 
 def grid(
@@ -118,42 +116,3 @@ def strip(path: np.ndarray, columns: int = 11) -> np.ndarray:
   shown = np.linspace(0, steps, min(columns, steps + 1)).round().astype(int)
   picked = path[:, shown]
   return grid(picked.reshape(-1, *path.shape[2:]), len(shown))
-
-
-def save_loss_curve(
-  metrics: Sequence[dict[str, float]], path: str | os.PathLike[str]
-) -> None:
-  """Draws 'loss' against 'step', with its running median."""
-  # Half a second to import, and only here.
-  import matplotlib.figure
-
-  steps = np.array([m['step'] for m in metrics])
-  loss = np.array([m['loss'] for m in metrics])
-  figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
-  axes = figure.subplots()
-  axes.plot(steps, loss, color='0.75', linewidth=1, label='each log interval')
-  window = max(1, len(loss) // 20)
-  if window > 1:
-    median = [
-      np.median(loss[max(0, i - window) : i + window + 1])
-      for i in range(len(loss))
-    ]
-    axes.plot(steps, median, color='C0', label='running median')
-    axes.legend(frameon=False)
-  axes.set(xlabel='step', ylabel='loss', yscale='log')
-  axes.grid(alpha=0.3)
-  figure.savefig(path, dpi=120)
-
-
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, float]]:
-  """The lines of a metrics.jsonl. A last line cut by a kill is left out."""
-  path = Path(path)
-  lines = path.read_text().splitlines() if path.exists() else []
-  rows = []
-  for number, line in enumerate(lines):
-    try:
-      rows.append(json.loads(line))
-    except ValueError:
-      if number + 1 < len(lines):
-        raise ValueError(f'{path} line {number + 1} is damaged') from None
-  return rows

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxdiff import tokenizers
-from jaxdiff.build.prompts import Prompts
+from jaxdiff.models.prompts import Prompts
 from jaxdiff.pretrained.clip_weights import load_clip_text
 
 CHUNK = 32  # prompts encoded at a time

@@ -1,4 +1,4 @@
-"""The edits that sample.py offers: `editing` put together with a trained run.
+"""Edits of images in sample.py: img2img, inpaint, interpolate.
 
 An Edit draws the images of `index` from what a sampler is made of and from
 the images it was given: arrays in `options`, [H, W, C] in [-1, 1], traced, so

@@ -1,0 +1,115 @@
+"""Consistency of a configuration: values that must fit one another."""
+
+from typing import TYPE_CHECKING
+
+from jaxdiff import names
+from jaxdiff.config import registry, sections
+from jaxdiff.config.diffusion import Categorical, trial_categorical
+from jaxdiff.config.networks import Transformer
+from jaxdiff.config.ranges import Name
+from jaxdiff.config.sections import Sampling, Training
+
+if TYPE_CHECKING:
+  from jaxdiff.config.config import Config
+
+
+def check(config: 'Config') -> None:
+  """Raises ValueError for values that contradict one another."""
+  if isinstance(config.diffusion, Categorical):
+    _check_categorical(config)
+  else:
+    _check_gaussian(config)
+  _check_intervals(config)
+  condition, parallel = config.condition, config.parallel
+  if condition.low_res and config.sampling.augment > condition.augment:
+    raise ValueError(
+      '--sampling.augment must be at most --condition.augment '
+      f'{condition.augment}, the largest noise of training, got '
+      f'{config.sampling.augment}'
+    )
+  if condition.text == 'clip' and condition.clip is None:
+    raise ValueError(
+      '--condition.text clip needs --condition.clip, a folder with '
+      'model.safetensors, config.json and merges.txt of a CLIP model'
+    )
+  if parallel.mode == 'pmap' and parallel.fsdp > 1:
+    raise ValueError(
+      '--parallel.mode pmap keeps a whole copy of the parameters on every '
+      'device; use --parallel.mode jit with --parallel.fsdp > 1'
+    )
+  several = parallel.num_processes, parallel.process_id
+  if parallel.coordinator is None and several != (None, None):
+    raise ValueError(
+      '--parallel.num-processes and --parallel.process-id need '
+      "--parallel.coordinator, 'auto' or host:port of process 0"
+    )
+
+
+def _check_gaussian(config: 'Config') -> None:
+  c = config.sampling
+  sampler = Name(registry.SAMPLERS, sections.trial_noise)
+  sampler.check(c.sampler, '--sampling.sampler')
+  for field in ('temperature', 'block'):
+    _unused(c, field, 'categories')
+
+
+def _check_categorical(config: 'Config') -> None:
+  c, diffusion = config.sampling, config.diffusion
+  sampler = Name(registry.CATEGORICAL_SAMPLERS, trial_categorical)
+  sampler.check(c.sampler, '--sampling.sampler')
+  for field in ('eta', 'threshold', 'augment', 'rescale', 'guidance'):
+    _unused(c, field, 'real numbers')
+  grid = names.name_of(c.times, '--sampling.times')
+  if grid in ('karras', 'log_snr'):
+    raise ValueError(
+      f'--sampling.times {grid} is for Gaussian noise, and this is '
+      f'{diffusion.process}'
+    )
+  if config.condition.low_res:
+    raise ValueError('--condition.low-res is for images that are real numbers')
+  absorbing = diffusion.process == 'absorbing'
+  ratios = diffusion.prediction == 'log_ratios'
+  if c.temperature != 1 and ratios and not absorbing:
+    raise ValueError(
+      '--sampling.temperature is for logits, or for log_ratios with absorbing '
+      'noise'
+    )
+  network = config.network
+  hidden = isinstance(network, Transformer) and not network.time
+  if hidden and not absorbing:
+    raise ValueError(
+      f'--diffusion.process {diffusion.process} does not show its noise level: '
+      'its network needs --network.time'
+    )
+  if c.block is not None and not (absorbing and hidden):
+    raise ValueError(
+      '--sampling.block leaves masks to the right, which a network that is '
+      'told t has not met in training: it needs --diffusion.process absorbing '
+      'and --network.no-time'
+    )
+
+
+def _unused(c: Sampling, field: str, data: str) -> None:
+  if getattr(c, field) != getattr(Sampling, field):
+    flag = field.replace('_', '-')
+    raise ValueError(
+      f'--sampling.{flag} is for {data}, got {getattr(c, field)}'
+    )
+
+
+def _check_intervals(config: 'Config') -> None:
+  """Raises ValueError unless every event falls between two executions."""
+  c: Training = config.training
+  n = c.steps_per_execution
+  due = {
+    '--training.num-steps': c.num_steps,
+    '--training.log-every': c.log_every,
+    '--training.preview-every': c.preview_every,
+    '--checkpoint.every': config.checkpoint.every,
+    '--evaluation.every': config.evaluation.every or n,
+  }
+  for flag, steps in due.items():
+    if steps <= c.num_steps and steps % n:
+      raise ValueError(
+        f'--training.steps-per-execution {n} must divide {flag} {steps}'
+      )

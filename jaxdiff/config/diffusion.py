@@ -1,0 +1,143 @@
+"""Configuration of the process: `Gaussian` noise or `Categorical` noise."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from jaxdiff.config import registry
+from jaxdiff.config.ranges import Count, In, Name, NotNegative, Section
+
+Positions = Literal['independent', 'stratified', 'antithetic']
+
+
+def _gaussian() -> dict[str, object]:
+  from jaxdiff import predictions, processes, schedules
+
+  schedule = schedules.cosine()
+  return {
+    'apply': lambda params, xt, t, cond: xt,
+    'schedule': schedule,
+    'kind': predictions.v,
+    'process': processes.gaussian(schedule),
+    'num_steps': 1000,
+  }
+
+
+def trial_categorical() -> dict[str, object]:
+  import numpy as np
+
+  from jaxdiff import processes
+  from jaxdiff.schedules import mixing
+
+  return {
+    'apply': lambda params, xt, t, cond: xt,
+    'schedule': mixing.linear(),
+    'process': processes.uniform(mixing.linear(), 2),
+    'probs': np.full(2, 0.5),
+    'data': np.full(2, 0.5),
+    'noise': np.full(2, 0.5),
+    'parts': ('nodes', 'edges'),
+    'num_classes': 2,
+    'num_steps': 1000,
+    'estimate': 'logits',
+  }
+
+
+@dataclass(frozen=True)
+class Gaussian(Section):
+  """Gaussian noise: the schedule, the prediction and the loss.
+
+  A name may have arguments: --diffusion.weighting 'min_snr(5)'.
+  """
+
+  prefix: ClassVar[str] = 'diffusion.'
+  schedule: Annotated[
+    str, Name({**registry.SCHEDULES, **registry.BETAS}, _gaussian)
+  ] = 'cosine'
+  num_steps: Count = 1000  # T, of tables of betas and losses of T steps
+  prediction: Annotated[str, Name(registry.PREDICTIONS, _gaussian)] = 'v'
+  # hybrid and vlb train a learned variance, nelbo the bound.
+  loss: Annotated[str, Name(registry.GAUSSIAN_LOSSES)] = 'denoising'
+  # The prediction whose error the loss measures; None: that of the network.
+  space: Annotated[str | None, Name(registry.PREDICTIONS, _gaussian)] = None
+  times: Annotated[str, Name(registry.TIME_SAMPLINGS, _gaussian)] = 'continuous'
+  positions: Positions = 'stratified'
+  zero_terminal_snr: bool = False  # tables of betas: no signal at t = 1
+  # Multiplies sigma / alpha, for larger images (SD3).
+  shift: Annotated[float, In('(0, inf)')] = 1.0
+  # Instead of space: a weight for the error of x0.
+  weighting: Annotated[str | None, Name(registry.WEIGHTINGS, _gaussian)] = None
+  per_log_snr: bool = False  # weigh each nat of log-SNR alike
+  error: Annotated[str, Name(registry.ERRORS, _gaussian)] = 'square'
+  offset_noise: NotNegative = 0.0  # strength of a normal for each channel
+  variance: Literal['small', 'large', 'learned'] = 'small'
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    name = self.loss.partition('(')[0]
+    learning = name in ('hybrid', 'vlb')
+    if learning != (self.variance == 'learned'):
+      raise ValueError(
+        '--diffusion.variance learned needs --diffusion.loss hybrid or vlb, '
+        f'and only these train it; got {self.variance} with {self.loss}'
+      )
+    if name == 'denoising':
+      if self.space is not None and self.weighting is not None:
+        raise ValueError(
+          'give --diffusion.space or --diffusion.weighting, not both: space '
+          'eps is weighting simple'
+        )
+      return
+    wanted = {'times': 'grid'} if learning else {'times': 'continuous'}
+    wanted |= {
+      name: getattr(Gaussian, name)
+      for name in ('space', 'weighting', 'per_log_snr', 'error', 'offset_noise')
+    }
+    for field, value in wanted.items():
+      if getattr(self, field).__str__().partition('(')[0] != str(value):
+        flag = field.replace('_', '-')
+        raise ValueError(
+          f'--diffusion.loss {self.loss} needs --diffusion.{flag} {value}, got '
+          f'{getattr(self, field)}'
+        )
+
+
+@dataclass(frozen=True)
+class Categorical(Section):
+  """Noise on categories: text, graphs, pixels as categories."""
+
+  prefix: ClassVar[str] = 'diffusion.'
+  # absorbing | uniform | marginal | ordinal(width)
+  process: Annotated[str, Name(registry.PROCESSES, trial_categorical)] = (
+    'absorbing'
+  )
+  schedule: Annotated[
+    str, Name(registry.CATEGORICAL_SCHEDULES, trial_categorical)
+  ] = 'linear'
+  num_steps: Count = 1000  # T, of losses of T steps
+  prediction: Literal['logits', 'log_ratios'] = 'logits'
+  loss: Annotated[str, Name(registry.CATEGORICAL_LOSSES, trial_categorical)] = (
+    'nelbo'
+  )
+  times: Annotated[str, Name(registry.TIME_SAMPLINGS, _gaussian)] = 'continuous'
+  positions: Positions = 'stratified'
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    name, times = (x.partition('(')[0] for x in (self.loss, self.times))
+    # A bound is an even mean over t, or over its own grid.
+    fitting = {
+      'nelbo': ('continuous',),
+      'variational': ('continuous',),
+      'cross_entropy': ('continuous', 'grid', 'logit_normal'),
+    }.get(name, (times,))
+    if times not in fitting:
+      raise ValueError(
+        f'--diffusion.times for --diffusion.loss {self.loss} must be one of '
+        f'{list(fitting)}, got {self.times}'
+      )
+    kind = self.process.partition('(')[0]
+    if kind == 'ordinal' and self.prediction != 'logits':
+      raise ValueError(
+        f'--diffusion.process {self.process} needs --diffusion.prediction '
+        f'logits, got {self.prediction}'
+      )

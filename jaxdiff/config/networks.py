@@ -1,0 +1,92 @@
+"""Configuration of the network: one dataclass for each architecture."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from jaxdiff.config.ranges import In, Section, Size
+
+Dropout = Annotated[float, In('[0, 1)')]
+Depth = Annotated[int, In('[1, 1024]')]
+
+
+@dataclass(frozen=True)
+class Network(Section):
+  """The fields that every network has."""
+
+  prefix: ClassVar[str] = 'network.'
+  dtype: Literal['float32', 'bfloat16'] = 'float32'
+  remat: bool = False  # recompute blocks in the backward pass: less memory
+
+
+@dataclass(frozen=True)
+class UNet(Network):
+  """See `networks.unet`: images."""
+
+  channels: Size = 128
+  channel_mults: tuple[Size, ...] = (1, 2, 2, 2)
+  num_res_blocks: Depth = 2
+  attention_resolutions: tuple[Size, ...] = (16,)
+  num_heads: Size = 1
+  head_channels: Size | None = None
+  transformer_depth: Depth = 1  # with text: blocks at each attention
+  dropout: Dropout = 0.0
+  scale_shift_norm: bool = False
+  resblock_updown: bool = False
+  patch_size: Size = 1  # squares of pixels as channels: faster, coarser
+
+
+@dataclass(frozen=True)
+class DiT(Network):
+  """See `networks.dit`: images."""
+
+  patch_size: Size = 2
+  width: Size = 384
+  depth: Depth = 12
+  num_heads: Size = 6
+
+
+@dataclass(frozen=True)
+class MLP(Network):
+  """See `networks.mlp`: points."""
+
+  width: Size = 128
+  depth: Depth = 4
+
+
+@dataclass(frozen=True)
+class Transformer(Network):
+  """See `networks.transformer`: text."""
+
+  width: Size = 256
+  depth: Depth = 6
+  num_heads: Size = 4
+  dropout: Dropout = 0.0
+  time: bool = True  # false: the noise level is not an input (absorbing)
+  absolute: bool = True  # positions also by sinusoids, not rotary alone
+
+
+@dataclass(frozen=True)
+class GraphTransformer(Network):
+  """See `networks.graph_transformer`: graphs."""
+
+  width: Size = 64
+  edge_width: Size = 32
+  global_width: Size = 64
+  depth: Depth = 5
+  num_heads: Size = 4
+  features: bool = True  # counted cycles and the spectrum
+
+
+@dataclass(frozen=True)
+class Custom(Network):
+  """A Flax module from outside: 'package.module:Net(width=64)'.
+
+  It is called as (xt, t, cond, train) and is given those of out_channels,
+  num_categories, num_classes, text_dim, pooled_dim, low_res, dtype and remat
+  for which it has a field.
+  """
+
+  name: str = ''
+
+
+AnyNetwork = UNet | DiT | MLP | Transformer | GraphTransformer | Custom

@@ -1,0 +1,183 @@
+"""Ranges of configuration values, written as annotations and checked once.
+
+  learning_rate: Annotated[float, In('(0, inf)')] = 2e-4
+  schedule: Annotated[str, Name(registry.SCHEDULES)] = 'cosine'
+
+`Section` checks every field of a dataclass when it is built: its type, that a
+number is finite, and what the annotation says. So a value that comes from a
+file, from the command line or from JSON meets the same check.
+"""
+
+import math
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from jaxdiff import names
+
+
+@dataclass(frozen=True)
+class In:
+  """An interval in the usual notation: '[0, 1)', '(0, inf)'."""
+
+  text: str
+
+  @property
+  def bounds(self) -> tuple[float, float]:
+    low, high = self.text[1:-1].split(',')
+    return float(low), float(high)
+
+  def check(self, value: Any, flag: str) -> None:
+    """Raises ValueError for a number outside; None is not a number."""
+    low, high = self.bounds
+    for x in value if isinstance(value, tuple) else (value,):
+      if x is None:
+        continue
+      above = x > low or (x == low and self.text[0] == '[')
+      below = x < high or (x == high and self.text[-1] == ']')
+      if not (above and below):
+        raise ValueError(f'{flag} must be {self}, got {x}')
+
+  def __str__(self) -> str:
+    low, high = self.bounds
+    if high == math.inf:
+      return f'{"at least" if self.text[0] == "[" else "above"} {low:g}'
+    return f'in {self.text}'
+
+
+@dataclass(frozen=True)
+class Name:
+  """A name of a table, with arguments if its factory takes any.
+
+  `trial` gives the context with which the factory is called once to find out
+  whether its arguments are right; None only looks the name up.
+  """
+
+  table: names.Table
+  trial: Callable[[], dict[str, Any]] | None = None
+
+  def check(self, value: str | None, flag: str) -> None:
+    """Raises ValueError for an unknown name and for wrong arguments."""
+    if value is None:
+      return
+    call = names.parse(value, flag)
+    if call.name not in self.table:
+      names.find(self.table, call.name, flag)
+    if self.trial is not None and (call.args or call.kwargs):
+      names.make(self.table, value, flag, **self.trial())
+
+  def __hash__(self) -> int:
+    return id(self)
+
+
+# Numbers of things: none of them needs more, and 10^12 is a slip of the hand.
+Count = typing.Annotated[int, In('[1, 2147483647]')]
+Size = typing.Annotated[int, In('[1, 65536]')]
+Seed = typing.Annotated[int, In('[0, 2147483647]')]
+Fraction = typing.Annotated[float, In('[0, 1]')]
+Positive = typing.Annotated[float, In('(0, inf)')]
+NotNegative = typing.Annotated[float, In('[0, inf)')]
+
+
+@dataclass(frozen=True)
+class Section:
+  """A dataclass whose fields are checked when it is built."""
+
+  prefix: ClassVar[str] = ''  # of its flags, such as 'training.'
+
+  def __post_init__(self) -> None:
+    for field in fields(self):
+      flag = f'--{self.prefix}{field.name}'.replace('_', '-')
+      check(getattr(self, field.name), _hints(type(self))[field.name], flag)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+  return typing.get_type_hints(kind, include_extras=True)
+
+
+def check(value: Any, hint: Any, flag: str) -> None:
+  """Raises ValueError unless a value has the type and range of an annotation.
+
+  Args:
+    value: of the field.
+    hint: its annotation: a type, a union, a Literal, a tuple, or Annotated.
+    flag: what an error calls it.
+  """
+  notes = ()
+  while typing.get_origin(hint) is typing.Annotated:
+    hint, *more = typing.get_args(hint)
+    notes = (*notes, *more)
+  if not _matches(value, hint):
+    raise ValueError(f'{flag} must be {_words(hint)}, got {value!r}')
+  for x in value if isinstance(value, tuple) else (value,):
+    if isinstance(x, float) and not math.isfinite(x):
+      raise ValueError(f'{flag} must be a finite number, got {x}')
+  for part in _parts(hint):
+    if typing.get_origin(part) is typing.Annotated:
+      notes = (*notes, *typing.get_args(part)[1:])
+  for note in notes:
+    if hasattr(note, 'check'):
+      note.check(value, flag)
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+  """The members of a union or of a tuple, the hint itself otherwise."""
+  origin = typing.get_origin(hint)
+  if origin in (typing.Union, types.UnionType, tuple):
+    return tuple(p for p in typing.get_args(hint) if p is not Ellipsis)
+  return (hint,)
+
+
+def _matches(value: Any, hint: Any) -> bool:
+  origin, args = typing.get_origin(hint), typing.get_args(hint)
+  if origin is typing.Annotated:
+    return _matches(value, args[0])
+  if origin in (typing.Union, types.UnionType):
+    return any(_matches(value, arg) for arg in args)
+  if origin is typing.Literal:
+    return any(value == arg and type(value) is type(arg) for arg in args)
+  if origin is tuple:
+    if not isinstance(value, tuple):
+      return False
+    if args[-1] is Ellipsis:
+      return all(_matches(x, args[0]) for x in value)
+    return len(value) == len(args) and all(map(_matches, value, args))
+  if hint in (Any, typing.Any):
+    return True
+  if hint is type(None):
+    return value is None
+  if hint is float:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+  if hint is int:
+    return isinstance(value, int) and not isinstance(value, bool)
+  return isinstance(value, hint)
+
+
+def _words(hint: Any) -> str:
+  """A type in words, for errors."""
+  origin, args = typing.get_origin(hint), typing.get_args(hint)
+  if origin is typing.Annotated:
+    return _words(args[0])
+  if origin in (typing.Union, types.UnionType):
+    return ' or '.join(dict.fromkeys(map(_words, args)))
+  if origin is typing.Literal:
+    return f'one of {list(args)}'
+  if origin is tuple:
+    return f'a tuple of {_words(args[0])}'
+  names_of = {
+    int: 'a whole number',
+    float: 'a number',
+    str: 'a text',
+    bool: 'true or false',
+    type(None): 'None',
+  }
+  return names_of.get(hint, f'a {getattr(hint, "__name__", hint)}')
+
+
+def is_section(hint: Any) -> bool:
+  """Tells whether an annotation is a dataclass."""
+  return isinstance(hint, type) and is_dataclass(hint)

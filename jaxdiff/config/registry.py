@@ -1,0 +1,168 @@
+"""Registries: the names in a configuration -> their factories.
+
+A new schedule, sampler, network or metric is one line here; one outside this
+library needs no line, but its 'package.module:function' as the name (see
+`jaxdiff.names`). A factory is imported when its name is used, and is given
+those values of the context for which it has a parameter:
+
+  schedules     num_steps, of tables of betas
+  samplers      schedule, process, predictor, eta, num_steps
+  grids         schedule, num_steps, table_steps
+  networks      out_channels or num_categories, num_classes, text_dim, ...
+"""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+
+from jaxdiff import predictions
+from jaxdiff.names import Table
+
+SCHEDULES: Table = {
+  'cosine': 'jaxdiff.schedules:cosine',
+  'linear_vp': 'jaxdiff.schedules:linear_vp',
+  'sub_vp': 'jaxdiff.schedules:sub_vp',
+  've': 'jaxdiff.schedules:ve',
+  'edm': 'jaxdiff.schedules:edm',
+  'rectified_flow': 'jaxdiff.schedules:rectified_flow',
+  'laplace': 'jaxdiff.schedules:laplace',
+}
+
+# Tables of T betas, of which `schedules.from_betas` makes a schedule.
+BETAS: Table = {
+  'linear_betas': 'jaxdiff.schedules:linear_betas',
+  'scaled_linear_betas': 'jaxdiff.schedules:scaled_linear_betas',
+  'cosine_betas': 'jaxdiff.schedules:cosine_betas',
+  'sigmoid_betas': 'jaxdiff.schedules:sigmoid_betas',
+}
+
+PREDICTIONS: Table = {
+  'x0': lambda: predictions.x0,
+  'eps': lambda: predictions.eps,
+  'v': lambda: predictions.v,
+  'velocity': lambda: predictions.velocity,
+  'score': lambda: predictions.score,
+  'edm': predictions.edm,
+}
+
+
+def _weighting(name: str):
+  def factory():
+    from jaxdiff.losses import weightings
+
+    return getattr(weightings, name)
+
+  return factory
+
+
+WEIGHTINGS: Table = {
+  'x0': _weighting('x0'),
+  'simple': _weighting('simple'),
+  'v': _weighting('v'),
+  'velocity': _weighting('velocity'),
+  'truncated_snr': _weighting('truncated_snr'),
+  'min_snr': 'jaxdiff.losses.weightings:min_snr',
+  'p2': 'jaxdiff.losses.weightings:p2',
+  'sigmoid': 'jaxdiff.losses.weightings:sigmoid',
+  'edm': 'jaxdiff.losses.weightings:edm',
+}
+
+ERRORS: Table = {
+  'square': lambda: jnp.square,
+  'abs': lambda: jnp.abs,
+  'huber': 'jaxdiff.losses:huber',
+  'pseudo_huber': 'jaxdiff.losses:pseudo_huber',
+}
+
+GAUSSIAN_LOSSES: Table = {
+  'denoising': 'jaxdiff.losses:denoising',
+  'hybrid': 'jaxdiff.losses.learned_variance:hybrid',
+  'nelbo': 'jaxdiff.losses.categorical:nelbo',
+  'vlb': 'jaxdiff.losses.learned_variance:variational',
+}
+
+TIME_SAMPLINGS: Table = {
+  'continuous': 'jaxdiff.losses.time_sampling:continuous',
+  'grid': 'jaxdiff.losses.time_sampling:grid',
+  'logit_normal': 'jaxdiff.losses.time_sampling:logit_normal',
+  'log_normal': 'jaxdiff.losses.time_sampling:log_normal',
+}
+
+SAMPLERS: Table = {
+  'ancestral': 'jaxdiff.samplers:ancestral',
+  'annealed_langevin': 'jaxdiff.samplers:annealed_langevin',
+  'ddim': 'jaxdiff.samplers:ddim',
+  'dpmpp_2m': 'jaxdiff.samplers:dpmpp_2m',
+  'dpmpp_2s': 'jaxdiff.samplers:dpmpp_2s',
+  'dpmpp_3m': 'jaxdiff.samplers:dpmpp_3m',
+  'dpmpp_sde_2m': 'jaxdiff.samplers:dpmpp_sde_2m',
+  'edm_stochastic': 'jaxdiff.samplers:edm_stochastic',
+  'euler': 'jaxdiff.samplers:euler',
+  'euler_maruyama': 'jaxdiff.samplers:euler_maruyama',
+  'heun': 'jaxdiff.samplers:heun',
+  'plms': 'jaxdiff.samplers:plms',
+  'pndm': 'jaxdiff.samplers:pndm',
+  'predictor_corrector': 'jaxdiff.samplers:predictor_corrector',
+  'rk4': 'jaxdiff.samplers:rk4',
+  'unipc': 'jaxdiff.samplers:unipc',
+}
+# The samplers that add `eta` of the noise, and those with a variance.
+WITH_ETA = ('ddim', 'dpmpp_sde_2m')
+WITH_VARIANCE = ('ancestral', 'predictor_corrector')
+
+CATEGORICAL_SAMPLERS: Table = {
+  'ancestral': 'jaxdiff.samplers:ancestral',
+  'remasked': 'jaxdiff.models.categorical:remasked',
+  'surest_first': 'jaxdiff.models.categorical:surest_first',
+}
+
+GRIDS: Table = {
+  'uniform': 'jaxdiff.samplers:uniform_times',
+  'quadratic': 'jaxdiff.samplers:quadratic_times',
+  'karras': 'jaxdiff.samplers:karras_times',
+  'log_snr': 'jaxdiff.samplers:log_snr_times',
+  'trailing': 'jaxdiff.samplers:trailing_times',
+  'leading': 'jaxdiff.samplers:leading_times',
+}
+
+THRESHOLDS: Table = {
+  'none': lambda denoiser: denoiser,
+  'clip': 'jaxdiff.guidance:clip',
+  'dynamic': 'jaxdiff.guidance:dynamic_threshold',
+}
+
+GUIDANCE: Table = {
+  'classifier_free': 'jaxdiff.guidance:classifier_free',
+  'apg': 'jaxdiff.guidance:apg',
+}
+
+# Categories: (schedule, probs or num_classes, estimate, ...) -> Process.
+PROCESSES: Table = {
+  'absorbing': 'jaxdiff.processes:categorical',
+  'uniform': 'jaxdiff.processes:categorical',
+  'marginal': 'jaxdiff.processes:categorical',
+  'ordinal': 'jaxdiff.processes:ordinal',
+}
+
+CATEGORICAL_SCHEDULES: Table = {
+  'linear': 'jaxdiff.schedules.mixing:linear',
+  'log_linear': 'jaxdiff.schedules.mixing:log_linear',
+  'cosine': 'jaxdiff.schedules.mixing:cosine',
+  'squared_cosine': 'jaxdiff.schedules.mixing:squared_cosine',
+  'mutual_information': 'jaxdiff.schedules.mixing:mutual_information',
+}
+
+CATEGORICAL_LOSSES: Table = {
+  'nelbo': 'jaxdiff.losses.categorical:nelbo',
+  'variational': 'jaxdiff.losses.categorical:variational',
+  'cross_entropy': 'jaxdiff.models.categorical:cross_entropy',
+}
+
+# The class of a network's configuration -> its Flax module.
+NETWORKS: Mapping[str, str] = {
+  'UNet': 'jaxdiff.networks.unet:UNet',
+  'DiT': 'jaxdiff.networks.dit:DiT',
+  'MLP': 'jaxdiff.networks.mlp:MLP',
+  'Transformer': 'jaxdiff.networks.transformer:Transformer',
+  'GraphTransformer': 'jaxdiff.networks.graph_transformer:GraphTransformer',
+}

@@ -1,0 +1,172 @@
+"""Configuration sections: data, conditions, optimizer, training, sampling, ...
+
+The process is in `diffusion`, the network in `networks`.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from jaxdiff.config import registry
+from jaxdiff.config.ranges import (
+  Count,
+  Fraction,
+  In,
+  Name,
+  NotNegative,
+  Positive,
+  Section,
+  Size,
+)
+
+
+def _denoisers() -> dict[str, object]:
+  denoiser = lambda xt, t: xt
+  return {
+    'denoiser': denoiser,
+    'cond': denoiser,
+    'uncond': denoiser,
+    'scale': 1,
+  }
+
+
+def trial_noise() -> dict[str, object]:
+  from jaxdiff import processes, samplers, schedules
+
+  process = processes.gaussian(schedules.cosine())
+  return {
+    'schedule': schedules.cosine(),
+    'process': process,
+    'predictor': samplers.ancestral(process),
+    'eta': 0.0,
+    'num_steps': 10,
+    'table_steps': 1000,
+  }
+
+
+@dataclass(frozen=True)
+class Data(Section):
+  """The data set."""
+
+  prefix: ClassVar[str] = 'data.'
+  name: str = 'digits'  # see `data.load`: tfds:NAME, folder:PATH, ...
+  image_size: Size | None = None  # images of a folder are cropped to this side
+  flip: bool = False  # mirror half of the images
+  length: Size | None = None  # characters or tokens in an example of text
+  tokenizer: str | None = None  # a tokenizer.json for text; None: characters
+  data_dir: str | None = None  # where prepared sets are
+
+
+@dataclass(frozen=True)
+class Condition(Section):
+  """The conditions of the network, beside the noisy data."""
+
+  prefix: ClassVar[str] = 'condition.'
+  label: bool = False  # the classes of the data set
+  text: Literal['bytes', 'bpe', 'clip'] | None = None  # its captions
+  low_res: Size | None = None  # side length of a small image to be enlarged
+  drop: Fraction = 0.1  # probability of training without label and text
+  augment: Fraction = 0.5  # low_res: the largest noise level in training
+  # For text:
+  length: Annotated[int, In('[2, 65536]')] = 96  # tokens with both ends
+  vocab_size: Annotated[int, In('[2, 1000000]')] = 512  # bpe
+  width: Size = 128  # of the encoder, trained with the denoiser
+  depth: Annotated[int, In('[0, 1024]')] = 2
+  num_heads: Size = 4
+  clip: str | None = None  # clip: a folder with the weights of the encoder
+
+
+@dataclass(frozen=True)
+class Optimizer(Section):
+  """Gradient clipping by global norm, Adam, and a learning-rate schedule."""
+
+  prefix: ClassVar[str] = 'optimizer.'
+  name: Literal['adam', 'adamw'] = 'adam'
+  learning_rate: Positive = 2e-4
+  schedule: Literal['constant', 'cosine', 'linear'] = 'constant'
+  warmup_steps: Annotated[int, In('[0, 2147483647]')] = 0
+  clip_norm: Positive | None = 1.0
+  b1: Annotated[float, In('[0, 1)')] = 0.9
+  b2: Annotated[float, In('[0, 1)')] = 0.999
+  eps: Positive = 1e-8
+  weight_decay: NotNegative = 0.0
+
+
+@dataclass(frozen=True)
+class Training(Section):
+  """The length of training, the batch, and the intervals."""
+
+  prefix: ClassVar[str] = 'training.'
+  num_steps: Count = 1000
+  batch_size: Annotated[int, In('[1, 1048576]')] = 128  # over all devices
+  accumulate: Annotated[int, In('[1, 65536]')] = 1  # microbatches in a step
+  steps_per_execution: Annotated[int, In('[1, 65536]')] = 1  # in one program
+  ema_decay: Annotated[float, In('[0, 1)')] = 0.9999
+  log_every: Count = 50
+  preview_every: Count = 500
+
+
+@dataclass(frozen=True)
+class Sampling(Section):
+  """The sampler of the previews, and of sample.py without other flags."""
+
+  prefix: ClassVar[str] = 'sampling.'
+  sampler: Annotated[
+    str, Name({**registry.CATEGORICAL_SAMPLERS, **registry.SAMPLERS})
+  ] = 'ddim'
+  steps: Annotated[int, In('[1, 1000000]')] = 50
+  eta: Fraction = 0.0  # ddim: 0 deterministic, 1 ancestral
+  times: Annotated[str, Name(registry.GRIDS, trial_noise)] = 'uniform'
+  threshold: Annotated[str, Name(registry.THRESHOLDS, _denoisers)] = 'clip'
+  scale: Annotated[float, In('[-1000, 1000]')] = 1.0  # guidance; 1: none
+  guidance: Annotated[str, Name(registry.GUIDANCE, _denoisers)] = (
+    'classifier_free'
+  )
+  interval: tuple[Fraction, Fraction] = (0.0, 1.0)  # the t that are guided
+  rescale: Fraction = 0.0  # phi of `guidance.rescaled`
+  augment: Fraction = 0.1  # low_res: the noise level of the small image
+  temperature: Positive = 1.0  # divides logits; below 1 sharpens them
+  block: Size | None = None  # text: left to right, so many at a time
+  num: Count = 64
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    low, high = self.interval
+    if not low < high:
+      raise ValueError(
+        '--sampling.interval must be two increasing times in [0, 1], got '
+        f'{self.interval}'
+      )
+
+
+@dataclass(frozen=True)
+class Evaluation(Section):
+  """Measurements during training, into WORKDIR/evaluation/STEP.json."""
+
+  prefix: ClassVar[str] = 'evaluation.'
+  every: Count | None = None
+  features: str = 'inception'  # or clip:FOLDER, classifier:WORKDIR
+  weights: str | None = None  # inception: the published file
+  resize: str | None = None  # inception: None is pytorch-fid's rule
+  num: Annotated[int, In('[2, 10000000]')] = 1000
+
+
+@dataclass(frozen=True)
+class Checkpoint(Section):
+  """The interval of saves, and which of them stay."""
+
+  prefix: ClassVar[str] = 'checkpoint.'
+  every: Count = 500
+  max_to_keep: Count = 3
+  keep_every: Count | None = None
+
+
+@dataclass(frozen=True)
+class Parallel(Section):
+  """The devices and hosts."""
+
+  prefix: ClassVar[str] = 'parallel.'
+  mode: Literal['jit', 'pmap'] = 'jit'
+  fsdp: Size = 1  # devices over which each parameter is divided
+  coordinator: str | None = None  # several hosts: 'auto', or host:port
+  num_processes: Size | None = None
+  process_id: Annotated[int, In('[0, 65535]')] | None = None

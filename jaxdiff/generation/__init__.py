@@ -1,0 +1,24 @@
+"""Generation: the one way from a run to samples.
+
+flags        the flags of a command become the settings of a run
+conditions   labels, prompts or a data set become rows of conditions
+sampler      a model becomes draw(params, options, index)
+job          all of these together: `make_job(flags, mesh)`
+writer       samples on disk; an interrupted job continues
+"""
+
+from jaxdiff.generation.flags import Flags, SamplerFlags
+from jaxdiff.generation.job import Job, make_job
+from jaxdiff.generation.sampler import Samples, make_sampler, traced_options
+from jaxdiff.generation.writer import write
+
+__all__ = [
+  'Flags',
+  'Job',
+  'SamplerFlags',
+  'Samples',
+  'make_job',
+  'make_sampler',
+  'traced_options',
+  'write',
+]

@@ -1,0 +1,131 @@
+"""Flags of sampling, shared by sample.py and the evaluation commands."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxdiff import names
+from jaxdiff.config import Config, Section, registry
+from jaxdiff.config.ranges import Count, Fraction, In, Positive, Seed, Size
+from jaxdiff.config.sections import Sampling
+
+Steps = Annotated[int, In('[1, 1000000]')]
+Scale = Annotated[float, In('[-1000, 1000]')]
+
+
+@dataclass(frozen=True)
+class SamplerFlags(Section):
+  """How samples of a run are drawn. None: as the run was configured."""
+
+  sampler: str | None = None  # ancestral:large has its variance, too
+  steps: Steps | None = None
+  eta: Fraction | None = None  # ddim: 0 deterministic, 1 ancestral
+  times: str | None = None
+  threshold: str | None = None
+  scale: Scale | None = None  # guidance; 1: none
+  temperature: Positive | None = None  # text and graphs
+  block: Size | None = None  # text: left to right, so many at a time
+  checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None  # a step
+  ema: bool = True  # the averaged weights
+
+
+@dataclass(frozen=True)
+class Flags(SamplerFlags):
+  """Draw samples from the run in WORKDIR. None: as the run was configured."""
+
+  workdir: Annotated[str, tyro.conf.Positional] = dataclasses.field(
+    kw_only=True
+  )
+  num: Count | None = None  # None: 64, and as many of each label or prompt
+  seed: Seed | None = None  # None: 0
+  seeds: str | None = None  # 1,2,3: instead, one for each label or prompt
+  label: Annotated[int, In('[0, 2147483647]')] | None = None
+  labels: str | None = None  # 0,1,2
+  prompt: str | None = None
+  prompts: str | None = None  # a file, one a line
+  negative_prompt: str | None = None
+  base: str | None = None  # a workdir: its images are enlarged
+  out: str | None = None  # a folder, or all in one file: .png .npz .txt .json
+  batch_size: Annotated[int, In('[1, 1048576]')] = 64
+  mode: Literal['jit', 'pmap'] = 'jit'
+  edit: Literal['img2img', 'inpaint', 'interpolate'] | None = None
+  image: str | None = None  # the image to edit, or to enlarge
+  mask: str | None = None  # inpaint: white is filled
+  other: str | None = None  # interpolate: the image at the end
+  strength: Fraction | None = None  # img2img: the time t it is noised to (0.6)
+  repeats: Size | None = None  # inpaint: of each stretch, RePaint (5)
+  jump: Size | None = None  # inpaint: steps in a stretch (5)
+  infill: str | None = None  # a text, to be completed where it is blank
+  infills: str | None = None  # a file of them, one a line
+  blank: str | None = None  # the character to be written over (_)
+  show: bool = False  # print texts as they are unmasked
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    for one, other in (('label', 'labels'), ('seed', 'seeds')):
+      if None not in (getattr(self, one), getattr(self, other)):
+        raise ValueError(f'give --{one} or --{other}, not both')
+    needs = {
+      'strength': ('edit', 'img2img'),
+      'repeats': ('edit', 'inpaint'),
+      'jump': ('edit', 'inpaint'),
+      'mask': ('edit', 'inpaint'),
+      'other': ('edit', 'interpolate'),
+    }
+    for name, (flag, value) in needs.items():
+      if getattr(self, name) is not None and getattr(self, flag) != value:
+        raise ValueError(f'--{name} needs --{flag} {value}')
+    if self.blank is not None and (self.infill or self.infills) is None:
+      raise ValueError('--blank needs --infill or --infills')
+    if self.blank is not None and len(self.blank) != 1:
+      raise ValueError(f'--blank must be one character, got {self.blank!r}')
+    if self.edit == 'interpolate':
+      if self.sampler not in (None, 'ddim') or self.eta:
+        raise ValueError('--edit interpolate has --sampler ddim and --eta 0')
+      if self.num == 1:
+        raise ValueError('--edit interpolate shows both ends: --num 2 or more')
+
+
+def configure(config: Config, flags: SamplerFlags) -> Config:
+  """Returns the configuration of a run with the flags over its sampling.
+
+  Raises:
+    ValueError: a flag that is out of range, or has no effect on this run.
+  """
+  chosen = {
+    field.name: getattr(flags, field.name)
+    for field in dataclasses.fields(Sampling)
+    if getattr(flags, field.name, None) is not None and field.name != 'num'
+  }
+  conditional = config.condition.label or config.condition.text
+  if flags.scale is not None and not conditional:
+    raise ValueError('--scale is for guidance, and this model has no condition')
+  diffusion = config.diffusion
+  sampler, _, variance = (flags.sampler or '').partition(':')
+  if sampler in registry.WITH_VARIANCE and variance:
+    if variance not in ('small', 'large'):
+      raise ValueError(
+        f'--sampler {flags.sampler}: the variance must be small or large'
+      )
+    if getattr(diffusion, 'variance', 'learned') == 'learned':
+      raise ValueError(
+        f'--sampler {flags.sampler} needs a model with Gaussian noise and a '
+        'variance that is not learned'
+      )
+    diffusion = dataclasses.replace(diffusion, variance=variance)
+    chosen['sampler'] = sampler
+  try:
+    sampling = dataclasses.replace(config.sampling, **chosen)
+    config = dataclasses.replace(config, sampling=sampling, diffusion=diffusion)
+  except ValueError as error:
+    raise ValueError(str(error).replace('--sampling.', '--')) from error
+  name = names.name_of(sampling.sampler, '--sampler')
+  if flags.eta is not None and ':' not in name:
+    if name not in registry.WITH_ETA:
+      raise ValueError(
+        f'--eta is for {" and ".join(registry.WITH_ETA)}, and the sampler is '
+        f'{name}'
+      )
+  return config

@@ -1,0 +1,49 @@
+"""Previews: samples that train.py draws on the way and at the end."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxdiff import modalities
+from jaxdiff.config import Config
+from jaxdiff.generation.job import check_finite
+from jaxdiff.generation.sampler import make_sampler, traced_options
+from jaxdiff.models import Model
+from jaxdiff.models.model import Params
+from jaxdiff.runs import examples
+from jaxdiff.runs.examples import Examples
+
+
+class Previews:
+  """Draws samples of a model into WORKDIR/samples.
+
+  Args:
+    config: of the run.
+    model: of the run.
+    data: its training set, whose first examples give the conditions.
+  """
+
+  def __init__(self, config: Config, model: Model, data: Examples):
+    self._config, self._model = config, model
+    num = config.sampling.num
+    cond = examples.preview_conditions(config, model, data, num)
+    self._options = traced_options(config, **cond)
+    self._index = np.arange(num)
+    self._draw = jax.jit(make_sampler(model, config.sampling))
+    self._modality = modalities.make(model.spec)
+
+  def save(self, params: Params, step: int) -> Path:
+    """Draws a grid of samples of a step."""
+    drawn = self._draw(params, self._options, self._index)
+    check_finite(drawn, self._index)
+    folder = Path(self._config.workdir) / 'samples'
+    path = folder / f'{step:07d}{self._modality.endings[0]}'
+    self._modality.gather(self._modality.split(drawn), (), path)
+    return path
+
+  def strip(self, params: Params, num: int = 6) -> Path:
+    """Draws a few samples on their way from noise to data."""
+    sampler = make_sampler(self._model, self._config.sampling, trajectory=True)
+    path = jax.jit(sampler)(params, self._options, np.arange(num))
+    return self._modality.strip(path, Path(self._config.workdir) / 'denoising')

@@ -1,0 +1,198 @@
+"""The sampler of a model: denoiser, guidance, times and step put together."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxdiff import conditioning, guidance, names, samplers
+from jaxdiff.config import Config, Sampling, registry
+from jaxdiff.generation.edits import Edit, Parts
+from jaxdiff.models import Model
+from jaxdiff.models.model import Cond, Options, Params
+from jaxdiff.samplers import categorical
+
+CASCADE = 1_000_003  # between the seeds of two stages
+
+
+class Samples(NamedTuple):
+  """Samples as they come off the device."""
+
+  x: Any  # [B, ...], or with `trajectory` [B, steps + 1, ...]
+  size: Array | None = None  # [B] the number of elements; None: all
+
+
+Draw = Callable[..., Samples]  # (params, options, index[B])
+
+
+def make_sampler(
+  model: Model,
+  sampling: Sampling,
+  *,
+  edit: Edit | None = None,
+  trajectory: bool = False,
+) -> Draw:
+  """Builds draw(params, options, index[B]) -> Samples.
+
+  Sample i depends on the options and on i alone.
+
+  Args:
+    model: from `models.make`.
+    sampling: the sampler, its steps, guidance and threshold.
+    edit: for images: samples start from an image in the options.
+    trajectory: return every xt on the way, [B, steps + 1, ...]; not of an edit.
+
+  Raises:
+    ValueError: settings that do not fit the model.
+  """
+  if edit and model.schedule is None:
+    raise ValueError('--edit is for images that are real numbers')
+  grid, guide = model.grid(sampling), _guide(sampling)
+  # Settings that are wrong are found while building.
+  nothing: Any = lambda xt, t: xt
+  model.solver(sampling, {}, None, {})
+  model.limit(sampling, {}, nothing)
+  guide(nothing, nothing, jnp.float32(2.0))
+
+  def denoiser(
+    params: Params, cond: Cond, encoded: Cond, options: Options, index: Array
+  ) -> samplers.Denoiser:
+    denoise = model.denoiser(params, encoded)
+    if 'null' in options:
+      null = conditioning.rows(options['null'], index)
+      without = model.encode(params, {**cond, **null})
+      denoise = guide(
+        denoise, model.denoiser(params, without), options['scale']
+      )
+    return model.limit(sampling, options, denoise)
+
+  def draw(
+    params: Params, options: Options, index: Array, axis_name: Any = None
+  ) -> Samples:
+    del axis_name  # each sample is its own
+    prior_keys, step_keys = sample_keys(options, index)
+    start = model.start(options, prior_keys, step_keys, index)
+    encoded = model.encode(params, start.cond)
+    denoise = denoiser(params, start.cond, encoded, options, index)
+    step = model.solver(sampling, options, params, encoded)
+    if edit:
+      parts = Parts(
+        model.schedule,
+        model.process,
+        step,
+        denoise,
+        grid,
+        prior_keys,
+        step_keys,
+      )
+      return Samples(model.decode(edit(parts, options, index)))
+    if sampling.block is not None:
+      x = categorical.sample_blocks(
+        step,
+        denoise,
+        step_keys,
+        start.x,
+        grid,
+        sampling.block,
+        start.known,
+        trajectory=trajectory,
+      )
+    else:
+      held = start.hold(step)
+      x = samplers.sample(
+        held, denoise, step_keys, start.x, grid, trajectory=trajectory
+      )
+    if trajectory:
+      x = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), x)
+    return Samples(model.decode(x), start.size)
+
+  return draw
+
+
+def make_cascade(base: Draw, large: Draw) -> Draw:
+  """Builds the sampler of two stages: large enlarges what base drew.
+
+  Params and options are pairs, those of base first.
+
+  Source: Ho et al. 2022, "Cascaded diffusion models".
+  """
+
+  def draw(
+    params: tuple[Params, Params],
+    options: tuple[Options, Options],
+    index: Array,
+    axis_name: Any = None,
+  ) -> Samples:
+    small = base(params[0], options[0], index).x
+    # Another seed: the same noise must not meet the same image twice.
+    seed = jnp.asarray(options[1]['seed']) + CASCADE
+    large_options = {**options[1], 'seed': seed, 'low_res': small}
+    return large(params[1], large_options, index)
+
+  return draw
+
+
+def sample_keys(options: Options, index: Array) -> tuple[Array, Array]:
+  """Derives the keys of samples from one seed, or from one seed for each row.
+
+  With one seed sample i depends on (seed, i). With M seeds, one for each row of
+  conditions, it depends on (seed of its row, number of samples before it in
+  this row).
+  """
+  seed = jnp.asarray(options['seed'])
+  if seed.ndim:
+    return samplers.sample_keys(seed[index % len(seed)], index // len(seed))
+  return samplers.sample_keys(seed, index)
+
+
+def traced_options(
+  config: Config,
+  cond: dict[str, np.ndarray] | None = None,
+  null: dict[str, np.ndarray] | None = None,
+  seed: Any = None,
+) -> dict[str, Any]:
+  """Returns the options of a sampler: changing a value never recompiles.
+
+  Args:
+    config: of the run.
+    cond: conditions {name: [M, ...]}; sample i has row i modulo M.
+    null: for guidance, {name: [1, ...]}, put in the place of cond.
+    seed: of the noise, or one for each row; None is that of the run.
+  """
+  c = config.sampling
+  options: dict[str, Any] = {
+    'seed': config.seed if seed is None else seed,
+    'eta': c.eta,
+    'temperature': c.temperature,
+  }
+  if cond:
+    options |= {'cond': cond, 'scale': c.scale, 'augment': c.augment}
+    options |= {'null': null} if null else {}
+  return options
+
+
+def _guide(c: Sampling) -> Callable[..., samplers.Denoiser]:
+  """Builds (conditional, unconditional, scale) -> guided denoiser."""
+  low, high = c.interval
+
+  def guide(
+    cond: samplers.Denoiser, uncond: samplers.Denoiser, scale: Array
+  ) -> samplers.Denoiser:
+    guided = names.make(
+      registry.GUIDANCE,
+      c.guidance,
+      '--sampling.guidance',
+      cond=cond,
+      uncond=uncond,
+      scale=scale,
+    )
+    if c.rescale:
+      guided = guidance.rescaled(guided, cond, c.rescale)
+    # At scale 1 the conditional model alone is evaluated: an empty interval.
+    start = jnp.where(scale == 1.0, 2.0, low if low else -1.0)
+    return guidance.limited_interval(guided, cond, start, high)
+
+  return guide

@@ -1,0 +1,41 @@
+"""Models: a configuration becomes one `Model`, built once.
+
+  model = models.make(config, spec)
+
+The classes of `config.diffusion` and of `config.network` are looked at here,
+each name is parsed once, and the functions of the model are closed over what
+was built. Nothing after this asks the configuration what kind of model it is.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxdiff.config import Config, Spec
+from jaxdiff.models.model import Model, Start
+
+__all__ = ['Model', 'Start', 'make']
+
+
+def make(
+  config: Config, spec: Spec, null: Mapping[str, Any] | None = None
+) -> Model:
+  """Builds the model of a configuration, for data of a specification.
+
+  Args:
+    config: of the run.
+    spec: of its data set.
+    null: for training, the null value of each condition that is dropped, from
+      `runs.examples.load`.
+
+  Raises:
+    ValueError: the configuration does not fit the data.
+  """
+  from jaxdiff.config import Categorical
+
+  if isinstance(config.diffusion, Categorical):
+    from jaxdiff.models import categorical
+
+    return categorical.make(config, spec, null or {})
+  from jaxdiff.models import gaussian
+
+  return gaussian.make(config, spec, null or {})

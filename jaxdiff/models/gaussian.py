@@ -1,0 +1,240 @@
+"""Models of Gaussian noise: images, points, anything of real numbers."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxdiff import (
+  conditioning,
+  guidance,
+  losses,
+  names,
+  predictions,
+  processes,
+  samplers,
+  schedules,
+)
+from jaxdiff.config import Config, Gaussian, Sampling, Spec, registry
+from jaxdiff.losses import learned_variance
+from jaxdiff.models import networks
+from jaxdiff.models.model import Cond, Model, Options, Params, Start
+from jaxdiff.schedules import Schedule
+
+
+def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
+  """Builds the model; see `models.make`."""
+  c = config.diffusion
+  learned = c.variance == 'learned'
+  if spec.categories is not None:
+    raise ValueError(
+      f'{config.data.name} has categories: give it diffusion=Categorical(...)'
+    )
+  schedule = _schedule(c)
+  kind = _prediction(c, schedule)
+  process = processes.gaussian(schedule, c.variance)
+  channels = spec.shape[-1] * (2 if learned else 1)
+  network = networks.make(config, spec, out_channels=channels)
+  apply = _scaled(network.apply, schedule)
+  pair = learned_variance.split_output(apply) if learned else apply
+
+  def denoiser(params: Params, cond: Cond) -> samplers.Denoiser:
+    mean = (lambda *args: pair(*args)[0]) if learned else apply
+    return samplers.denoiser(mean, kind, schedule, params, cond)
+
+  def fraction(params: Params, cond: Cond) -> samplers.Denoiser:
+    return lambda xt, t: pair(params, xt, t, cond)[1]
+
+  def estimator(params: Params, cond: Cond) -> Any:
+    mean = denoiser(params, cond)
+    # Data of 256 values lie in [-1, 1], and so does their mean.
+    mean = guidance.clip(mean) if spec.modality == 'image' else mean
+    if not learned:
+      return mean
+    variance = fraction(params, cond)
+    return lambda xt, t: (mean(xt, t), variance(xt, t))
+
+  def limit(
+    sampling: Sampling, options: Options, denoiser: samplers.Denoiser
+  ) -> samplers.Denoiser:
+    del options
+    flag = '--sampling.threshold'
+    return names.make(
+      registry.THRESHOLDS, sampling.threshold, flag, denoiser=denoiser
+    )
+
+  def solver(
+    sampling: Sampling, options: Options, params: Params, cond: Cond
+  ) -> samplers.Step | samplers.Solver:
+    name = names.name_of(sampling.sampler, '--sampling.sampler')
+    # Of all steps, only the ancestral one has a use for a learned variance.
+    variance = fraction(params, cond) if learned else None
+    fixed = processes.gaussian(schedule, 'small') if learned else process
+    own = name == 'ancestral'
+    return names.make(
+      registry.SAMPLERS,
+      sampling.sampler,
+      '--sampling.sampler',
+      schedule=schedule,
+      process=process if own else fixed,
+      variance=variance,
+      predictor=samplers.ancestral(fixed),
+      eta=options.get('eta', sampling.eta),
+      num_steps=sampling.steps,
+    )
+
+  def grid(sampling: Sampling) -> np.ndarray:
+    return names.make(
+      registry.GRIDS,
+      sampling.times,
+      '--sampling.times',
+      schedule=schedule,
+      num_steps=sampling.steps,
+      table_steps=c.num_steps,
+    )
+
+  prior = partial(process.prior, shape=tuple(spec.shape))
+
+  def start(
+    options: Options, prior_keys: Array, step_keys: Array, index: Array
+  ) -> Start:
+    cond = conditioning.rows(options.get('cond', {}), index)
+    if 'low_res' in options:
+      cond['low_res'] = options['low_res']
+    if 'low_res' in cond:
+      level = jnp.broadcast_to(options['augment'], index.shape)
+      cond['low_res'] = conditioning.augment(
+        conditioning.augment_keys(step_keys), cond['low_res'], level
+      )
+      cond['augment'] = level
+    return Start(jax.vmap(prior)(prior_keys), cond, lambda step: step)
+
+  return Model(
+    spec=spec,
+    takes=network.takes,
+    schedule=schedule,
+    process=process,
+    init=network.init,
+    loss=networks.with_conditions(
+      _loss(c, pair, schedule, kind, process), config, null
+    ),
+    encode=network.encode,
+    denoiser=denoiser,
+    estimator=estimator,
+    limit=limit,
+    solver=solver,
+    grid=grid,
+    start=start,
+    decode=lambda x0: x0,
+  )
+
+
+def _schedule(c: Gaussian) -> Schedule:
+  """Builds the noise levels.
+
+  Raises:
+    ValueError: zero_terminal_snr or shift do not fit the schedule.
+  """
+  name, flag = names.name_of(c.schedule, '--diffusion.schedule'), c.schedule
+  if name in registry.BETAS:
+    betas = names.make(
+      registry.BETAS, c.schedule, '--diffusion.schedule', num_steps=c.num_steps
+    )
+    if c.zero_terminal_snr:
+      betas = schedules.zero_terminal_snr(betas)
+    schedule = schedules.from_betas(betas)
+  elif c.zero_terminal_snr:
+    raise ValueError(
+      '--diffusion.zero-terminal-snr changes a table of betas, one of '
+      f'{sorted(registry.BETAS)}, got --diffusion.schedule {flag}'
+    )
+  else:
+    schedule = names.make(
+      registry.SCHEDULES, c.schedule, '--diffusion.schedule'
+    )
+  if c.shift == 1.0:
+    return schedule
+  try:
+    return schedules.shifted(schedule, c.shift)
+  except ValueError as error:
+    raise ValueError(f'--diffusion.shift {c.shift}: {error}') from error
+
+
+def _prediction(c: Gaussian, schedule: Schedule) -> predictions.Kind:
+  """Finds the kind of the network's output.
+
+  Raises:
+    ValueError: it says nothing of x0 where the schedule ends.
+  """
+  kind = names.make(
+    registry.PREDICTIONS, c.prediction, '--diffusion.prediction'
+  )
+  (a, b), (alpha, sigma) = kind(schedule, 1.0), schedule(1.0)
+  if alpha * b == sigma * a:
+    raise ValueError(
+      f'--diffusion.prediction {c.prediction} says nothing of the data at '
+      f't = 1 of --diffusion.schedule {c.schedule}, where no signal is left: '
+      'use v, velocity or x0'
+    )
+  return kind
+
+
+def _loss(
+  c: Gaussian,
+  apply: losses.Apply,
+  schedule: Schedule,
+  kind: predictions.Kind,
+  process: processes.Process,
+) -> losses.Loss:
+  """Builds the loss; `apply` returns a pair where the variance is learned."""
+  optional = {
+    'space': (registry.PREDICTIONS, c.space),
+    'weighting': (registry.WEIGHTINGS, c.weighting),
+  }
+  chosen = {
+    field: names.make(table, name, f'--diffusion.{field}')
+    for field, (table, name) in optional.items()
+    if name is not None
+  }
+  if c.offset_noise:
+    chosen['noise'] = losses.offset_noise(c.offset_noise)
+  return names.make(
+    registry.GAUSSIAN_LOSSES,
+    c.loss,
+    '--diffusion.loss',
+    apply=apply,
+    schedule=schedule,
+    kind=kind,
+    process=process,
+    num_steps=c.num_steps,
+    times=names.make(
+      registry.TIME_SAMPLINGS,
+      c.times,
+      '--diffusion.times',
+      schedule=schedule,
+      num_steps=c.num_steps,
+    ),
+    error=names.make(registry.ERRORS, c.error, '--diffusion.error'),
+    per_log_snr=c.per_log_snr,
+    **chosen,
+  )
+
+
+def _scaled(apply: losses.Apply, schedule: Schedule) -> losses.Apply:
+  """The network given xt / sqrt(alpha^2 + sigma^2), of about unit size.
+
+  On a schedule that preserves the variance this is xt itself. Source: EDM
+  (Karras et al. 2022), c_in, for data of unit size.
+  """
+
+  def scaled(
+    params: Params, xt: Array, t: Array, cond: Any, dropout_key: Any = None
+  ) -> Any:
+    size = jnp.hypot(*schedule(t)).reshape(-1, *[1] * (xt.ndim - 1))
+    return apply(params, xt / size, t, cond, dropout_key)
+
+  return scaled

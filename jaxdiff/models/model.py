@@ -1,0 +1,63 @@
+"""The Model: everything that training, sampling and evaluation call."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jax import Array
+
+from jaxdiff.config import Sampling, Spec
+from jaxdiff.losses import Loss
+from jaxdiff.processes import Process
+from jaxdiff.samplers import Denoiser, Solver, Step
+from jaxdiff.schedules import Schedule
+
+Params = Any
+Cond = Mapping[str, Array]
+Options = Mapping[str, Any]  # traced: changing them never recompiles
+
+
+class Start(NamedTuple):
+  """The start of sampling at t = 1."""
+
+  x: Any  # [B, ...]
+  cond: Cond  # [B, ...] each
+  hold: Callable[[Step | Solver], Step | Solver]  # keeps what is given
+  known: Any = None  # bool, a tree like x: what is given; None: nothing
+  size: Array | None = None  # [B] the number of elements; None: all
+
+
+class Model(NamedTuple):
+  """Functions of a model; `params` are those of its network.
+
+  spec          of its data
+  takes         the conditions of its network, such as ('label',)
+  schedule      the noise levels; None for categories
+  process       for one example
+  init          key -> params
+  loss          (params, keys[B], batch) -> (per_example[B], metrics)
+  encode        (params, cond) -> cond, its tokens encoded once for all steps
+  denoiser      (params, cond) -> Denoiser: E[x0 | xt], or logits
+  estimator     (params, cond) -> (xt, t) -> the estimate that `process.reverse`
+                and `process.terms` take
+  limit         (sampling, options, denoiser) -> Denoiser: a threshold of
+                numbers, a temperature of logits
+  solver        (sampling, options, params, cond) -> Step | Solver
+  grid          sampling -> decreasing times [N + 1]
+  start         (options, prior_keys[B], step_keys[B], index[B]) -> Start
+  decode        x0 -> data
+  """
+
+  spec: Spec
+  takes: tuple[str, ...]
+  schedule: Schedule | None
+  process: Process
+  init: Callable[[Array], Params]
+  loss: Loss
+  encode: Callable[[Params, Cond], Cond]
+  denoiser: Callable[[Params, Cond], Denoiser]
+  estimator: Callable[[Params, Cond], Callable[[Any, Array], Any]]
+  limit: Callable[[Sampling, Options, Denoiser], Denoiser]
+  solver: Callable[[Sampling, Options, Params, Cond], Step | Solver]
+  grid: Callable[[Sampling], Array]
+  start: Callable[[Options, Array, Array, Array], Start]
+  decode: Callable[[Any], Any]

@@ -1,0 +1,203 @@
+"""The network of a configuration, and its conditions."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from jaxdiff import conditioning, losses, names
+from jaxdiff.config import Condition, Config, Custom, Spec, registry
+from jaxdiff.models.model import Cond, Params
+
+# The architectures that read data of a modality.
+FITTING = {
+  'points': ('MLP',),
+  'image': ('UNet', 'DiT'),
+  'text': ('Transformer',),
+  'graph': ('GraphTransformer',),
+}
+
+
+class Network(NamedTuple):
+  """A network as functions.
+
+  init: key -> params.
+  apply: (params, xt, t, cond, dropout_key=None) -> output.
+  encode: (params, cond) -> cond, its tokens encoded.
+  takes: the conditions that it reads.
+  """
+
+  init: Callable[[Array], Params]
+  apply: losses.Apply
+  encode: Callable[[Params, Cond], Cond]
+  takes: tuple[str, ...]
+
+
+def make(config: Config, spec: Spec, **sizes: Any) -> Network:
+  """Builds the network for data of a specification.
+
+  Args:
+    config: of the run.
+    spec: of its data.
+    **sizes: of its inputs and outputs, such as out_channels.
+
+  Raises:
+    ValueError: a condition that the data lack, or a network for other data.
+  """
+  c = config.condition
+  _check_conditions(config, spec)
+  takes = _takes(c)
+  module = _module(config, spec, sizes)
+  if 'num_logits' in sizes and spec.modality == 'image':
+    from jaxdiff.networks.pixel_categories import PixelCategories
+
+    module = PixelCategories(module, spec.categories, sizes['num_logits'])
+  if 'tokens' in takes:
+    module = _with_encoder(c, module)
+
+  def init(key: Array) -> Params:
+    kind = jnp.int32 if spec.categories else jnp.float32
+    xt = jax.tree.map(
+      lambda shape: jnp.zeros((1, *shape), kind),
+      spec.shape,
+      is_leaf=lambda x: isinstance(x, tuple),
+    )
+    cond = _blank(c, spec, takes) or None
+    return module.init(key, xt, jnp.zeros(1), cond)['params']
+
+  # 'mask', the elements that exist, is no condition of the configuration.
+  taken = (*takes, 'mask') if spec.categories else takes
+
+  def apply(
+    params: Params, xt: Any, t: Array, cond: Any, dropout_key: Any = None
+  ) -> Any:
+    train = dropout_key is not None
+    rngs = {'dropout': dropout_key} if train else None
+    # Data may have labels of which the network has no use.
+    cond = {name: x for name, x in cond.items() if name in taken} or None
+    return module.apply({'params': params}, xt, t, cond, train=train, rngs=rngs)
+
+  def encode(params: Params, cond: Cond) -> Cond:
+    if 'tokens' not in cond:
+      return cond
+    rest = {name: x for name, x in cond.items() if name != 'tokens'}
+    encoded = module.apply({'params': params}, cond['tokens'], method='encode')
+    return {**rest, **encoded}
+
+  return Network(init, apply, encode, takes)
+
+
+def with_conditions(
+  loss: losses.Loss, config: Config, null: Mapping[str, Any]
+) -> losses.Loss:
+  """Adds the dropping of conditions, and the small image, to a loss.
+
+  Args:
+    loss: of the network.
+    config: of the run.
+    null: the null value of each condition that is dropped.
+  """
+  c = config.condition
+  if null:
+    loss = conditioning.dropping(loss, null, c.drop)
+  if c.low_res:
+    loss = conditioning.super_resolution(loss, c.low_res, c.augment)
+  return loss
+
+
+def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
+  c, n = config.condition, config.network
+  text_dim, pooled_dim = spec.text_dims or (None, None)
+  inputs = {
+    **sizes,
+    'num_classes': spec.num_classes if c.label else None,
+    'text_dim': text_dim,
+    'pooled_dim': pooled_dim,
+    'low_res': c.low_res is not None,
+    'dtype': jnp.dtype(n.dtype),
+    'remat': n.remat,
+  }
+  flag = '--network.name'
+  if isinstance(n, Custom):
+    return names.make({}, n.name, flag, **inputs)
+  own = {k: v for k, v in vars(n).items() if k not in ('dtype', 'remat')}
+  factory = names.resolve(registry.NETWORKS[type(n).__name__], flag)
+  known = {field.name for field in dataclasses.fields(factory)}
+  inputs = {name: x for name, x in inputs.items() if name in known}
+  return factory(**own, **inputs)
+
+
+def _check_conditions(config: Config, spec: Spec) -> None:
+  c, network = config.condition, type(config.network).__name__
+  data = config.data.name
+  if c.label and spec.num_classes is None:
+    raise ValueError(
+      f'--condition.label needs a data set with labels; {data} has none'
+    )
+  fitting = FITTING.get(spec.modality, ())
+  if network not in (*fitting, 'Custom'):
+    raise ValueError(
+      f'the network for {data}, which is of modality {spec.modality}, must be '
+      f'one of {[*fitting, "Custom"]}, got {network}'
+    )
+  if spec.modality != 'image' and (c.text or c.low_res):
+    raise ValueError(
+      '--condition.text and --condition.low-res are for images, and '
+      f'{data} is of modality {spec.modality}'
+    )
+  if c.low_res is not None and c.low_res >= min(spec.shape[:2]):
+    raise ValueError(
+      f'--condition.low-res must be from 1 to below {min(spec.shape[:2])}, the '
+      f'side length of the images, got {c.low_res}'
+    )
+
+
+def _takes(c: Condition) -> tuple[str, ...]:
+  text = {None: (), 'clip': ('text', 'pooled')}
+  return (
+    *(('label',) if c.label else ()),
+    *text.get(c.text, ('tokens', 'text', 'pooled', 'mask')),
+    *(('low_res', 'augment') if c.low_res else ()),
+  )
+
+
+def _blank(
+  c: Condition, spec: Spec, takes: tuple[str, ...]
+) -> dict[str, Array]:
+  """Conditions [1, ...] of zeros, from which a network learns their shapes."""
+  text_dim, pooled_dim = spec.text_dims or (0, 0)
+  side = c.low_res or 1
+  every = {
+    'label': lambda: jnp.zeros(1, jnp.int32),
+    'tokens': lambda: jnp.zeros((1, c.length), jnp.int32),
+    'text': lambda: jnp.zeros((1, c.length, text_dim)),
+    'pooled': lambda: jnp.zeros((1, pooled_dim)),
+    'mask': lambda: jnp.ones((1, c.length), bool),
+    'low_res': lambda: jnp.zeros((1, side, side, spec.shape[-1])),
+    'augment': lambda: jnp.zeros(1),
+  }
+  wanted = set(takes)
+  if 'tokens' in wanted:
+    wanted -= {'text', 'pooled', 'mask'}
+  return {name: every[name]() for name in sorted(wanted)}
+
+
+def _with_encoder(c: Condition, denoiser: nn.Module) -> nn.Module:
+  """Adds a text encoder that is trained with the denoiser."""
+  from jaxdiff import tokenizers
+  from jaxdiff.networks.text_conditional import TextConditional
+  from jaxdiff.networks.text_encoder import TextEncoder
+
+  bytes_size = tokenizers.byte_tokenizer(c.length).vocab_size
+  encoder = TextEncoder(
+    vocab_size=c.vocab_size if c.text == 'bpe' else bytes_size,
+    max_length=c.length,
+    width=c.width,
+    depth=c.depth,
+    num_heads=c.num_heads,
+  )
+  return TextConditional(encoder=encoder, denoiser=denoiser)
