@@ -32,7 +32,10 @@ import numpy as np
 import tyro
 
 from jaxdiff import parallel, runs
-from jaxdiff.generation import Flags, Job, make_job, make_sampler, writer
+from jaxdiff.generation import writer
+from jaxdiff.generation.flags import Flags
+from jaxdiff.generation.job import Job, make_job
+from jaxdiff.generation.sampler import make_sampler
 
 
 def sample(flags: Flags) -> Path:

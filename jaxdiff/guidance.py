@@ -192,6 +192,11 @@ def classifier_gradient(
   return guided
 
 
+def unchanged(denoiser: Denoiser) -> Denoiser:
+  """Returns the denoiser as it is: no threshold."""
+  return denoiser
+
+
 def clip(denoiser: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
   """The estimate of x0, held to the data's range. (DDPM, official code.)"""
   return lambda xt, t: jnp.clip(denoiser(xt, t), low, high)

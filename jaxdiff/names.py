@@ -20,7 +20,15 @@ from functools import cache
 from typing import Any, NamedTuple
 
 Factory = Callable[..., Any]
-Table = Mapping[str, Factory | str]
+
+
+class Value(NamedTuple):
+  """An entry of a table that is the object itself, and takes no arguments."""
+
+  value: Any
+
+
+Table = Mapping[str, Factory | Value | str]
 
 
 class Call(NamedTuple):
@@ -78,8 +86,8 @@ def resolve(path: str, flag: str) -> Factory:
     raise ValueError(f'{flag}={path} cannot be imported: {error}') from error
 
 
-def find(table: Table, name: str, flag: str) -> Factory:
-  """The factory that a name stands for.
+def find(table: Table, name: str, flag: str) -> Factory | Value:
+  """Finds the entry of a name.
 
   Args:
     table: the names that are known.
@@ -90,8 +98,8 @@ def find(table: Table, name: str, flag: str) -> Factory:
     ValueError: an unknown name; the message lists the known ones.
   """
   if name in table:
-    factory = table[name]
-    return resolve(factory, flag) if isinstance(factory, str) else factory
+    entry = table[name]
+    return resolve(entry, flag) if isinstance(entry, str) else entry
   if ':' in name:
     return resolve(name, flag)
   raise ValueError(f'{flag} must be one of {sorted(table)}, got {name!r}')
@@ -114,6 +122,10 @@ def make(table: Table, text: str, flag: str, /, **context: Any) -> Any:
   """
   call = parse(text, flag)
   factory = find(table, call.name, flag)
+  if isinstance(factory, Value):
+    if call.args or call.kwargs:
+      raise ValueError(f'{flag}={text}: {call.name} takes no arguments')
+    return factory.value
   signature = inspect.signature(factory)
   context = {
     name: value

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from jaxdiff import predictions
-from jaxdiff.names import Table
+from jaxdiff.losses import weightings
+from jaxdiff.names import Table, Value
 
 SCHEDULES: Table = {
   'cosine': 'jaxdiff.schedules:cosine',
@@ -37,30 +38,21 @@ BETAS: Table = {
 }
 
 PREDICTIONS: Table = {
-  'x0': lambda: predictions.x0,
-  'eps': lambda: predictions.eps,
-  'v': lambda: predictions.v,
-  'velocity': lambda: predictions.velocity,
-  'score': lambda: predictions.score,
+  'x0': Value(predictions.x0),
+  'eps': Value(predictions.eps),
+  'v': Value(predictions.v),
+  'velocity': Value(predictions.velocity),
+  'score': Value(predictions.score),
   'edm': predictions.edm,
 }
 
 
-def _weighting(name: str):
-  def factory():
-    from jaxdiff.losses import weightings
-
-    return getattr(weightings, name)
-
-  return factory
-
-
 WEIGHTINGS: Table = {
-  'x0': _weighting('x0'),
-  'simple': _weighting('simple'),
-  'v': _weighting('v'),
-  'velocity': _weighting('velocity'),
-  'truncated_snr': _weighting('truncated_snr'),
+  'x0': Value(weightings.x0),
+  'simple': Value(weightings.simple),
+  'v': Value(weightings.v),
+  'velocity': Value(weightings.velocity),
+  'truncated_snr': Value(weightings.truncated_snr),
   'min_snr': 'jaxdiff.losses.weightings:min_snr',
   'p2': 'jaxdiff.losses.weightings:p2',
   'sigmoid': 'jaxdiff.losses.weightings:sigmoid',
@@ -68,8 +60,8 @@ WEIGHTINGS: Table = {
 }
 
 ERRORS: Table = {
-  'square': lambda: jnp.square,
-  'abs': lambda: jnp.abs,
+  'square': Value(jnp.square),
+  'abs': Value(jnp.abs),
   'huber': 'jaxdiff.losses:huber',
   'pseudo_huber': 'jaxdiff.losses:pseudo_huber',
 }
@@ -126,7 +118,7 @@ GRIDS: Table = {
 }
 
 THRESHOLDS: Table = {
-  'none': lambda denoiser: denoiser,
+  'none': 'jaxdiff.guidance:unchanged',
   'clip': 'jaxdiff.guidance:clip',
   'dynamic': 'jaxdiff.guidance:dynamic_threshold',
 }

@@ -6,19 +6,3 @@ sampler      a model becomes draw(params, options, index)
 job          all of these together: `make_job(flags, mesh)`
 writer       samples on disk; an interrupted job continues
 """
-
-from jaxdiff.generation.flags import Flags, SamplerFlags
-from jaxdiff.generation.job import Job, make_job
-from jaxdiff.generation.sampler import Samples, make_sampler, traced_options
-from jaxdiff.generation.writer import write
-
-__all__ = [
-  'Flags',
-  'Job',
-  'SamplerFlags',
-  'Samples',
-  'make_job',
-  'make_sampler',
-  'traced_options',
-  'write',
-]

@@ -5,17 +5,14 @@ the images it was given: arrays in `options`, [H, W, C] in [-1, 1], traced, so
 that another image does not recompile.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxdiff import editing, samplers
-from jaxdiff.processes import Process
-from jaxdiff.schedules import Schedule
+from jaxdiff.generation.sampler import Edit, Parts
 
 # Which images each needs.
 IMAGES: dict[str, tuple[str, ...]] = {
@@ -23,21 +20,6 @@ IMAGES: dict[str, tuple[str, ...]] = {
   'inpaint': ('image', 'mask'),
   'interpolate': ('image', 'other'),
 }
-
-
-class Parts(NamedTuple):
-  """What a sampler is made of."""
-
-  schedule: Schedule
-  process: Process
-  step: samplers.Step | samplers.Solver
-  denoiser: samplers.Denoiser
-  times: np.ndarray
-  prior_keys: Array
-  step_keys: Array
-
-
-Edit = Callable[[Parts, Mapping[str, Array], Array], Array]
 
 
 def img2img(strength: float) -> Edit:

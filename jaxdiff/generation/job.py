@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
@@ -43,7 +42,7 @@ class Job(NamedTuple):
       ValueError: a sample is not finite.
     """
     drawn = self.draw(self.params, self.options(index), index)
-    check_finite(drawn, index)
+    sampler.check_finite(drawn, index)
     return list(self.modality.split(drawn))
 
   def write(self, out: str | Path, batch_size: int, desc: str) -> Path:
@@ -59,22 +58,6 @@ class Job(NamedTuple):
         names=self.names,
         batch_size=batch_size,
         progress=bar.update,
-      )
-
-
-def check_finite(drawn: sampler.Samples, index: np.ndarray) -> None:
-  """Raises ValueError that names samples with nan or infinite values."""
-  for x in jax.tree.leaves(drawn.x):
-    if not np.issubdtype(x.dtype, np.floating):
-      continue
-    x = np.asarray(x)
-    bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
-    if bad.any():
-      listed = ', '.join(str(i) for i in np.asarray(index)[bad][:5])
-      raise ValueError(
-        f'{bad.sum()} of {len(bad)} samples are not finite (sample {listed}): '
-        'use a smaller --scale, more --steps, another sampler, or an earlier '
-        '--checkpoint'
       )
 
 

@@ -7,8 +7,11 @@ import numpy as np
 
 from jaxdiff import modalities
 from jaxdiff.config import Config
-from jaxdiff.generation.job import check_finite
-from jaxdiff.generation.sampler import make_sampler, traced_options
+from jaxdiff.generation.sampler import (
+  check_finite,
+  make_sampler,
+  traced_options,
+)
 from jaxdiff.models import Model
 from jaxdiff.models.model import Params
 from jaxdiff.runs import examples

@@ -1,6 +1,6 @@
 """The sampler of a model: denoiser, guidance, times and step put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +10,11 @@ from jax import Array
 
 from jaxdiff import conditioning, guidance, names, samplers
 from jaxdiff.config import Config, Sampling, registry
-from jaxdiff.generation.edits import Edit, Parts
 from jaxdiff.models import Model
 from jaxdiff.models.model import Cond, Options, Params
+from jaxdiff.processes import Process
 from jaxdiff.samplers import categorical
+from jaxdiff.schedules import Schedule
 
 CASCADE = 1_000_003  # between the seeds of two stages
 
@@ -23,6 +24,21 @@ class Samples(NamedTuple):
 
   x: Any  # [B, ...], or with `trajectory` [B, steps + 1, ...]
   size: Array | None = None  # [B] the number of elements; None: all
+
+
+class Parts(NamedTuple):
+  """What a sampler is made of."""
+
+  schedule: Schedule
+  process: Process
+  step: samplers.Step | samplers.Solver
+  denoiser: samplers.Denoiser
+  times: np.ndarray
+  prior_keys: Array
+  step_keys: Array
+
+
+Edit = Callable[[Parts, Mapping[str, Array], Array], Array]
 
 
 Draw = Callable[..., Samples]  # (params, options, index[B])
@@ -172,6 +188,22 @@ def traced_options(
     options |= {'cond': cond, 'scale': c.scale, 'augment': c.augment}
     options |= {'null': null} if null else {}
   return options
+
+
+def check_finite(drawn: Samples, index: np.ndarray) -> None:
+  """Raises ValueError that names samples with nan or infinite values."""
+  for x in jax.tree.leaves(drawn.x):
+    if not np.issubdtype(x.dtype, np.floating):
+      continue
+    x = np.asarray(x)
+    bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+    if bad.any():
+      listed = ', '.join(str(i) for i in np.asarray(index)[bad][:5])
+      raise ValueError(
+        f'{bad.sum()} of {len(bad)} samples are not finite (sample {listed}): '
+        'use a smaller --scale, more --steps, another sampler, or an earlier '
+        '--checkpoint'
+      )
 
 
 def _guide(c: Sampling) -> Callable[..., samplers.Denoiser]:

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from networks import test_clip
 from measured import make_classifier, make_run
+from networks import test_clip
 
 from jaxdiff import build, conditioning, data, tokenizers
 from jaxdiff import config as configs
