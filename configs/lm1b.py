@@ -33,7 +33,9 @@ config = c.Config(
     remat=True,
   ),
   optimizer=c.Optimizer(name='adamw', learning_rate=3e-4, warmup_steps=2500),
-  training=c.Training(num_steps=1_000_000, batch_size=512, preview_every=10_000),
+  training=c.Training(
+    num_steps=1_000_000, batch_size=512, preview_every=10_000
+  ),
   sampling=c.Sampling(sampler='ancestral', steps=128, num=8),
   checkpoint=c.Checkpoint(every=5000, keep_every=100_000),
 )

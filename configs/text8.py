@@ -34,7 +34,9 @@ config = c.Config(
     warmup_steps=2000,
     clip_norm=None,
   ),
-  training=c.Training(num_steps=1_000_000, batch_size=512, preview_every=10_000),
+  training=c.Training(
+    num_steps=1_000_000, batch_size=512, preview_every=10_000
+  ),
   sampling=c.Sampling(sampler='ancestral', steps=256, num=8),
   checkpoint=c.Checkpoint(every=5000, keep_every=100_000),
 )

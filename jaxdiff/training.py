@@ -34,15 +34,36 @@ class TrainState(NamedTuple):
 
 
 class Task(NamedTuple):
-  """What train.py runs.
+  """A state and a step: everything that a training loop needs.
 
   init(key) -> TrainState; step(state, batch, axis_name=None) -> (state,
-  metrics); preview(params, options, index[B]) -> images or a path of them.
+  metrics).
   """
 
   init: Callable[[Array], TrainState]
   step: Callable[..., tuple[TrainState, dict[str, Array]]]
-  preview: Callable[..., Any]
+
+
+def make_task(
+  init: Callable[[Array], Any],
+  loss: Loss,
+  optimizer: optax.GradientTransformation,
+  **options: Any,
+) -> Task:
+  """Builds the task of a loss.
+
+  Args:
+    init: key -> params.
+    loss: per example.
+    optimizer: an optax chain.
+    **options: of `make_train_step`.
+  """
+
+  def init_all(key: Array) -> TrainState:
+    init_key, key = jax.random.split(key)
+    return init_state(init(init_key), optimizer, key)
+
+  return Task(init_all, make_train_step(loss, optimizer, **options))
 
 
 def init_state(

@@ -36,14 +36,18 @@ class Previews:
     self._draw = jax.jit(make_sampler(model, config.sampling))
     self._modality = modalities.make(model.spec)
 
-  def save(self, params: Params, step: int) -> Path:
+  def newest(self) -> Path | None:
+    """Returns the newest preview on disk."""
+    folder = Path(self._config.workdir) / 'samples'
+    return max(folder.glob(f'*{self._modality.endings[0]}'), default=None)
+
+  def save(self, params: Params, step: int) -> None:
     """Draws a grid of samples of a step."""
     drawn = self._draw(params, self._options, self._index)
     check_finite(drawn, self._index)
     folder = Path(self._config.workdir) / 'samples'
     path = folder / f'{step:07d}{self._modality.endings[0]}'
     self._modality.gather(self._modality.split(drawn), (), path)
-    return path
 
   def strip(self, params: Params, num: int = 6) -> Path:
     """Draws a few samples on their way from noise to data."""

@@ -5,6 +5,7 @@ from jaxdiff.parallel.hosts import (
   gather,
   is_primary,
   joined,
+  process,
   start,
 )
 from jaxdiff.parallel.mesh import (
@@ -39,6 +40,7 @@ __all__ = [
   'local_mesh',
   'make_mesh',
   'placed',
+  'process',
   'replicated',
   'start',
   'state_sharding',

@@ -46,6 +46,11 @@ def is_primary() -> bool:
   return jax.process_index() == 0
 
 
+def process() -> tuple[int, int]:
+  """Returns the index of this process and the number of processes."""
+  return jax.process_index(), jax.process_count()
+
+
 def any_process(flag: bool) -> bool:
   """Whether the flag is up on any process. All of them must ask."""
   if jax.process_count() == 1:

@@ -109,7 +109,7 @@ class Log:
 
   def measured(self, step: int, values: Mapping[str, float]) -> None:
     """Shows what was measured on samples at a step; its file is elsewhere."""
-    if not self._write:
+    if not self._write or not values:
       return
     self._draw({f'evaluation/{k}': x for k, x in values.items()}, step)
     shown = ', '.join(f'{name} {x:.4g}' for name, x in values.items())
