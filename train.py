@@ -5,12 +5,11 @@ The same command in the same workdir continues where the run was.
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from jaxdiff import config as configs
 from jaxdiff import models, parallel, runs, training
 from jaxdiff.config import Config
-from jaxdiff.generation.previews import Previews
+from jaxdiff.generation import previews
 from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import examples, loop, metrics
@@ -35,8 +34,8 @@ def train(config: Config) -> None:
   )
 
   # Steps on all devices, with logs, checkpoints and pictures on the way.
-  previews = Previews(config, model, data)
-  reports = [loop.Report(c.preview_every, previews.save)]
+  pictures = previews.make(config, model, data)
+  reports = [loop.Report(c.preview_every, pictures.save)]
   if config.evaluation.every is not None:
     from jaxdiff.evaluation import inloop
 
@@ -47,7 +46,7 @@ def train(config: Config) -> None:
   described = configs.describe(config, data.spec)
   params = loop.fit(config, task, data.dataset, described, reports)
   if parallel.is_primary():
-    finish(config, previews, params)
+    finish(config, pictures.finish(params))
 
 
 def announce(config: Config, data: examples.Examples) -> None:
@@ -62,19 +61,14 @@ def announce(config: Config, data: examples.Examples) -> None:
     )
 
 
-def finish(config: Config, previews: Previews, params: Any) -> None:
-  """Draws the last pictures, and says where everything is."""
+def finish(config: Config, report: str) -> None:
+  """Draws the loss curve, and says where everything is."""
   workdir = Path(config.workdir)
-  strip = previews.strip(params)
-  curve = metrics.save_loss_curve(workdir)
   print(f"""
-samples      {previews.newest() or 'none yet'}
-denoising    {strip}
-loss curve   {curve}
+loss curve   {metrics.save_loss_curve(workdir)}
 metrics      {workdir / 'metrics.jsonl'}, tensorboard --logdir {workdir}
 checkpoints  {workdir / 'checkpoints'}
-
-more samples: python sample.py {workdir}""")
+{report}""")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,27 +1,16 @@
-"""A classifier of a labelled set: `python -m jaxdiff.classifier train digits`.
+"""Classifiers whose features measure samples: `--features classifier:WORKDIR`.
 
-Its features measure samples where the published networks are not at hand or
-say little, as of 8x8 scans (`--features classifier:WORKDIR` of
-`jaxdiff.evaluation`). Such a distance is never FID, and is not called so. The
-classifier has seen the train split: part of the distance of test from train,
-the floor, is what it has learned by heart.
+They serve where the published networks are not at hand or say little, as for
+8x8 scans. Such a distance is never FID, and is not called so. The classifier
+has seen the train split: part of the distance between test and train, the
+floor, is what it has memorised.
+
+  python -m jaxdiff.classifier train digits
 
   WORKDIR/classifier.safetensors   the weights
-  WORKDIR/classifier.json          their SHA-256, what they were trained on,
-                                   and how often they are right
+  WORKDIR/classifier.json          their SHA-256, the data set, the accuracy
 """
 
-from jaxdiff.classifier.files import About, Trained, check_free, load, save
-from jaxdiff.classifier.fitting import accuracy, check_labels, fit, make_loss
+from jaxdiff.classifier.files import About, Trained, load, save
 
-__all__ = [
-  'About',
-  'Trained',
-  'accuracy',
-  'check_free',
-  'check_labels',
-  'fit',
-  'load',
-  'make_loss',
-  'save',
-]
+__all__ = ['About', 'Trained', 'load', 'save']

@@ -1,20 +1,26 @@
-"""`python -m jaxdiff.classifier train digits`."""
+"""The command `python -m jaxdiff.classifier train digits`."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import jax
 import tyro
 
-from jaxdiff import classifier, data, parallel
-from jaxdiff.networks.classifier import Classifier
+from jaxdiff import config as c
+from jaxdiff import models, parallel, runs, training
+from jaxdiff.classifier.report import Accuracy
+from jaxdiff.models import optimizer as optimizers
+from jaxdiff.runs import examples, loop
+from jaxdiff.runs.logs import NonFiniteLossError
 
 
 @dataclass(frozen=True)
 class Train:
-  """Train a classifier on the train split of DATASET, and test it."""
+  """Train a classifier on the train split of DATASET, and test it.
+
+  The same command in the same workdir continues where it was.
+  """
 
   # digits, tfds:NAME, folder:PATH with train/CLASS/ and test/CLASS/
   dataset: Annotated[str, tyro.conf.Positional]
@@ -23,60 +29,64 @@ class Train:
   batch_size: int = 128
   learning_rate: float = 3e-3
   width: int = 32  # channels of the first convolutions
-  shift: int = 1  # pixels that images are moved by at random
+  shift: int = 1  # pixels by which images are moved at random
   seed: int = 0
-  image_size: int | None = None  # of data.load
+  image_size: int | None = None
   data_dir: str | None = None
   mode: Literal['jit', 'pmap'] = 'jit'
 
-  def run(self) -> Path:
+  def config(self) -> c.Config:
+    """Returns the configuration of the run."""
     name = self.dataset.rstrip('/').split(':')[-1].replace('/', '_')
-    workdir = Path(self.workdir or f'runs/classifier_{name}')
-    classifier.check_free(workdir)
-    sets = [
-      data.load(self.dataset, split, self.image_size, self.data_dir)
-      for split in ('train', 'test')
-    ]
-    for dataset in sets:
-      classifier.check_labels(dataset)
-    train, test = sets
-    network = Classifier(train.num_classes, self.width)
-    params = classifier.fit(
-      train,
-      network,
-      parallel.make_mesh(devices=jax.local_devices()),
-      num_steps=self.num_steps,
-      batch_size=self.batch_size,
-      learning_rate=self.learning_rate,
-      shift=self.shift,
+    return c.Config(
+      workdir=self.workdir or f'runs/classifier_{name}',
       seed=self.seed,
-      mode=self.mode,
+      data=c.Data(
+        name=self.dataset, image_size=self.image_size, data_dir=self.data_dir
+      ),
+      diffusion=c.Classification(shift=self.shift),
+      network=c.ConvNet(width=self.width),
+      optimizer=c.Optimizer(
+        name='adamw',
+        learning_rate=self.learning_rate,
+        schedule='cosine',
+        clip_norm=None,
+        weight_decay=1e-2,
+      ),
+      training=c.Training(
+        num_steps=self.num_steps, batch_size=self.batch_size, ema_decay=0.99
+      ),
+      parallel=c.Parallel(mode=self.mode),
     )
-    share = classifier.accuracy(network, params, test)
-    about = classifier.About(
-      self.dataset,
-      tuple(train.shape),
-      train.num_classes,
-      self.width,
-      self.seed,
-      self.num_steps,
-      share,
-      len(test),
-    )
-    sha256 = classifier.save(workdir, params, about)
-    print(
-      f'test accuracy {100 * share:.2f} % of {len(test)} images, weights '
-      f'{sha256[:12]}\n{workdir}: --features classifier:{workdir}'
-    )
-    return workdir
+
+  def run(self) -> Path:
+    """Trains and tests the classifier; returns its workdir."""
+    config = self.config()
+    data = examples.load(config, config.workdir)
+    model = models.make(config, data.spec)
+    optimizer = optimizers.make(config.optimizer, self.num_steps)
+    decay = config.training.ema_decay
+    task = training.make_task(model.init, model.loss, optimizer, decay=decay)
+    accuracy = Accuracy(config, model)
+    reports = [loop.Report(config.training.preview_every, accuracy.save)]
+    described = c.describe(config, data.spec)
+    params = loop.fit(config, task, data.dataset, described, reports)
+    if parallel.is_primary():
+      print(accuracy.finish(params))
+    return Path(config.workdir)
 
 
 def main(argv: list[str] | None = None) -> None:
-  command = tyro.extras.subcommand_cli_from_dict({'train': Train}, args=argv)
   try:
+    command = tyro.extras.subcommand_cli_from_dict({'train': Train}, args=argv)
     parallel.start()
     command.run()
-  except (ValueError, OSError) as error:
+  except (
+    ValueError,
+    OSError,
+    NonFiniteLossError,
+    runs.DamagedCheckpointError,
+  ) as error:
     sys.exit(f'jaxdiff.classifier: {error}')
 
 

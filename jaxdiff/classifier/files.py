@@ -1,7 +1,6 @@
 """A trained classifier on disk: whole or not at all, and known by its hash."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import jax
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxdiff import files
 from jaxdiff.networks.classifier import Classifier
 
 _WEIGHTS, _ABOUT = 'classifier.safetensors', 'classifier.json'
@@ -39,21 +39,15 @@ class Trained(NamedTuple):
 
 
 def save(workdir: str | os.PathLike, params: Any, about: About) -> str:
-  """Writes a classifier, whole or not at all; returns the weights' SHA-256.
-
-  Raises:
-    ValueError: there is one already.
-  """
+  """Writes a classifier and returns the SHA-256 of its weights."""
   workdir = Path(workdir)
-  check_free(workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
   arrays = flatten_dict(jax.device_get(params), sep='/')
   content = safetensors.numpy.save(arrays)
   sha256 = hashlib.sha256(content).hexdigest()
-  described = json.dumps({**about._asdict(), 'sha256': sha256}, indent=2)
+  described = {**about._asdict(), 'sha256': sha256}
   # The description comes last: without it there is no classifier.
-  _write(workdir / _WEIGHTS, content)
-  _write(workdir / _ABOUT, (described + '\n').encode())
+  files.save(workdir / _WEIGHTS, lambda file: file.write_bytes(content))
+  files.write_json(workdir / _ABOUT, described)
   return sha256
 
 
@@ -70,7 +64,7 @@ def load(workdir: str | os.PathLike) -> Trained:
       f'no classifier in {workdir}: train one with python -m '
       f'jaxdiff.classifier train SET --workdir {workdir}'
     )
-  described = json.loads((workdir / _ABOUT).read_text())
+  described = files.read_json(workdir / _ABOUT, 'the classifier')
   sha256 = described.pop('sha256')
   shape = tuple(described.pop('image_shape'))
   about = About(image_shape=shape, **described)
@@ -83,21 +77,3 @@ def load(workdir: str | os.PathLike) -> Trained:
   params = unflatten_dict(safetensors.numpy.load(content), sep='/')
   network = Classifier(about.num_classes, about.width)
   return Trained(network, params, about, sha256)
-
-
-def check_free(workdir: str | os.PathLike) -> None:
-  """Raises ValueError if a workdir holds a classifier."""
-  if (Path(workdir) / _ABOUT).exists():
-    raise ValueError(
-      f'{workdir} holds a classifier already, and results may name it: give '
-      'another --workdir'
-    )
-
-
-def _write(path: Path, content: bytes) -> None:
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  with open(temporary, 'wb') as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-  temporary.replace(path)

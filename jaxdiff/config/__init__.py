@@ -11,10 +11,11 @@ generation/ read a configuration: the rest of the library is given functions.
 """
 
 from jaxdiff.config.config import FIXED, Config
-from jaxdiff.config.diffusion import Categorical, Gaussian
+from jaxdiff.config.diffusion import Categorical, Classification, Gaussian
 from jaxdiff.config.files import from_dict, load_file, parse, to_dict
 from jaxdiff.config.networks import (
   MLP,
+  ConvNet,
   Custom,
   DiT,
   GraphTransformer,
@@ -39,8 +40,10 @@ __all__ = [
   'MLP',
   'Categorical',
   'Checkpoint',
+  'Classification',
   'Condition',
   'Config',
+  'ConvNet',
   'Custom',
   'Data',
   'DiT',

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jaxdiff.config import consistency
-from jaxdiff.config.diffusion import Categorical, Gaussian
+from jaxdiff.config.diffusion import Categorical, Classification, Gaussian
 from jaxdiff.config.networks import AnyNetwork, UNet
 from jaxdiff.config.ranges import Section, Seed
 from jaxdiff.config.sections import (
@@ -32,7 +32,9 @@ class Config(Section):
   seed: Seed = 0
   data: Data = field(default_factory=Data)
   condition: Condition = field(default_factory=Condition)
-  diffusion: Gaussian | Categorical = field(default_factory=Gaussian)
+  diffusion: Gaussian | Categorical | Classification = field(
+    default_factory=Gaussian
+  )
   network: AnyNetwork = field(default_factory=UNet)
   optimizer: Optimizer = field(default_factory=Optimizer)
   training: Training = field(default_factory=Training)

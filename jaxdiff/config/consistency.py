@@ -4,7 +4,11 @@ from typing import TYPE_CHECKING
 
 from jaxdiff import names
 from jaxdiff.config import registry, sections
-from jaxdiff.config.diffusion import Categorical, trial_categorical
+from jaxdiff.config.diffusion import (
+  Categorical,
+  Gaussian,
+  trial_categorical,
+)
 from jaxdiff.config.networks import Transformer
 from jaxdiff.config.ranges import Name
 from jaxdiff.config.sections import Sampling, Training
@@ -17,7 +21,7 @@ def check(config: 'Config') -> None:
   """Raises ValueError for values that contradict one another."""
   if isinstance(config.diffusion, Categorical):
     _check_categorical(config)
-  else:
+  elif isinstance(config.diffusion, Gaussian):
     _check_gaussian(config)
   _check_intervals(config)
   condition, parallel = config.condition, config.parallel

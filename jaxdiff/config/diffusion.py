@@ -1,4 +1,4 @@
-"""Configuration of the process: `Gaussian` noise or `Categorical` noise."""
+"""Configuration of the process: Gaussian noise, categorical noise, or none."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -141,3 +141,13 @@ class Categorical(Section):
         f'--diffusion.process {self.process} needs --diffusion.prediction '
         f'logits, got {self.prediction}'
       )
+
+
+@dataclass(frozen=True)
+class Classification(Section):
+  """No noise: a classifier of images, whose features measure samples."""
+
+  prefix: ClassVar[str] = 'diffusion.'
+  positions: ClassVar[Positions] = 'stratified'
+  # Images are moved at random by up to so many pixels.
+  shift: Annotated[int, In('[0, 64]')] = 1

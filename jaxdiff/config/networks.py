@@ -54,6 +54,13 @@ class MLP(Network):
 
 
 @dataclass(frozen=True)
+class ConvNet(Network):
+  """See `networks.classifier`: classification of images."""
+
+  width: Size = 32
+
+
+@dataclass(frozen=True)
 class Transformer(Network):
   """See `networks.transformer`: text."""
 
@@ -89,4 +96,6 @@ class Custom(Network):
   name: str = ''
 
 
-AnyNetwork = UNet | DiT | MLP | Transformer | GraphTransformer | Custom
+AnyNetwork = (
+  UNet | DiT | MLP | ConvNet | Transformer | GraphTransformer | Custom
+)

@@ -155,6 +155,8 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   """
   run = runs.load(workdir, mesh, checkpoint=flags.checkpoint, ema=flags.ema)
   config = run.config
+  if run.model.process is None:
+    raise ValueError(f'{workdir} holds a classifier: it draws no samples')
   if getattr(flags, 'edit', None) == 'interpolate':
     # Whatever the run is configured for.
     sampling = dataclasses.replace(config.sampling, sampler='ddim', eta=0.0)

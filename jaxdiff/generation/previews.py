@@ -1,6 +1,7 @@
 """Previews: samples that train.py draws on the way and at the end."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +17,20 @@ from jaxdiff.models import Model
 from jaxdiff.models.model import Params
 from jaxdiff.runs import examples
 from jaxdiff.runs.examples import Examples
+
+
+def make(config: Config, model: Model, data: Examples) -> Any:
+  """Builds the reports of a model in training: its samples, or its accuracy.
+
+  Returns:
+    An object with save(params, step), for the loop, and finish(params) -> lines
+    for people.
+  """
+  if model.process is None:
+    from jaxdiff.classifier.report import Accuracy
+
+    return Accuracy(config, model)
+  return Previews(config, model, data)
 
 
 class Previews:
@@ -36,11 +51,6 @@ class Previews:
     self._draw = jax.jit(make_sampler(model, config.sampling))
     self._modality = modalities.make(model.spec)
 
-  def newest(self) -> Path | None:
-    """Returns the newest preview on disk."""
-    folder = Path(self._config.workdir) / 'samples'
-    return max(folder.glob(f'*{self._modality.endings[0]}'), default=None)
-
   def save(self, params: Params, step: int) -> None:
     """Draws a grid of samples of a step."""
     drawn = self._draw(params, self._options, self._index)
@@ -49,8 +59,15 @@ class Previews:
     path = folder / f'{step:07d}{self._modality.endings[0]}'
     self._modality.gather(self._modality.split(drawn), (), path)
 
-  def strip(self, params: Params, num: int = 6) -> Path:
-    """Draws a few samples on their way from noise to data."""
+  def finish(self, params: Params, num: int = 6) -> str:
+    """Draws a few samples from noise to data; returns lines for people."""
+    workdir = Path(self._config.workdir)
     sampler = make_sampler(self._model, self._config.sampling, trajectory=True)
     path = jax.jit(sampler)(params, self._options, np.arange(num))
-    return self._modality.strip(path, Path(self._config.workdir) / 'denoising')
+    strip = self._modality.strip(path, workdir / 'denoising')
+    folder = workdir / 'samples'
+    newest = max(folder.glob(f'*{self._modality.endings[0]}'), default='none')
+    return f"""samples      {newest}
+denoising    {strip}
+
+more samples: python sample.py {workdir}"""

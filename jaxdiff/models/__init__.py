@@ -10,10 +10,23 @@ was built. Nothing after this asks the configuration what kind of model it is.
 from collections.abc import Mapping
 from typing import Any
 
-from jaxdiff.config import Config, Spec
+from jaxdiff import names
+from jaxdiff.config import (
+  Categorical,
+  Classification,
+  Config,
+  Gaussian,
+  Spec,
+)
 from jaxdiff.models.model import Model, Start
 
 __all__ = ['Model', 'Start', 'make']
+
+_MAKERS = {
+  Gaussian: 'jaxdiff.models.gaussian:make',
+  Categorical: 'jaxdiff.models.categorical:make',
+  Classification: 'jaxdiff.models.classification:make',
+}
 
 
 def make(
@@ -30,12 +43,5 @@ def make(
   Raises:
     ValueError: the configuration does not fit the data.
   """
-  from jaxdiff.config import Categorical
-
-  if isinstance(config.diffusion, Categorical):
-    from jaxdiff.models import categorical
-
-    return categorical.make(config, spec, null or {})
-  from jaxdiff.models import gaussian
-
-  return gaussian.make(config, spec, null or {})
+  maker = names.resolve(_MAKERS[type(config.diffusion)], 'diffusion')
+  return maker(config, spec, null or {})

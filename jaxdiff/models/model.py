@@ -45,19 +45,23 @@ class Model(NamedTuple):
   grid          sampling -> decreasing times [N + 1]
   start         (options, prior_keys[B], step_keys[B], index[B]) -> Start
   decode        x0 -> data
+
+  A classifier has spec, init and loss alone.
   """
 
   spec: Spec
-  takes: tuple[str, ...]
-  schedule: Schedule | None
-  process: Process
   init: Callable[[Array], Params]
   loss: Loss
-  encode: Callable[[Params, Cond], Cond]
-  denoiser: Callable[[Params, Cond], Denoiser]
-  estimator: Callable[[Params, Cond], Callable[[Any, Array], Any]]
-  limit: Callable[[Sampling, Options, Denoiser], Denoiser]
-  solver: Callable[[Sampling, Options, Params, Cond], Step | Solver]
-  grid: Callable[[Sampling], Array]
-  start: Callable[[Options, Array, Array, Array], Start]
-  decode: Callable[[Any], Any]
+  takes: tuple[str, ...] = ()
+  schedule: Schedule | None = None
+  process: Process | None = None
+  encode: Callable[[Params, Cond], Cond] | None = None
+  denoiser: Callable[[Params, Cond], Denoiser] | None = None
+  estimator: Callable[[Params, Cond], Callable[[Any, Array], Any]] | None = None
+  limit: Callable[[Sampling, Options, Denoiser], Denoiser] | None = None
+  solver: Callable[[Sampling, Options, Params, Cond], Step | Solver] | None = (
+    None
+  )
+  grid: Callable[[Sampling], Array] | None = None
+  start: Callable[[Options, Array, Array, Array], Start] | None = None
+  decode: Callable[[Any], Any] | None = None

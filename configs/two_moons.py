@@ -1,0 +1,26 @@
+"""Two moons in the plane: the smallest run, points by a small network.
+
+python train.py --config configs/two_moons.py
+"""
+
+from jaxdiff import config as c
+
+config = c.Config(
+  workdir='runs/two_moons',
+  data=c.Data(name='two_moons'),
+  diffusion=c.Gaussian(schedule='cosine', prediction='v'),
+  network=c.MLP(width=128, depth=3),
+  optimizer=c.Optimizer(
+    learning_rate=2e-3, schedule='cosine', warmup_steps=100
+  ),
+  training=c.Training(
+    num_steps=4000,
+    batch_size=256,
+    steps_per_execution=50,
+    ema_decay=0.995,
+    log_every=200,
+    preview_every=2000,
+  ),
+  sampling=c.Sampling(sampler='heun', steps=20, threshold='none', num=2000),
+  checkpoint=c.Checkpoint(every=2000),
+)
