@@ -12,8 +12,7 @@ from jaxdiff.config import Config
 from jaxdiff.generation import previews
 from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
-from jaxdiff.runs import examples, loop, metrics
-from jaxdiff.runs.logs import NonFiniteLossError
+from jaxdiff.runs import examples, logs, loop
 
 
 def train(config: Config) -> None:
@@ -65,7 +64,7 @@ def finish(config: Config, report: str) -> None:
   """Draws the loss curve, and says where everything is."""
   workdir = Path(config.workdir)
   print(f"""
-loss curve   {metrics.save_loss_curve(workdir)}
+loss curve   {logs.save_loss_curve(workdir)}
 metrics      {workdir / 'metrics.jsonl'}, tensorboard --logdir {workdir}
 checkpoints  {workdir / 'checkpoints'}
 {report}""")
@@ -80,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
   except (
     ValueError,
     OSError,
-    NonFiniteLossError,
+    logs.NonFiniteLossError,
     runs.DamagedCheckpointError,
   ) as error:
     sys.exit(f'train.py: {error}')

@@ -12,7 +12,15 @@ generation/ read a configuration: the rest of the library is given functions.
 
 from jaxdiff.config.config import FIXED, Config
 from jaxdiff.config.diffusion import Categorical, Classification, Gaussian
-from jaxdiff.config.files import from_dict, load_file, parse, to_dict
+from jaxdiff.config.files import (
+  Spec,
+  describe,
+  from_dict,
+  load_file,
+  parse,
+  to_dict,
+  undescribe,
+)
 from jaxdiff.config.networks import (
   MLP,
   ConvNet,
@@ -33,7 +41,6 @@ from jaxdiff.config.sections import (
   Sampling,
   Training,
 )
-from jaxdiff.config.spec import Spec, describe, undescribe
 
 __all__ = [
   'FIXED',

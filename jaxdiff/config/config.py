@@ -3,10 +3,16 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from jaxdiff.config import consistency
-from jaxdiff.config.diffusion import Categorical, Classification, Gaussian
-from jaxdiff.config.networks import AnyNetwork, UNet
-from jaxdiff.config.ranges import Section, Seed
+from jaxdiff import names
+from jaxdiff.config import registry, sections
+from jaxdiff.config.diffusion import (
+  Categorical,
+  Classification,
+  Gaussian,
+  trial_categorical,
+)
+from jaxdiff.config.networks import AnyNetwork, Transformer, UNet
+from jaxdiff.config.ranges import Name, Section, Seed
 from jaxdiff.config.sections import (
   Checkpoint,
   Condition,
@@ -45,7 +51,7 @@ class Config(Section):
 
   def __post_init__(self) -> None:
     super().__post_init__()
-    consistency.check(self)
+    _check_together(self)
 
 
 # A run may be continued with other values of anything but these.
@@ -58,3 +64,105 @@ FIXED = (
   'network',
   'optimizer',
 )
+
+
+def _check_together(config: Config) -> None:
+  """Raises ValueError for values that contradict one another."""
+  if isinstance(config.diffusion, Categorical):
+    _check_categorical(config)
+  elif isinstance(config.diffusion, Gaussian):
+    _check_gaussian(config)
+  _check_intervals(config)
+  condition, parallel = config.condition, config.parallel
+  if condition.low_res and config.sampling.augment > condition.augment:
+    raise ValueError(
+      '--sampling.augment must be at most --condition.augment '
+      f'{condition.augment}, the largest noise of training, got '
+      f'{config.sampling.augment}'
+    )
+  if condition.text == 'clip' and condition.clip is None:
+    raise ValueError(
+      '--condition.text clip needs --condition.clip, a folder with '
+      'model.safetensors, config.json and merges.txt of a CLIP model'
+    )
+  if parallel.mode == 'pmap' and parallel.fsdp > 1:
+    raise ValueError(
+      '--parallel.mode pmap keeps a whole copy of the parameters on every '
+      'device; use --parallel.mode jit with --parallel.fsdp > 1'
+    )
+  several = parallel.num_processes, parallel.process_id
+  if parallel.coordinator is None and several != (None, None):
+    raise ValueError(
+      '--parallel.num-processes and --parallel.process-id need '
+      "--parallel.coordinator, 'auto' or host:port of process 0"
+    )
+
+
+def _check_gaussian(config: Config) -> None:
+  c = config.sampling
+  sampler = Name(registry.SAMPLERS, sections.trial_noise)
+  sampler.check(c.sampler, '--sampling.sampler')
+  for name in ('temperature', 'block'):
+    _unused(c, name, 'categories')
+
+
+def _check_categorical(config: Config) -> None:
+  c, diffusion = config.sampling, config.diffusion
+  sampler = Name(registry.CATEGORICAL_SAMPLERS, trial_categorical)
+  sampler.check(c.sampler, '--sampling.sampler')
+  for name in ('eta', 'threshold', 'augment', 'rescale', 'guidance'):
+    _unused(c, name, 'real numbers')
+  grid = names.name_of(c.times, '--sampling.times')
+  if grid in ('karras', 'log_snr'):
+    raise ValueError(
+      f'--sampling.times {grid} is for Gaussian noise, and this is '
+      f'{diffusion.process}'
+    )
+  if config.condition.low_res:
+    raise ValueError('--condition.low-res is for images that are real numbers')
+  absorbing = diffusion.process == 'absorbing'
+  ratios = diffusion.prediction == 'log_ratios'
+  if c.temperature != 1 and ratios and not absorbing:
+    raise ValueError(
+      '--sampling.temperature is for logits, or for log_ratios with absorbing '
+      'noise'
+    )
+  network = config.network
+  hidden = isinstance(network, Transformer) and not network.time
+  if hidden and not absorbing:
+    raise ValueError(
+      f'--diffusion.process {diffusion.process} does not show its noise level: '
+      'its network needs --network.time'
+    )
+  if c.block is not None and not (absorbing and hidden):
+    raise ValueError(
+      '--sampling.block leaves masks to the right, which a network that is '
+      'told t has not met in training: it needs --diffusion.process absorbing '
+      'and --network.no-time'
+    )
+
+
+def _unused(c: Sampling, field: str, data: str) -> None:
+  if getattr(c, field) != getattr(Sampling, field):
+    flag = field.replace('_', '-')
+    raise ValueError(
+      f'--sampling.{flag} is for {data}, got {getattr(c, field)}'
+    )
+
+
+def _check_intervals(config: Config) -> None:
+  """Raises ValueError unless every event falls between two executions."""
+  c: Training = config.training
+  n = c.steps_per_execution
+  due = {
+    '--training.num-steps': c.num_steps,
+    '--training.log-every': c.log_every,
+    '--training.preview-every': c.preview_every,
+    '--checkpoint.every': config.checkpoint.every,
+    '--evaluation.every': config.evaluation.every or n,
+  }
+  for flag, steps in due.items():
+    if steps <= c.num_steps and steps % n:
+      raise ValueError(
+        f'--training.steps-per-execution {n} must divide {flag} {steps}'
+      )

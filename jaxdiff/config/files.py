@@ -9,12 +9,29 @@ import typing
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
 from jaxdiff.config import migration
 from jaxdiff.config.config import Config
+
+
+class Spec(NamedTuple):
+  """The properties of a data set on which a model depends.
+
+  For graphs, which are dicts of nodes and edges, shape, categories and
+  marginals are dicts too.
+  """
+
+  modality: str  # 'points', 'image', 'text' or 'graph', said by the data set
+  shape: Any  # of one example: a tuple, or a dict of them
+  num_classes: int | None = None
+  text_dims: tuple[int, int] | None = None  # text sequence and text vector
+  categories: Any = None  # the number of categories; None: real numbers
+  symbols: tuple[str, ...] | None = None  # how a category is written
+  marginals: Any = None  # the frequency of each category
+  sizes: tuple[float, ...] | None = None  # distribution of sizes; None: fixed
 
 
 def load_file(path: str) -> Config:
@@ -113,3 +130,30 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _is_union(hint: Any) -> bool:
   return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def describe(config: Config, spec: Spec) -> dict[str, Any]:
+  """Returns the content of `workdir/config.json`, all that sampling needs."""
+  return {**to_dict(config), 'spec': json.loads(json.dumps(spec._asdict()))}
+
+
+def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
+  """Reads what `describe` returned, from this version or an older one.
+
+  Raises:
+    ValueError: a field is missing, unknown, or has the wrong type.
+  """
+  saved = migration.migrated(saved)
+  values = {k: v for k, v in saved.items() if k != 'spec'}
+
+  def tuples(x: Any) -> Any:
+    if isinstance(x, dict):
+      return {name: tuples(value) for name, value in x.items()}
+    return tuple(map(tuples, x)) if isinstance(x, list) else x
+
+  spec = saved.get('spec')
+  if not isinstance(spec, dict) or not spec.keys() <= set(Spec._fields):
+    raise ValueError('spec must be an object with the fields of a data set')
+  if not isinstance(spec.get('modality'), str) or not spec.get('shape'):
+    raise ValueError('spec must have a modality and a shape')
+  return from_dict(values), Spec(**tuples(spec))

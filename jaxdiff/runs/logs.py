@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxdiff.runs.metrics import read_metrics
+from jaxdiff import files
 
 
 class NonFiniteLossError(RuntimeError):
@@ -49,9 +49,8 @@ class Log:
     self._board_settings = {'logdir': str(workdir), 'purge_step': first + 1}
     if write:
       kept = [m for m in read_metrics(self._path) if m['step'] <= first]
-      temporary = self._path.with_suffix('.new')
-      temporary.write_text(''.join(json.dumps(m) + '\n' for m in kept))
-      temporary.replace(self._path)
+      lines = ''.join(json.dumps(m) + '\n' for m in kept)
+      files.write_text(lines, self._path)
     self._bar = tqdm(
       total=total,
       initial=first,
@@ -133,3 +132,43 @@ class Log:
     self._bar.close()
     if self._board:
       self._board.close()
+
+
+def save_loss_curve(workdir: str | os.PathLike[str]) -> Path:
+  """Draws the loss of metrics.jsonl over steps, with its running median."""
+  # Half a second to import, and only here.
+  import matplotlib.figure
+
+  metrics = read_metrics(Path(workdir) / 'metrics.jsonl')
+  path = Path(workdir) / 'loss.png'
+  steps = np.array([m['step'] for m in metrics])
+  loss = np.array([m['loss'] for m in metrics])
+  figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
+  axes = figure.subplots()
+  axes.plot(steps, loss, color='0.75', linewidth=1, label='each log interval')
+  window = max(1, len(loss) // 20)
+  if window > 1:
+    median = [
+      np.median(loss[max(0, i - window) : i + window + 1])
+      for i in range(len(loss))
+    ]
+    axes.plot(steps, median, color='C0', label='running median')
+    axes.legend(frameon=False)
+  axes.set(xlabel='step', ylabel='loss', yscale='log')
+  axes.grid(alpha=0.3)
+  files.save(path, lambda file: figure.savefig(file, dpi=120))
+  return path
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, float]]:
+  """The lines of a metrics.jsonl. A last line cut by a kill is left out."""
+  path = Path(path)
+  lines = path.read_text().splitlines() if path.exists() else []
+  rows = []
+  for number, line in enumerate(lines):
+    try:
+      rows.append(json.loads(line))
+    except ValueError:
+      if number + 1 < len(lines):
+        raise ValueError(f'{path} line {number + 1} is damaged') from None
+  return rows
