@@ -114,11 +114,11 @@ def test_bytes_are_the_bytes():
 
 
 def test_bpe_loses_nothing(learned):
-  import tokenizers
+  from tokenizers import Tokenizer, decoders
 
   tokenizer = tokenizers.bpe_tokenizer(learned, 200)
-  library = tokenizers.Tokenizer.from_str(learned)
-  library.decoder = tokenizers.decoders.ByteLevel()
+  library = Tokenizer.from_str(learned)
+  library.decoder = decoders.ByteLevel()
   for row, prompt in zip(tokenizer.encode(PROMPTS), PROMPTS, strict=True):
     tokens = row[1 : tokenizer.count(prompt) - 1]
     assert library.decode((tokens - 3).tolist()) == prompt

@@ -1,26 +1,21 @@
-"""One pipeline for every set of images, texts and graphs.
+"""Data: sets of points, images, texts and graphs, and their batches.
 
-A set is prepared once as array_record files by a TFDS builder, read by index
-through `as_data_source`, kept as uint8 arrays when it fits in memory, and
-served by Grain. Batch k is a function of (seed, k) alone:
+A Dataset gives arrays for indices: from memory, or from files. Batch k of
+`batches` is a function of (seed, k) alone:
 
   indices_k = (perm_0, perm_1, ...)[k B : (k + 1) B],  x0 = u / 127.5 - 1,
 
-where perm_e is a permutation of the set that depends on (seed, e). A run is
-therefore resumed from its step and nothing else, on any number of hosts.
+where perm_e is a permutation of the set that depends on (seed, e), and u are
+the pixels of images. So a run is resumed from its step and nothing else, on any
+number of hosts.
 
-TensorFlow is never imported here; only preparing an official TFDS set needs
-it (`python -m jaxdiff.data prepare tfds:<name>`).
+`sets` has the data sets. TensorFlow is needed only to prepare an official TFDS
+set (`python -m jaxdiff.data prepare tfds:NAME`), never to read one.
 """
 
-from jaxdiff.data.dataset import (
-  Dataset,
-  Frequencies,
-  encoded,
-  frequencies,
-  pixels,
-)
+from jaxdiff.data.dataset import Dataset, encoded, pixels
 from jaxdiff.data.loading import load
+from jaxdiff.data.marginals import Frequencies, frequencies
 from jaxdiff.data.pipeline import batches, epoch
 
 __all__ = [

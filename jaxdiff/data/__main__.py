@@ -5,12 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from jaxdiff.data.preparing import (
-  prepare_captioned_shapes,
-  prepare_digits,
-  prepare_tfds,
-  resolve_data_dir,
-)
+from jaxdiff.data import prepared
+from jaxdiff.data.sets import SETS
 
 
 def prepare(
@@ -19,34 +15,28 @@ def prepare(
   manual_dir: Path | None = None,
   data_dir: Path | None = None,
 ) -> None:
-  """Prepares a set on disk, once; reading it later needs no TensorFlow.
+  """Prepares a TFDS set on disk, once; reading it needs no TensorFlow.
 
   Args:
-    name: tfds:<name>, an image set of TFDS; needs pip install 'jaxdiff[tf]'.
-      Or digits or captioned_shapes, which prepare themselves when first
-      loaded.
-    manual_dir: Where files downloaded by hand are; without it TFDS downloads
+    name: tfds:NAME, a set of TFDS; needs pip install 'jaxdiff[tf]'. Other sets
+      need no preparing.
+    manual_dir: Folder of files downloaded by hand; without it TFDS downloads
       them.
-    data_dir: Where to put it. Default: $TFDS_DATA_DIR, else
+    data_dir: Where to put the set. Default: $TFDS_DATA_DIR, else
       ~/.cache/jaxdiff/data.
   """
-  root = resolve_data_dir(data_dir)
   kind, _, rest = name.partition(':')
-  if name == 'digits':
-    folder = prepare_digits(root)
-  elif name == 'captioned_shapes':
-    for size in (16, 32):
-      folder = prepare_captioned_shapes(root, size).parent.parent
-  elif kind == 'tfds' and rest:
-    try:
-      folder = prepare_tfds(rest, root, manual_dir)
-    except ModuleNotFoundError as error:
-      sys.exit(f'error: {error}')
-  else:
-    sys.exit(
-      "error: the set to prepare must be 'digits', 'captioned_shapes' or "
-      f"'tfds:<name>', got {name!r}"
+  if kind in SETS and kind != 'tfds':
+    print(f'{name} needs no preparing')
+    return
+  if kind != 'tfds' or not rest:
+    sys.exit(f"error: the set to prepare must be 'tfds:NAME', got {name!r}")
+  try:
+    folder = prepared.prepare(
+      rest, prepared.resolve_data_dir(data_dir), manual_dir
     )
+  except ModuleNotFoundError as error:
+    sys.exit(f'error: {error}')
   print(f'{name} is prepared in {folder}')
 
 

@@ -1,50 +1,56 @@
-"""A set of examples read by index: from its files, or from memory."""
+"""Dataset: a split of a data set, as a function from indices to arrays."""
 
 import concurrent.futures
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Literal
 
+import jax
 import numpy as np
 
 Arrays = dict[str, Any]  # arrays, or dicts of them
+Gather = Callable[[np.ndarray], Arrays]
+
+CACHE_BYTES = 4 << 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """A split of a set of images, texts or graphs.
+  """A split of a data set.
 
   Attributes:
-    name: What `load` was asked for.
-    split: The split, such as 'train'.
+    name: The name that `load` was called with.
+    split: Name of the split, such as 'train'.
+    modality: What an example is.
     size: Number of examples, also `len(dataset)`.
-    shape: Of one example: (H, W, C) of an image, (L,) of a text, {'nodes':
-      (N,), 'edges': (N, N)} of a graph.
+    shape: (H, W, C) of an image, (L,) of a text, {'nodes': (N,), 'edges': (N,
+      N)} of a graph, any shape of points.
     num_classes: Number of labels, or None for a set without labels.
     gather: Indices [b] to new arrays at every call, safe from several threads:
-      'x0'       images as uint8 [b, H, W, C] in [0, 255]; categories as int32
-                 [b, ...] or a dict of them
-      'mask'     bool, a tree like x0: true where an element exists; where it
-                 does not x0 is 0. Only of sets whose examples differ in size.
+      'x0'       float32 [b, ...]; or images as uint8 [b, H, W, C] in [0, 255];
+                 or categories as int32 [b, ...] or a dict of them
+      'mask'     bool, a tree like x0: true where an element exists; elsewhere
+                 x0 is 0. Only in sets whose examples differ in size.
       'label'    int32 [b], where the set has labels
       'caption'  str [b] (of dtype object, since they differ in length), where
                  the set has captions
     has_captions: Whether `gather` returns captions; `encoded` makes
       conditions of them.
-    categories: None for images. Otherwise x0 is in 0 .. categories - 1; a dict
-      where x0 is one. Edges are symmetric, 0 is no edge.
-    symbols: What category k is written as: characters of a text, atoms of a
+    categories: None for numbers. Otherwise x0 is in 0 .. categories - 1; a dict
+      where x0 is one. Edges are symmetric, and 0 is no edge.
+    symbols: How category k is written: characters of a text, atoms of a
       molecule. None where they have no names.
   """
 
   name: str
   split: str
+  modality: Literal['points', 'image', 'text', 'graph']
   size: int
   shape: tuple[int, ...] | dict[str, tuple[int, ...]]
   num_classes: int | None
-  gather: Callable[[np.ndarray], Arrays]
+  gather: Gather
   has_captions: bool = False
   categories: int | dict[str, int] | None = None
   symbols: tuple[str, ...] | None = None
@@ -52,23 +58,30 @@ class Dataset:
   def __len__(self) -> int:
     return self.size
 
-  @property
-  def num_bytes(self) -> int:
-    """Memory the images take as uint8 arrays."""
-    return self.size * math.prod(self.shape)
+
+def check_split(split: str, splits: Collection[str], name: str = '') -> None:
+  """Raises ValueError unless `split` is one of `splits`."""
+  if split not in splits:
+    of = f' of {name!r}' if name else ''
+    raise ValueError(f'split{of} must be one of {list(splits)}, got {split!r}')
+
+
+def in_memory(arrays: Arrays) -> Gather:
+  """Makes `Dataset.gather` of the arrays of all examples."""
+  return lambda indices: jax.tree.map(lambda x: x[indices], arrays)
 
 
 def encoded(
   dataset: Dataset, encode: Callable[[Sequence[str]], Arrays]
 ) -> Dataset:
-  """The same set with what `encode` makes of its captions in their place.
+  """Replaces the captions of a set by conditions.
 
   Args:
     dataset: A set with captions.
     encode: Captions [b] to {name: [b, ...]}, such as {'tokens': int32 [b, L]}.
 
   Raises:
-    ValueError: If the set has no captions.
+    ValueError: The set has no captions.
   """
   if not dataset.has_captions:
     raise ValueError(
@@ -84,9 +97,15 @@ def encoded(
 
 
 def pixels(dataset: Dataset) -> Dataset:
-  """A set of images whose values are 256 categories, int32, not numbers."""
+  """Makes the pixel values of images 256 categories, int32.
+
+  Raises:
+    ValueError: The set has neither images nor categories.
+  """
   if dataset.categories is not None:
     return dataset
+  if dataset.modality != 'image':
+    raise ValueError(f'{dataset.name} has no categories: its x0 are numbers')
 
   def gather(indices: np.ndarray) -> Arrays:
     arrays = dict(dataset.gather(indices))
@@ -95,69 +114,16 @@ def pixels(dataset: Dataset) -> Dataset:
   return dataclasses.replace(dataset, gather=gather, categories=256)
 
 
-class Frequencies(NamedTuple):
-  """How often, of a set of categories."""
-
-  marginals: Any  # [K] of each category, a dict of them where x0 is one
-  sizes: np.ndarray | None  # [N + 1] of 0 .. N elements; None: always all
-
-
-def frequencies(
-  dataset: Dataset, limit: int = 20_000, chunk: int = 256
-) -> Frequencies:
-  """Counts the categories, and the sizes, of a set.
-
-  Args:
-    dataset: Of categories.
-    limit: Examples that are counted, evenly spread over a larger set; fewer of
-      large images. Edges are counted above the diagonal.
-    chunk: Examples at a time.
-
-  Raises:
-    ValueError: If there is nothing to count.
-  """
-  graph = isinstance(dataset.shape, dict)
-  shapes = dataset.shape if graph else {'': dataset.shape}
-  kinds = dataset.categories if graph else {'': dataset.categories}
-  counts = {name: np.zeros(k, np.int64) for name, k in kinds.items()}
-  most = shapes['edges' if graph else ''][0]
-  sizes, sized = np.zeros(most + 1, np.int64), False
-  largest = max(math.prod(shape) for shape in shapes.values())
-  num = min(len(dataset), limit, max(chunk, 20_000_000 // largest))
-  for start in range(0, num, chunk):
-    index = np.arange(start, min(start + chunk, num)) * len(dataset) // num
-    arrays = dataset.gather(index)
-    tree = lambda x: x if graph else {'': x}
-    x0, mask = tree(arrays['x0']), tree(arrays.get('mask'))
-    sized = 'mask' in arrays
-    for name, x in x0.items():
-      on = mask[name] if sized else np.ones(x.shape, bool)
-      on = np.triu(on, 1) if name == 'edges' else on
-      counts[name] += np.bincount(x[on], minlength=len(counts[name]))
-    if sized:
-      # Without kinds of nodes, those exist that could have an edge.
-      nodes = 'nodes' if 'nodes' in mask else 'edges' if graph else ''
-      exist = mask[nodes].any(-1) if nodes == 'edges' else mask[nodes]
-      sizes += np.bincount(exist.sum(-1), minlength=most + 1)
-  empty = [name for name, count in counts.items() if not count.sum()]
-  if empty:
-    raise ValueError(f'{dataset.name} {dataset.split} has no {empty[0]} at all')
-  laws = {name: count / count.sum() for name, count in counts.items()}
-  return Frequencies(
-    laws if graph else laws[''], sizes / sizes.sum() if sized else None
-  )
-
-
-def threaded(dataset: Dataset, num_threads: int | None = None) -> Dataset:
-  """The same set, each gather shared among threads.
+def from_files(dataset: Dataset, cache_bytes: int = CACHE_BYTES) -> Dataset:
+  """Reads images in files by several threads, or into memory where they fit.
 
   Decoding an image releases the interpreter lock, so threads are enough.
 
   Args:
-    dataset: A set that reads files.
-    num_threads: Defaults to the number of cores, at most 16.
+    dataset: A set of uint8 images whose `gather` reads files.
+    cache_bytes: Size of the images up to which all are read now.
   """
-  num_threads = num_threads or min(16, os.cpu_count() or 1)
+  num_threads = min(16, os.cpu_count() or 1)
   pool = concurrent.futures.ThreadPoolExecutor(num_threads, 'jaxdiff-read')
 
   def gather(indices: np.ndarray) -> Arrays:
@@ -166,21 +132,20 @@ def threaded(dataset: Dataset, num_threads: int | None = None) -> Dataset:
     parts = list(pool.map(dataset.gather, pieces))
     return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 
+  fits = dataset.size * math.prod(dataset.shape) <= cache_bytes
+  if fits:
+    gather = in_memory(_everything(gather, len(dataset)))
   return dataclasses.replace(dataset, gather=gather)
 
 
-def cached(dataset: Dataset, chunk: int = 4096) -> Dataset:
-  """The same set with every example read now and kept in memory."""
+def _everything(gather: Gather, size: int, chunk: int = 4096) -> Arrays:
+  """Gathers all examples."""
   arrays: Arrays = {}
-  for start in range(0, len(dataset), chunk):
-    part = dataset.gather(np.arange(start, min(start + chunk, len(dataset))))
+  for start in range(0, size, chunk):
+    part = gather(np.arange(start, min(start + chunk, size)))
     for key, value in part.items():
       # Filled piece by piece: joining at the end would need twice the memory.
       if key not in arrays:
-        arrays[key] = np.empty((len(dataset), *value.shape[1:]), value.dtype)
+        arrays[key] = np.empty((size, *value.shape[1:]), value.dtype)
       arrays[key][start : start + len(value)] = value
-
-  def gather(indices: np.ndarray) -> Arrays:
-    return {key: value[indices] for key, value in arrays.items()}
-
-  return dataclasses.replace(dataset, gather=gather)
+  return arrays

@@ -1,9 +1,9 @@
-"""Graphs as arrays: a set as a Dataset, and back to networkx.
+"""Graphs as arrays: from networkx to a Dataset, and back.
 
 A graph of n nodes is x0 = {'nodes': int32 [N], 'edges': int32 [N, N]}, padded
 with 0 to N >= n, edges symmetric, 0 being no edge; without 'nodes' where all
-are alike. Its mask is a tree like x0: the nodes that exist, and the pairs of
-two different ones.
+nodes are alike. Its mask is a tree like x0: the nodes that exist, and the pairs
+of two different ones.
 
 In networkx, a node's and an edge's category is its attribute 'kind'; absent, a
 node's is 0 and an edge's 1.
@@ -14,30 +14,7 @@ from collections.abc import Mapping, Sequence
 import networkx as nx
 import numpy as np
 
-from jaxdiff.data import graph_sets
-from jaxdiff.data.dataset import Arrays, Dataset
-
-
-def read_graphs(name: str, split: str) -> Dataset:
-  """One of the built-in sets, see `graph_sets`; its nodes are alike.
-
-  Args:
-    name: of the set.
-    split: 'train', 'test', and of the sets of 200 'validation'.
-
-  Raises:
-    ValueError: there is no such set or split.
-  """
-  parts = graph_sets.make(name)
-  if split not in parts:
-    raise ValueError(f'{name} has the splits {sorted(parts)}, got {split!r}')
-  # Of all splits one size, so that what is trained fits what is tested.
-  size = max(len(graph) for part in parts.values() for graph in part)
-  alike = all(len(graph) == size for part in parts.values() for graph in part)
-  x0, mask = to_arrays(parts[split], size)
-  del x0['nodes'], mask['nodes']
-  arrays = {'x0': x0} if alike else {'x0': x0, 'mask': mask}
-  return from_arrays(name, split, arrays, {'edges': 2})
+from jaxdiff.data.dataset import Arrays, Dataset, in_memory
 
 
 def from_arrays(
@@ -47,27 +24,27 @@ def from_arrays(
   categories: dict[str, int],
   symbols: tuple[str, ...] | None = None,
 ) -> Dataset:
-  """The Dataset of graphs that are in memory.
+  """Makes a Dataset of graphs that are in memory.
 
   Args:
-    name: of the set.
-    split: of the set.
+    name: Name of the set.
+    split: Name of the split.
     arrays: {'x0': {'edges': int [b, N, N], ..}} and, where they differ in size,
       'mask'; of any integer type, small ones saving memory.
-    categories: of each part of x0.
-    symbols: of the nodes.
+    categories: Of each part of x0.
+    symbols: Of the nodes.
   """
+  read = in_memory(arrays)
 
   def gather(indices: np.ndarray) -> Arrays:
-    batch = {'x0': {n: v[indices] for n, v in arrays['x0'].items()}}
-    batch['x0'] = {n: v.astype(np.int32) for n, v in batch['x0'].items()}
-    if 'mask' in arrays:
-      batch['mask'] = {n: v[indices] for n, v in arrays['mask'].items()}
-    return batch
+    batch = read(indices)
+    x0 = {part: x.astype(np.int32) for part, x in batch['x0'].items()}
+    return batch | {'x0': x0}
 
   return Dataset(
     name=name,
     split=split,
+    modality='graph',
     size=len(arrays['x0']['edges']),
     shape={n: v.shape[1:] for n, v in arrays['x0'].items()},
     num_classes=None,
@@ -80,10 +57,10 @@ def from_arrays(
 def to_arrays(
   graphs: Sequence[nx.Graph], size: int
 ) -> tuple[Arrays, dict[str, np.ndarray]]:
-  """(x0, mask) of graphs with at most `size` nodes, int32 and bool.
+  """Converts graphs of at most `size` nodes to (x0, mask), int32 and bool.
 
   Raises:
-    ValueError: a graph has more nodes.
+    ValueError: A graph has more nodes.
   """
   shape = (len(graphs), size)
   nodes = np.zeros(shape, np.int32)
@@ -102,7 +79,7 @@ def to_arrays(
 
 
 def pair_mask(exists: np.ndarray) -> dict[str, np.ndarray]:
-  """{'nodes', 'edges'} of which nodes exist, bool [b, N]."""
+  """Makes the mask {'nodes', 'edges'} of existing nodes, bool [b, N]."""
   pairs = exists[:, :, None] & exists[:, None, :]
   return {
     'nodes': exists,
@@ -113,14 +90,14 @@ def pair_mask(exists: np.ndarray) -> dict[str, np.ndarray]:
 def to_networkx(
   x0: Mapping[str, np.ndarray], mask: Mapping[str, np.ndarray] | None = None
 ) -> list[nx.Graph]:
-  """The graphs of a batch, nodes numbered from 0.
+  """Converts a batch to graphs, nodes numbered from 0.
 
-  Of an edge the category above the diagonal is taken.
+  The category of an edge is the one above the diagonal.
 
   Args:
     x0: {'edges': [b, N, N]}, and 'nodes' [b, N] where they have kinds.
-    mask: like x0. Without 'nodes', a node exists that is in a pair: a graph of
-      a single node is not to be told from none.
+    mask: Like x0. Without 'nodes', the nodes in a pair exist; a graph of a
+      single node then looks like one of none.
   """
   edges = np.asarray(x0['edges'])
   exists = np.ones(edges.shape[:2], bool)

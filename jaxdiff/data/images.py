@@ -1,4 +1,4 @@
-"""Encoded image -> uint8 array [H, W, C], the same for every source."""
+"""Decodes an image to uint8 [H, W, C], the same for every source."""
 
 import os
 from typing import BinaryIO
@@ -15,23 +15,19 @@ def decode_image(
   channels: int,
   image_size: int | None = None,
 ) -> np.ndarray:
-  """Decodes one image.
-
-  Rotated as its EXIF tag says, transparency composited on white, then with
-  `image_size` the largest centred square is resized to that edge by Pillow's
-  antialiased bicubic filter: shortest edge and centre crop in one resampling.
+  """Decodes one image, rotated as its EXIF tag says.
 
   Args:
     file: Path or open file.
-    name: What an error calls the image.
+    name: Name of the image in an error.
     channels: 1 (grey) or 3 (RGB).
-    image_size: Edge of the square wanted; None keeps the size.
+    image_size: Side length of the square wanted; None keeps the size.
 
   Returns:
     uint8 [H, W, channels] in [0, 255].
 
   Raises:
-    ValueError: If the image is broken or has more than 8 bits a channel.
+    ValueError: The image is broken or has more than 8 bits a channel.
   """
   try:
     with Image.open(file) as image:
@@ -45,6 +41,18 @@ def decode_image(
       f'images must have 8 bits a channel, got {name} of Pillow mode '
       f'{image.mode!r}; convert it first'
     )
+  return to_pixels(image, channels, image_size)
+
+
+def to_pixels(
+  image: Image.Image, channels: int, image_size: int | None = None
+) -> np.ndarray:
+  """Converts a loaded image to uint8 [H, W, channels].
+
+  Transparency is composited on white. With `image_size` the largest centred
+  square is resized to that side length by Pillow's antialiased bicubic filter:
+  shortest side and centre crop in one resampling.
+  """
   if image.has_transparency_data:
     image = image.convert('RGBA')
     white = Image.new('RGBA', image.size, 'white')

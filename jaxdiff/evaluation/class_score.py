@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxdiff.data.shuffling import permutation
+
 
 class ClassScore(NamedTuple):
   """The mean over splits, and their standard deviation (ddof 0, as printed
@@ -45,9 +47,7 @@ def class_score(
   if not 1 <= splits <= num:
     raise ValueError(f'splits must be from 1 to {num} images, got {splits}')
   if seed is not None:
-    # Raw output, which NumPy promises never to change.
-    bits = np.random.PCG64(np.random.SeedSequence(seed))
-    logits = logits[np.argsort(bits.random_raw(num))]
+    logits = logits[permutation(num, seed)]
   scores = [
     _score(logits[i * num // splits : (i + 1) * num // splits])
     for i in range(splits)

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from jaxdiff import build, conditioning, parallel
 from jaxdiff.config import Config, Spec
+from jaxdiff.data.shuffling import permutation
 from jaxdiff.evaluation.images import Images
 
 Cond = dict[str, np.ndarray]
@@ -135,8 +136,7 @@ def asked_as(
     raise ValueError(f'--labels must be train, test or uniform, got {text!r}')
   examples = build.load_examples(config, workdir, text)
   dataset = examples.dataset
-  # Raw output, which NumPy promises never to change.
-  order = np.argsort(np.random.PCG64(0).random_raw(len(dataset)), kind='stable')
+  order = permutation(len(dataset), seed=0)
 
   def rows(index: np.ndarray) -> Cond:
     arrays = dataset.gather(order[index % len(dataset)])

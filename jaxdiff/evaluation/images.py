@@ -15,8 +15,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from jaxdiff.data.dataset import Dataset, threaded
-from jaxdiff.data.folder import read_folder
+from jaxdiff import data
+from jaxdiff.data import Dataset
 
 
 class Images(NamedTuple):
@@ -36,8 +36,8 @@ def read(
 
   Args:
     source: a folder of PNG or JPEG files, in the order of their names (see
-      `data.folder`); an .npz with uint8 [N, H, W, C] under the name arr_0; or
-      what `data.load` returns.
+      `data.sets.folder`); an .npz with uint8 [N, H, W, C] under the name arr_0;
+      or what `data.load` returns.
     num: all by default.
 
   Raises:
@@ -48,7 +48,7 @@ def read(
   if isinstance(source, Dataset):
     images = of_dataset(source)
   elif Path(source).is_dir():
-    images = of_dataset(threaded(read_folder(source)))
+    images = of_dataset(data.load(f'folder:{source}', cache_bytes=0))
     images = images._replace(name=str(source))
   elif Path(source).suffix == '.npz':
     images = of_npz(source)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxdiff.data.shuffling import permutation
+
 
 class KernelDistance(NamedTuple):
   """Over subsets of both sets.
@@ -84,9 +86,8 @@ def distance(
     )
   if num_subsets < 2:
     raise ValueError(f'num_subsets must be at least 2, got {num_subsets}')
-  # Raw output, which NumPy promises never to change.
-  bits = np.random.PCG64(np.random.SeedSequence(seed))
-  draw = lambda x: x[np.argsort(bits.random_raw(len(x)))[:subset_size]]
+  bits = np.random.PCG64(seed)
+  draw = lambda x: x[permutation(len(x), bits)[:subset_size]]
   values = [mmd2(draw(samples), draw(reference)) for _ in range(num_subsets)]
   std, overlap = np.std(values, ddof=1), subset_size / smaller
   error = std * np.sqrt(1 / num_subsets + overlap / (1 - overlap))

@@ -12,7 +12,7 @@ the nearest of the palette; its shape and size are those of the drawing T
 
 and its place is the centre of that drawing. What is near nothing, such as a
 blob or an object of two colours, has an attribute None, which no caption asks
-for. The words and the shapes are those of `jaxdiff.data.scenes`.
+for. The words and the shapes are those of `captioned_shapes`.
 """
 
 import functools
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdiff.data.scenes import COLOURS, SHAPES, SIZES, coverage
+from jaxdiff.data.sets.captioned_shapes import COLOURS, SHAPES, SIZES, coverage
 
 # Of what is on the pixels, the share that the drawing may leave unexplained.
 _SHAPE_RESIDUAL = 0.12

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdiff.data.scenes import RELATIONS, Object, parse
+from jaxdiff.data.sets.captioned_shapes import RELATIONS, Object, parse
 from jaxdiff.evaluation.scene_reading import Found, read
 
 ATTRIBUTES = Object._fields

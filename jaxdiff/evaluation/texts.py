@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from jaxdiff.data.sums import is_sum
+from jaxdiff.data.sets.sums import is_sum
 
 
 def fraction(texts: Sequence[str], holds: Callable[[str], bool]) -> float:

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from jaxdiff import data, tokenizers
-from jaxdiff.data import captioned_shapes
-from jaxdiff.data.__main__ import prepare
-from jaxdiff.data.captioned_shapes import HELD_OUT, scenes
-from jaxdiff.data.scenes import (
+from jaxdiff.data.sets import captioned_shapes
+from jaxdiff.data.sets.captioned_shapes import (
   COLOURS,
+  HELD_OUT,
   RELATIONS,
   SHAPES,
   SIZES,
@@ -21,6 +20,7 @@ from jaxdiff.data.scenes import (
   coverage,
   draw,
   parse,
+  scenes,
 )
 
 
@@ -29,16 +29,11 @@ def splits():
   return {split: list(scenes(split)) for split in ('train', 'seen', 'test')}
 
 
-@pytest.fixture(scope='module')
-def data_dir(tmp_path_factory):
-  """Both configs, of few scenes."""
-  data_dir = tmp_path_factory.mktemp('data')
+@pytest.fixture
+def few(monkeypatch):
+  """Makes the splits small."""
   sizes = {'train': 40, 'seen': 10, 'test': 10}
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(captioned_shapes, 'NUM_SCENES', sizes)
-    for image_size in (16, 32):
-      data.load('captioned_shapes', image_size=image_size, data_dir=data_dir)
-  return data_dir
+  monkeypatch.setattr(captioned_shapes, 'NUM_SCENES', sizes)
 
 
 def objects(split):
@@ -182,34 +177,23 @@ def test_colours_are_far_apart():
   assert all(max(colour) == 255 for colour in COLOURS.values())
 
 
-def test_the_set_is_its_scenes(data_dir):
-  few = list(itertools.islice(scenes('train'), 40))
-  captions = [caption(scene) for scene, _ in few]
+def test_the_set_is_its_scenes(few):
+  drawn = list(scenes('train'))
+  captions = [caption(scene) for scene, _ in drawn]
   for image_size in (16, 32):
-    for cache_bytes in (0, 1 << 30):
-      dataset = data.load(
-        'captioned_shapes',
-        image_size=image_size,
-        data_dir=data_dir,
-        cache_bytes=cache_bytes,
-      )
-      assert len(dataset) == 40 and dataset.has_captions
-      assert dataset.shape == (image_size, image_size, 3)
-      read = dataset.gather(np.arange(40))
-      assert read['caption'].tolist() == captions
-      for image, scene in zip(read['x0'], few, strict=True):
-        np.testing.assert_array_equal(image, draw(*scene, image_size))
-  default = data.load('captioned_shapes', 'test', data_dir=data_dir)
+    dataset = data.load('captioned_shapes', image_size=image_size)
+    assert len(dataset) == 40 and dataset.has_captions
+    assert dataset.shape == (image_size, image_size, 3)
+    read = dataset.gather(np.arange(40))
+    assert read['caption'].tolist() == captions
+    for image, scene in zip(read['x0'], drawn, strict=True):
+      np.testing.assert_array_equal(image, draw(*scene, image_size))
+  default = data.load('captioned_shapes', 'test')
   assert default.shape == (32, 32, 3) and len(default) == 10
 
 
-def test_both_sizes_can_be_prepared_by_command(data_dir, capsys):
-  prepare('captioned_shapes', data_dir=data_dir)
-  assert str(data_dir / 'captioned_shapes') in capsys.readouterr().out
-
-
-def test_a_batch_has_tokens_for_captions(data_dir):
-  dataset = data.load('captioned_shapes', image_size=16, data_dir=data_dir)
+def test_a_batch_has_tokens_for_captions(few):
+  dataset = data.load('captioned_shapes', image_size=16)
   tokenizer = tokenizers.byte_tokenizer(96)
   encode = lambda captions: {'tokens': tokenizer.encode(captions)}
   tokens = data.encoded(dataset, encode)
@@ -232,13 +216,13 @@ def test_captions_fit_96_bytes(splits):
     assert max(count(caption(scene)) for scene, _ in split) <= 96
 
 
-def test_what_is_not_there_is_refused(data_dir):
+def test_what_is_not_there_is_refused():
   with pytest.raises(ValueError, match='16 and 32, got 24'):
-    data.load('captioned_shapes', image_size=24, data_dir=data_dir)
+    data.load('captioned_shapes', image_size=24)
   with pytest.raises(ValueError, match=r"'seen', 'test'\], got 'valid'"):
-    data.load('captioned_shapes', 'valid', data_dir=data_dir)
+    data.load('captioned_shapes', 'valid')
   gather = lambda indices: {'x0': np.zeros((len(indices), 1, 1, 1), np.uint8)}
-  bare = data.Dataset('bare', 'train', 4, (1, 1, 1), None, gather)
+  bare = data.Dataset('bare', 'train', 'image', 4, (1, 1, 1), None, gather)
   with pytest.raises(ValueError, match='captions .*bare train has none'):
     data.encoded(bare, lambda captions: {'length': np.char.str_len(captions)})
 

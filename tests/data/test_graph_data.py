@@ -4,7 +4,9 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from jaxdiff.data import graph_sets, graphs, molecules
+from jaxdiff.data import graphs, load, shuffling
+from jaxdiff.data.sets import graphs as graph_sets
+from jaxdiff.data.sets import molecules
 
 SIZES = {
   'community_small': (100, 12, 20),
@@ -45,7 +47,7 @@ def test_a_set_is_the_same_each_time():
 
 def test_uniforms():
   """Mean and variance of the stream, and integers that reach both ends."""
-  uniforms = graph_sets.Uniforms(0)
+  uniforms = shuffling.Uniforms(0)
   drawn = uniforms.draw(100, 100)
   assert drawn.shape == (100, 100) and 0 <= drawn.min() and drawn.max() < 1
   assert abs(drawn.mean() - 1 / 2) < 0.01 and abs(drawn.var() - 1 / 12) < 0.003
@@ -54,7 +56,7 @@ def test_uniforms():
 
 
 def test_densities_of_communities():
-  uniforms = graph_sets.Uniforms(1)
+  uniforms = shuffling.Uniforms(1)
   a = nx.to_numpy_array(graph_sets.communities(uniforms, (150, 100), 0.3, 0.02))
   np.testing.assert_array_equal(a, a.T)
   assert abs(a[:150, :150].mean() - 0.3) < 0.02
@@ -63,7 +65,7 @@ def test_densities_of_communities():
 
 def test_every_tree_is_as_likely():
   """On 4 nodes there are 16; 12 of them are paths."""
-  uniforms = graph_sets.Uniforms(2)
+  uniforms = shuffling.Uniforms(2)
   trees = [graph_sets.labelled_tree(uniforms, 4) for _ in range(1600)]
   edges = lambda tree: tuple(sorted(tuple(sorted(e)) for e in tree.edges))
   _, counts = np.unique(
@@ -75,7 +77,7 @@ def test_every_tree_is_as_likely():
 
 
 def test_a_triangulation_of_the_plane():
-  graph = graph_sets.delaunay(graph_sets.Uniforms(3), 30)
+  graph = graph_sets.delaunay(shuffling.Uniforms(3), 30)
   assert nx.check_planarity(graph)[0]
   # No edge can be added within the hull: n - 1 + triangles by Euler.
   faces = graph.size() - 30 + 1
@@ -83,7 +85,7 @@ def test_a_triangulation_of_the_plane():
 
 
 def test_a_dataset_of_one_size_has_no_mask():
-  trees = graphs.read_graphs('trees', 'test')
+  trees = load('trees', 'test')
   assert trees.shape == {'edges': (64, 64)} and len(trees) == 40
   assert trees.categories == {'edges': 2} and trees.symbols is None
   batch = trees.gather(np.array([3, 0]))
@@ -95,7 +97,7 @@ def test_a_dataset_of_one_size_has_no_mask():
 
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_padding_and_the_mask(split):
-  communities = graphs.read_graphs('community_small', split)
+  communities = load('community_small', split)
   # The size is the largest of any split.
   assert communities.shape == {'edges': (20, 20)}
   every = graph_sets.make('community_small')[split]
@@ -136,9 +138,9 @@ def test_there_and_back():
 
 def test_unknown_names():
   with pytest.raises(ValueError, match="one of .*'planar'.* got 'plane'"):
-    graphs.read_graphs('plane', 'train')
-  with pytest.raises(ValueError, match="splits .*'train'.* got 'validation'"):
-    graphs.read_graphs('grid_small', 'validation')
+    load('plane', 'train')
+  with pytest.raises(ValueError, match="'train', 'test'], got 'validation'"):
+    load('grid_small', 'validation')
 
 
 SMILES = """\
@@ -165,7 +167,7 @@ def read_back(path):
   """Canonical SMILES of all molecules, and the set."""
   found = []
   for split in ('train', 'test'):
-    dataset = molecules.read_smiles(path, split)
+    dataset = load(f'smiles:{path}', split)
     batch = dataset.gather(np.arange(len(dataset)))
     made = graphs.to_networkx(batch['x0'], batch['mask'])
     found += molecules.smiles_of(made, dataset.symbols)
@@ -200,9 +202,9 @@ def test_what_is_no_molecule(tmp_path):
   path = tmp_path / 'wrong.smi'
   path.write_text('CC\nxyz\n')
   with pytest.raises(ValueError, match="line 2 is no SMILES: 'xyz'"):
-    molecules.read_smiles(path, 'train')
-  with pytest.raises(ValueError, match="'train' or 'test'"):
-    molecules.read_smiles(path, 'validation')
+    load(f'smiles:{path}', 'train')
+  with pytest.raises(ValueError, match="'train', 'test'"):
+    load(f'smiles:{path}', 'validation')
   symbols = ('C', 'F')
   graph = nx.path_graph(3)
   nx.set_node_attributes(graph, {0: 0, 1: 1, 2: 0}, 'kind')

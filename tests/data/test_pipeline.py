@@ -10,8 +10,8 @@ from jaxdiff.data import Dataset, batches, epoch, load
 
 
 @pytest.fixture(scope='module')
-def digits(tmp_path_factory):
-  return load('digits', data_dir=tmp_path_factory.mktemp('data'))
+def digits():
+  return load('digits')
 
 
 def numbered(size, shape=(2, 2, 1), num_classes=None):
@@ -22,7 +22,7 @@ def numbered(size, shape=(2, 2, 1), num_classes=None):
     x0[:, 0, 0, 0], x0[:, 1, 0, 0] = np.divmod(indices, 256)
     return {'x0': x0, 'label': np.asarray(indices, np.int32)}
 
-  return Dataset('numbered', 'train', size, shape, num_classes, gather)
+  return Dataset('numbered', 'train', 'image', size, shape, num_classes, gather)
 
 
 def take(iterator, count):
@@ -45,9 +45,8 @@ def test_batch_values(digits):
   assert batch['x0'].dtype == np.float32
   assert batch['x0'].min() == -1 and batch['x0'].max() == 1
   assert batch['cond']['label'].dtype == np.int32
-  unlabelled = Dataset(
-    'u', 'train', 4, (1, 1, 1), None, lambda i: {'x0': np.zeros((len(i), 1))}
-  )
+  gather = lambda indices: {'x0': np.zeros((len(indices), 1))}
+  unlabelled = Dataset('u', 'train', 'points', 4, (1,), None, gather)
   assert take(batches(unlabelled, 2, seed=0), 1)[0]['cond'] == {}
 
 
@@ -172,6 +171,12 @@ def test_batches_refuses(arguments, message):
     batches(numbered(30), seed=0, **arguments)
 
 
+@pytest.mark.parametrize('name', ['two_moons', 'sums', 'grid_small'])
+def test_only_images_are_flipped(name):
+  with pytest.raises(ValueError, match=f'flip is for images, and {name}'):
+    batches(load(name), 4, seed=0, flip=True)
+
+
 def test_empty_set_is_refused():
   with pytest.raises(ValueError, match='no examples'):
     epoch(numbered(0), 4)
@@ -193,6 +198,6 @@ def test_failure_in_the_thread_reaches_the_consumer():
   def gather(indices):
     raise OSError('the disk is gone')
 
-  data = Dataset('broken', 'train', 8, (1, 1, 1), None, gather)
+  data = Dataset('broken', 'train', 'image', 8, (1, 1, 1), None, gather)
   with pytest.raises(OSError, match='the disk is gone'):
     next(batches(data, 4, seed=0))

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxdiff.data.captioned_shapes import scenes as split_scenes
-from jaxdiff.data.scenes import (
+from jaxdiff.data.sets.captioned_shapes import (
   COLOURS,
   RELATIONS,
   SHAPES,
@@ -17,6 +16,7 @@ from jaxdiff.data.scenes import (
   caption,
   draw,
 )
+from jaxdiff.data.sets.captioned_shapes import scenes as split_scenes
 from jaxdiff.evaluation import scenes
 from jaxdiff.evaluation.scene_reading import read
 

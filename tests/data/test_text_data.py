@@ -8,10 +8,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from jaxdiff.data import text_files
-from jaxdiff.data.sums import LENGTH, SYMBOLS, is_sum, load_sums
-from jaxdiff.data.text_files import read_lines, read_text
-from jaxdiff.data.text_records import has_text, read_text_records
+from jaxdiff.data import load
+from jaxdiff.data.sets import text_files
+from jaxdiff.data.sets.sums import LENGTH, SYMBOLS, is_sum
+from jaxdiff.data.sets.text_files import load_lines, load_text
 from jaxdiff.data.vocabulary import decode, encode
 
 
@@ -59,7 +59,7 @@ def test_what_a_vocabulary_refuses(text, symbols, mask_symbol, message):
 
 
 def test_sums():
-  train, test = load_sums('train'), load_sums('test')
+  train, test = load('sums'), load('sums', 'test')
   assert (len(train), len(test)) == (498_500, 2_000)
   assert train.shape == (LENGTH,) and train.categories == len(SYMBOLS) == 12
   x0 = np.concatenate([everything(data)['x0'] for data in (train, test)])
@@ -70,7 +70,7 @@ def test_sums():
     a, b, c = (int(text[i : i + 3]) for i in (0, 4, 8))
     assert text[3] + text[7] == '+=' and a + b == c and is_sum(text)
   with pytest.raises(ValueError, match="'train', 'test'.*'valid'"):
-    load_sums('valid')
+    load('sums', 'valid')
 
 
 def test_what_is_a_sum():
@@ -92,7 +92,7 @@ def test_running_text_is_cut_into_windows(tmp_path, monkeypatch):
   monkeypatch.setattr(text_files, '_CHUNK', 7)
   text = 'zäh\r\n€𝄞' * 10 + 'Q'  # the last character is in the test alone
   path = written(tmp_path / 'a.txt', text)
-  train, test = (read_text(path, split, 3) for split in ('train', 'test'))
+  train, test = (load_text(path, split, 3) for split in ('train', 'test'))
   assert train.symbols == test.symbols == tuple(sorted(set(text)))
   assert train.categories == len(set(text)) and train.shape == (3,)
   first, last = text[:64], text[64:]
@@ -110,19 +110,19 @@ def test_text8_has_its_published_splits(tmp_path, monkeypatch):
   text = ''.join(chr(48 + i) for i in range(100))
   path = written(tmp_path / 'text8', text)
   with pytest.raises(ValueError, match=r"\['train', 'test'\], got 'valid'"):
-    read_text(path, 'valid', 5)
+    load_text(path, 'valid', 5)
   # As if text8 had a hundred characters.
   monkeypatch.setattr(text_files, 'TEXT8', 100)
   parts = {'train': text[:90], 'valid': text[90:95], 'test': text[95:]}
   for split, part in parts.items():
-    data = read_text(path, split, 5)
+    data = load_text(path, split, 5)
     assert decoded(data)[0] == part[:5] and decoded(data)[-1] == part[-5:]
     assert len(data) == (86 if split == 'train' else 1)
 
 
 def test_a_byte_order_mark_is_no_character(tmp_path):
   path = written(tmp_path / 'a.txt', 'ab' * 10, 'utf-8-sig')
-  assert read_text(path, 'train', 2).symbols == ('a', 'b')
+  assert load_text(path, 'train', 2).symbols == ('a', 'b')
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_a_byte_order_mark_is_no_character(tmp_path):
 def test_files_that_are_no_text(tmp_path, content, length, message):
   (tmp_path / 'a.txt').write_bytes(content)
   with pytest.raises(ValueError, match=message):
-    read_text(tmp_path / 'a.txt', 'test', length)
+    load_text(tmp_path / 'a.txt', 'test', length)
 
 
 def test_a_missing_file_is_named(tmp_path):
-  for read in (read_text, read_lines):
+  for read in (load_text, load_lines):
     with pytest.raises(
       FileNotFoundError, match=r'no such file of text: .*b\.t'
     ):
@@ -152,10 +152,10 @@ def test_a_missing_file_is_named(tmp_path):
 def test_lines_are_padded(tmp_path):
   lines = [f'{"ab" * (i % 7)}é{i}' for i in range(60)]
   path = written(tmp_path / 'a.txt', '\n'.join([*lines, '', 'q']) + '\r\n')
-  train, test = (read_lines(path, split) for split in ('train', 'test'))
+  train, test = (load_lines(path, split) for split in ('train', 'test'))
   longest = max(map(len, lines))
   assert train.shape == (longest,)
-  assert read_lines(path, 'train', 20).shape == (20,)
+  assert load_lines(path, 'train', 20).shape == (20,)
   assert (len(train), len(test)) == (55, 6)
   # Every line once, in one of the two, and nothing beyond its end.
   assert sorted(decoded(train) + decoded(test)) == sorted([*lines, 'q'])
@@ -167,21 +167,21 @@ def test_lines_are_padded(tmp_path):
 
 def test_lines_of_train_are_not_in_the_test(tmp_path):
   path = written(tmp_path / 'a.txt', 'x\ny\nz\n' * 20 + '\n'.join('abcdefgh'))
-  train, test = (decoded(read_lines(path, s)) for s in ('train', 'test'))
+  train, test = (decoded(load_lines(path, s)) for s in ('train', 'test'))
   assert test and not set(train) & set(test)
   # Train keeps how often a line occurs.
   assert train.count('x') > 10
   path = written(tmp_path / 'b.txt', 'x\n' * 30)
   with pytest.raises(ValueError, match='every line of the test .* in train'):
-    read_lines(path, 'test')
+    load_lines(path, 'test')
 
 
 def test_lines_too_long_are_named(tmp_path):
   path = written(tmp_path / 'a.txt', 'ab\n\nabcdef\nc')
   with pytest.raises(ValueError, match=r'line 3 of .*6 char.*length 4: .abcde'):
-    read_lines(path, 'train', 4)
+    load_lines(path, 'train', 4)
   with pytest.raises(ValueError, match='at least 2 lines'):
-    read_lines(written(tmp_path / 'b.txt', '\nab\n'), 'train')
+    load_lines(written(tmp_path / 'b.txt', '\nab\n'), 'train')
 
 
 KINDS = {
@@ -230,16 +230,19 @@ BOOK = {'train': 'the cat sat. ' * 5, 'test': 'Ein Satz. ' * 2}
 
 
 @pytest.fixture(scope='module')
-def folders(tmp_path_factory):
-  """The sets, prepared."""
+def read(tmp_path_factory):
+  """Loads one of the sets, prepared: name, split, length, tokenizer."""
   tfds.disable_progress_bar()
   root = tmp_path_factory.mktemp('data')
-  folders = {}
   for name in KINDS:
     builder = Texts(data_dir=str(root), config=name)
     builder.download_and_prepare(file_format='array_record')
-    folders[name] = builder.data_path
-  return folders
+
+  def read(name, split='train', length=None, tokenizer=None):
+    name = f'tfds:texts/{name}'
+    return load(name, split, data_dir=root, length=length, tokenizer=tokenizer)
+
+  return read
 
 
 @pytest.fixture(scope='module')
@@ -280,8 +283,8 @@ def tokenizer(tmp_path_factory):
   return path
 
 
-def test_records_are_bytes(folders):
-  data = read_text_records(folders['records'], 'tfds:texts', 'train', 12)
+def test_records_are_bytes(read):
+  data = read('records', 'train', 12)
   assert len(data) == 101 and data.categories == 256 and data.shape == (12,)
   arrays = data.gather(np.array([2, 100, 0]))
   for i, x0, mask in zip(
@@ -296,54 +299,44 @@ def _first(x0, symbols):
   return x0[0], symbols, x0[0] > 0
 
 
-def test_records_by_a_tokenizer(folders, tokenizer):
-  test = read_text_records(
-    folders['records'], 'tfds:texts', 'test', 5, tokenizer
-  )
+def test_records_by_a_tokenizer(read, tokenizer):
+  test = read('records', 'test', 5, tokenizer)
   assert len(test) == 102 and test.categories == len(test.symbols) == 21
   assert decoded(test)[:2] == [' [CLS] a b [SEP]', ' [CLS] cat 0 [SEP]']
-  train = read_text_records(
-    folders['records'], 'tfds:texts', 'train', 6, tokenizer
-  )
+  train = read('records', 'train', 6, tokenizer)
   # What is cut keeps its end; a piece continues the word.
   texts = decoded(train)
   assert ' [CLS] the [UNK] cats [SEP]' == texts[0]
   assert all(text.endswith('[SEP]') for text in texts)
 
 
-def test_a_book_is_running_text(folders, tokenizer):
-  read = lambda split, length, *args: read_text_records(
-    folders['book'], 'tfds:texts', split, length, *args
-  )
-  train, test = read('train', 8), read('test', 8)
+def test_a_book_is_running_text(read, tokenizer):
+  train, test = read('book', 'train', 8), read('book', 'test', 8)
   assert train.symbols == tuple(sorted(set(''.join(BOOK.values()))))
   assert train.symbols == test.symbols
   assert decoded(train) == [BOOK['train'][i : i + 8] for i in range(65 - 7)]
   assert decoded(test) == ['Ein Satz', '. Ein Sa']
-  tokens = read('train', 4, tokenizer)
+  tokens = read('book', 'train', 4, tokenizer)
   assert decoded(tokens)[:2] == [' the cat sat .', ' cat sat . the']
   assert len(tokens) == 20 - 3
 
 
-def test_what_text_records_refuse(folders, tokenizer, tmp_path):
-  read = lambda *args: read_text_records(folders['book'], 'tfds:texts', *args)
+def test_what_text_records_refuse(read, tokenizer, tmp_path):
   with pytest.raises(ValueError, match=r"\['train', 'test'\], got 'valid'"):
-    read('valid', 4)
+    read('book', 'valid', 4)
   with pytest.raises(ValueError, match='length must be at least 1'):
-    read('train', 0)
+    read('book', 'train', 0)
   with pytest.raises(FileNotFoundError, match='no such tokenizer'):
-    read('train', 4, tmp_path / 'none.json')
+    read('book', 'train', 4, tmp_path / 'none.json')
   (tmp_path / 'bad.json').write_text('{')
   with pytest.raises(ValueError, match='cannot read the tokenizer .*bad.json'):
-    read('train', 4, tmp_path / 'bad.json')
-  with pytest.raises(ValueError, match=r"a text, got \['answer', 'question'\]"):
-    read_text_records(folders['pairs'], 'tfds:texts', 'train', 4)
+    read('book', 'train', 4, tmp_path / 'bad.json')
+  with pytest.raises(ValueError, match=r"text, got \['answer', 'question'\]"):
+    read('pairs', 'train', 4)
+  with pytest.raises(ValueError, match='texts/book.* needs --data.length'):
+    read('book')
 
 
-def test_a_set_of_texts_is_told_from_one_of_images(folders):
-  assert {name: has_text(folder) for name, folder in folders.items()} == {
-    'records': True,
-    'book': True,
-    'pairs': True,
-    'pictures': False,
-  }
+def test_a_set_with_images_is_one_of_images(read):
+  assert read('pictures').modality == 'image'
+  assert read('book', length=4).modality == 'text'

@@ -30,7 +30,7 @@ def dataset(num, seed, classes=2):
   x, labels = halves(num, seed)
   arrays = {'x0': x} | ({'label': labels} if classes else {})
   gather = lambda indices: {k: v[indices] for k, v in arrays.items()}
-  return Dataset('halves', 'train', num, (8, 8, 1), classes, gather)
+  return Dataset('halves', 'train', 'image', num, (8, 8, 1), classes, gather)
 
 
 @pytest.fixture(autouse=True)

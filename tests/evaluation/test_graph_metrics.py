@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from jaxdiff.data import graph_sets
+from jaxdiff.data.sets import graphs as graph_sets
 from jaxdiff.evaluation.graphs import metrics, mmd
 from jaxdiff.evaluation.graphs.orbits import orbit_counts
 from jaxdiff.evaluation.graphs.validity import VALID

@@ -57,7 +57,7 @@ def test_one_set_of_images_wherever_it_is(tmp_path, channels):
   np.savez(tmp_path / 'plain.npz', arr_0=x, arr_1=np.arange(7))
   np.savez_compressed(tmp_path / 'small.npz', arr_0=x)
   gather = lambda indices: {'x0': x[indices]}
-  dataset = Dataset('set', 'test', 7, x.shape[1:], None, gather)
+  dataset = Dataset('set', 'test', 'image', 7, x.shape[1:], None, gather)
   sources = [
     images.read(source)
     for source in (

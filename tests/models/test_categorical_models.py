@@ -344,6 +344,7 @@ def test_frequencies_are_of_what_exists():
   dataset = data.Dataset(
     'graphs',
     'train',
+    'graph',
     2,
     {'nodes': (3,), 'edges': (3, 3)},
     None,
@@ -367,6 +368,7 @@ def test_a_graph_of_one_node_is_one_node():
     return data.Dataset(
       'molecules',
       'train',
+      'graph',
       len(masks),
       {'nodes': (2,), 'edges': (2, 2)},
       None,
@@ -384,12 +386,10 @@ def test_a_graph_of_one_node_is_one_node():
 
 def test_images_are_not_lengths_and_texts_have_no_size():
   for name, flag, message in [
-    ('digits', dict(length=4), 'length is for text'),
-    ('sums', dict(image_size=4), 'image_size is for images'),
-    ('sums', dict(length=4), 'length is for text of any length'),
-    ('planar', dict(tokenizer='t.json'), 'a tokenizer is for TFDS'),
-    ('text:a.txt', {}, 'give the length'),
-    ('nothing', {}, 'the name of a set must be'),
+    ('digits', dict(length=4), 'got --data.length'),
+    ('sums', dict(image_size=4), 'got --data.image-size'),
+    ('text:a.txt', {}, 'needs --data.length'),
+    ('nothing', {}, 'data.name must be one of'),
   ]:
     with pytest.raises(ValueError, match=message):
       data.load(name, **flag)

@@ -92,6 +92,7 @@ def test_a_run_is_trained_and_sampled_with_it(folder, key):
     data.Dataset(
       name='two',
       split='train',
+      modality='image',
       size=2,
       shape=(8, 8, 1),
       num_classes=None,

@@ -7,7 +7,7 @@ import pytest
 
 import sample
 import train
-from jaxdiff.data.sums import is_sum
+from jaxdiff.data.sets.sums import is_sum
 from jaxdiff.evaluation import __main__ as evaluation
 from jaxdiff.evaluation.commands import samples
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 
 import networkx as nx
 
-from jaxdiff.data import molecules
+from jaxdiff.data.sets import molecules
 from jaxdiff.evaluation.graphs import mmd
 from jaxdiff.evaluation.graphs.validity import VALID
 

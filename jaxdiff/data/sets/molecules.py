@@ -21,33 +21,31 @@ from types import ModuleType
 import networkx as nx
 import numpy as np
 
-from jaxdiff.data.dataset import Dataset
+from jaxdiff.data.dataset import Dataset, check_split
 from jaxdiff.data.graphs import from_arrays, pair_mask
+from jaxdiff.data.shuffling import permutation
 
 TEST = 0.1
 SEED = 6
 
 
-def read_smiles(path: str | os.PathLike, split: str) -> Dataset:
-  """The molecules of a file, one SMILES a line or in a column 'smiles'.
+def load(path: str | os.PathLike, split: str) -> Dataset:
+  """Loads the molecules of a file, one SMILES a line or in a column 'smiles'.
 
-  A tenth is the test split, by a permutation fixed by the number of molecules.
-  The largest molecule of the file decides N, and its atoms the categories, in
-  alphabetical order.
+  A tenth is the split 'test', by a permutation fixed by the number of
+  molecules. N is the size of the largest molecule; the categories are the atoms
+  of the file, in alphabetical order.
 
   Args:
-    path: a text file, or a CSV with a header.
+    path: A text file, or a CSV with a header.
     split: 'train' or 'test'.
 
   Raises:
-    ImportError: RDKit is absent.
-    ValueError: no such split, or a line is no SMILES.
+    ValueError: There is no such split, a line is no SMILES, or RDKit is absent.
   """
-  if split not in ('train', 'test'):
-    raise ValueError(f"the split must be 'train' or 'test', got {split!r}")
+  check_split(split, ('train', 'test'))
   nodes, edges, exists, symbols = _read(os.fspath(path))
-  order = np.random.PCG64(SEED).random_raw(len(nodes))
-  order = np.argsort(order, kind='stable')
+  order = permutation(len(nodes), SEED)
   num_test = round(TEST * len(nodes))
   chosen = order[-num_test:] if split == 'test' else order[:-num_test]
   x0 = {'nodes': nodes[chosen], 'edges': edges[chosen]}
@@ -64,7 +62,7 @@ def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
 
   Args:
     graph: 'kind' of nodes in 0 .. len(symbols) - 1, of edges in 1 .. 3.
-    symbols: as `read_smiles` has them.
+    symbols: as `load` has them.
   """
   chem = _rdkit()
   if len(graph) == 0 or not nx.is_connected(graph):

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxdiff.data.dataset import Arrays, Dataset
+from jaxdiff.data.dataset import Arrays, Dataset, check_split
+from jaxdiff.data.shuffling import permutation
 from jaxdiff.data.vocabulary import CODE_POINTS, code_points, lookup
 
 _CHUNK = 1 << 20  # characters read at once
 TEXT8 = 100_000_000
 
 
-def read_text(path: str | Path, split: str, length: int) -> Dataset:
+def load_text(path: str, split: str, length: int) -> Dataset:
   """Running text, in windows of `length` characters.
 
   The last tenth of the file is the split 'test', what is before it 'train'. A
@@ -40,16 +41,14 @@ def read_text(path: str | Path, split: str, length: int) -> Dataset:
   if len(ids) == TEXT8:
     percent = TEXT8 // 100
     ends = {'train': 90 * percent, 'valid': 95 * percent, 'test': TEXT8}
-  _check_split(split, ends)
+  check_split(split, ends)
   starts = dict(zip(ends, (0, *ends.values()), strict=False))
   part = ids[starts[split] : ends[split]]
   name = f'text:{path}'
   return windows(name, split, part, symbols, length, overlap=split == 'train')
 
 
-def read_lines(
-  path: str | Path, split: str, length: int | None = None
-) -> Dataset:
+def load_lines(path: str, split: str, length: int | None = None) -> Dataset:
   """A text on every line that is not empty, padded to `length`.
 
   A tenth of the lines, by a fixed permutation, is the split 'test', the others
@@ -66,7 +65,7 @@ def read_lines(
       the split does not exist, or has nothing left.
   """
   path = Path(path).expanduser()
-  _check_split(split, ('train', 'test'))
+  check_split(split, ('train', 'test'))
   text = ''.join(_chunks(path)).replace('\r\n', '\n')
   # Not `splitlines`, which takes rarer characters for ends of lines too.
   lines = [(i, line) for i, line in enumerate(text.split('\n'), 1) if line]
@@ -79,8 +78,7 @@ def read_lines(
       f'line {number} of {path} has {len(longest)} characters, more than the '
       f'length {length}: {longest[:40]!r}; raise the length or cut the line'
     )
-  # By sorting raw generator output: NumPy promises that stream for ever.
-  order = np.argsort(np.random.PCG64(0).random_raw(len(lines)), kind='stable')
+  order = permutation(len(lines), seed=0)
   num_test = max(1, len(lines) // 10)
   train = [lines[i][1] for i in np.sort(order[:-num_test])]
   known = set(train)
@@ -135,6 +133,7 @@ def windows(
   return Dataset(
     name=name,
     split=split,
+    modality='text',
     size=(len(ids) - length) // stride + 1,
     shape=(length,),
     num_classes=None,
@@ -174,6 +173,7 @@ def padded(
   return Dataset(
     name=name,
     split=split,
+    modality='text',
     size=len(ends),
     shape=(length,),
     num_classes=None,
@@ -211,8 +211,3 @@ def _chunks(path: Path) -> Iterator[str]:
     raise FileNotFoundError(f'no such file of text: {path}') from error
   except UnicodeDecodeError as error:
     raise ValueError(f'{path} is not UTF-8 text: {error.reason}') from error
-
-
-def _check_split(split: str, splits: Sequence[str]) -> None:
-  if split not in splits:
-    raise ValueError(f'split must be one of {list(splits)}, got {split!r}')

@@ -16,14 +16,17 @@ import numpy as np
 from PIL import Image
 
 from jaxdiff.data.captions import read_captions
-from jaxdiff.data.dataset import Arrays, Dataset
+from jaxdiff.data.dataset import CACHE_BYTES, Arrays, Dataset, from_files
 from jaxdiff.data.images import decode_image, is_grey
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg')
 
 
-def read_folder(
-  path: str | Path, split: str = 'train', image_size: int | None = None
+def load(
+  path: str,
+  split: str,
+  image_size: int | None = None,
+  cache_bytes: int = CACHE_BYTES,
 ) -> Dataset:
   """Reads a folder of images; grey if every one is grey, RGB otherwise.
 
@@ -89,15 +92,17 @@ def read_folder(
       arrays['caption'] = np.array(captions, object)[indices]
     return arrays
 
-  return Dataset(
+  dataset = Dataset(
     name=f'folder:{path}',
     split=split,
+    modality='image',
     size=len(files),
     shape=shape,
     num_classes=len(classes) or None,
     gather=gather,
     has_captions=captions is not None,
   )
+  return from_files(dataset, cache_bytes)
 
 
 def _images(root: Path) -> list[Path]:

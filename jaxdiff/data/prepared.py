@@ -1,0 +1,192 @@
+"""Data sets prepared on disk by TFDS: found, opened, and prepared once.
+
+TFDS writes to a scratch directory and renames it, so a set is either absent or
+whole, even after SIGKILL. A lock on a file beside it, which the kernel releases
+when its holder dies, makes other processes wait instead of doing the same work.
+
+TensorFlow is imported only to prepare a set, never to read one.
+"""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxdiff.data.dataset import check_split
+
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
+
+
+def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
+  """`data_dir`, else $TFDS_DATA_DIR, else ~/.cache/jaxdiff/data."""
+  default = os.environ.get('TFDS_DATA_DIR') or '~/.cache/jaxdiff/data'
+  data_dir = os.fspath(data_dir or default)
+  if '://' in data_dir:
+    raise ValueError(
+      f'data_dir must be a local or mounted directory, got {data_dir!r}'
+    )
+  return Path(data_dir).expanduser().absolute()
+
+
+def find(data_dir: Path, name: str) -> Path | None:
+  """Folder of a prepared set, or None.
+
+  Args:
+    data_dir: The directory of all sets.
+    name: 'set', 'set/config', each optionally with ':version'. Without a
+      version the newest; without a config the only one.
+
+  Raises:
+    ValueError: Several configs of the set are prepared and none is named.
+  """
+  stem, _, version = name.partition(':')
+  # The dots tell a finished version from TFDS's 'incomplete...' directories.
+  folders = [
+    folder
+    for pattern in ('*', '*/*')
+    for folder in (data_dir / stem).glob(pattern)
+    if re.fullmatch(r'\d+\.\d+\.\d+', folder.name)
+    and (folder / 'dataset_info.json').is_file()
+    and version in ('', folder.name)
+  ]
+  configs = sorted({str(f.parent.relative_to(data_dir)) for f in folders})
+  if len(configs) > 1:
+    raise ValueError(
+      f'several configs of {name!r} are prepared in {data_dir}; name one of '
+      f'{["tfds:" + config for config in configs]}'
+    )
+  key = lambda folder: [int(part) for part in folder.name.split('.')]
+  return max(folders, key=key, default=None)
+
+
+def open_builder(
+  name: str, data_dir: str | os.PathLike | None
+) -> 'tfds.core.DatasetBuilder':
+  """Opens a prepared set.
+
+  Raises:
+    FileNotFoundError: The set is not prepared; the message has the command.
+    ValueError: The set is not stored as array_record.
+  """
+  root = resolve_data_dir(data_dir)
+  folder = find(root, name)
+  if folder is None:
+    command = f'python -m jaxdiff.data prepare {shlex.quote("tfds:" + name)}'
+    if data_dir is not None:
+      command += f' --data-dir {shlex.quote(os.fspath(data_dir))}'
+    raise FileNotFoundError(
+      f"'tfds:{name}' is not prepared in {root}; prepare it once with: "
+      f'{command}'
+    )
+  import tensorflow_datasets as tfds  # Half a second: only when needed.
+
+  builder = tfds.builder_from_directory(folder)
+  file_format = builder.info.file_format.value
+  if file_format != 'array_record':
+    raise ValueError(
+      f"'tfds:{name}' in {folder} is stored as {file_format}, which cannot be "
+      'read by index; prepare it as array_record in another --data-dir'
+    )
+  return builder
+
+
+def feature(
+  builder: 'tfds.core.DatasetBuilder',
+  preferred: str,
+  fits: Callable[['tfds.features.FeatureConnector'], bool],
+) -> str:
+  """The feature called `preferred`, else the only one that fits.
+
+  Raises:
+    ValueError: None fits, or several under other names.
+  """
+  features = builder.info.features
+  keys = sorted(key for key, value in features.items() if fits(value))
+  if preferred in keys:
+    return preferred
+  if len(keys) != 1:
+    raise ValueError(
+      f"'tfds:{builder.name}' must have one feature that is {preferred}, got "
+      f'{keys} among {sorted(features)}'
+    )
+  return keys[0]
+
+
+def records(
+  builder: 'tfds.core.DatasetBuilder', split: str, keys: Collection[str]
+) -> Sequence[dict]:
+  """The examples of a split; only the features `keys` are decoded.
+
+  Args:
+    builder: From `open_builder`.
+    split: A split of the set; TFDS's slices such as 'train[:90%]' work.
+    keys: Names of features.
+
+  Raises:
+    ValueError: The split does not exist.
+  """
+  import tensorflow_datasets as tfds
+
+  for part in split.split('+'):
+    part = part.partition('[')[0].strip()
+    check_split(part, list(builder.info.splits), f'tfds:{builder.name}')
+  skipped = {
+    key: tfds.decode.SkipDecoding()
+    for key in builder.info.features
+    if key not in keys
+  }
+  return builder.as_data_source(split, decoders=skipped)
+
+
+def prepare(name: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
+  """Downloads and prepares an official TFDS set as array_record.
+
+  Args:
+    name: 'set', 'set/config' or 'set:version' as TFDS names it.
+    data_dir: The directory of all sets.
+    manual_dir: Folder of files downloaded by hand; no network is needed when
+      all are there.
+
+  Returns:
+    The folder of the set.
+
+  Raises:
+    ModuleNotFoundError: TensorFlow, which TFDS encodes with, is absent.
+  """
+  if folder := find(data_dir, name):
+    return folder
+  if importlib.util.find_spec('tensorflow') is None:
+    raise ModuleNotFoundError(
+      f'preparing tfds:{name} needs TensorFlow (reading it afterwards does '
+      "not): pip install 'jaxdiff[tf]'"
+    )
+  lock = data_dir / f'{name.replace("/", "_").partition(":")[0]}.lock'
+  with _locked(lock):
+    # Another process may have finished while this one waited.
+    if folder := find(data_dir, name):
+      return folder
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=os.fspath(data_dir))
+    builder.download_and_prepare(
+      file_format='array_record',
+      download_config=tfds.download.DownloadConfig(
+        manual_dir=manual_dir and os.fspath(manual_dir.expanduser().absolute())
+      ),
+    )
+    return Path(builder.data_path)
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+  file.parent.mkdir(parents=True, exist_ok=True)
+  # The file stays: removing it would let two holders lock two files.
+  with open(file, 'w') as handle:
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    yield

@@ -1,0 +1,27 @@
+"""Data sets: name -> 'module:function' of its loader, one file a family.
+
+A loader takes the split and those of the options of `data.load` that mean
+something for it. The loaders of names with a second part, such as
+'folder:PATH', take that part first.
+"""
+
+SETS = {
+  'digits': 'jaxdiff.data.sets.digits:load',
+  'captioned_shapes': 'jaxdiff.data.sets.captioned_shapes:load',
+  'folder': 'jaxdiff.data.sets.folder:load',
+  'tfds': 'jaxdiff.data.sets.tfds:load',
+  'sums': 'jaxdiff.data.sets.sums:load',
+  'text': 'jaxdiff.data.sets.text_files:load_text',
+  'lines': 'jaxdiff.data.sets.text_files:load_lines',
+  'smiles': 'jaxdiff.data.sets.molecules:load',
+  'community_small': 'jaxdiff.data.sets.graphs:community_small',
+  'grid': 'jaxdiff.data.sets.graphs:grid',
+  'grid_small': 'jaxdiff.data.sets.graphs:grid_small',
+  'planar': 'jaxdiff.data.sets.graphs:planar',
+  'sbm': 'jaxdiff.data.sets.graphs:sbm',
+  'sbm_small': 'jaxdiff.data.sets.graphs:sbm_small',
+  'trees': 'jaxdiff.data.sets.graphs:trees',
+  'two_moons': 'jaxdiff.data.sets.points:two_moons',
+  'swiss_roll': 'jaxdiff.data.sets.points:swiss_roll',
+  'checkerboard': 'jaxdiff.data.sets.points:checkerboard',
+}
