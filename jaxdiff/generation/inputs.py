@@ -48,16 +48,22 @@ def read_image(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
 
 
 def read_mask(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
-  """Where to fill an image: bool [H, W, 1], true where the file is white.
+  """Reads a mask: bool [H, W, 1], true where the file is white.
 
-  White or transparent, that is, and lighter than half after resizing.
+  A pixel is white if it is lighter than half after resizing; a transparent one
+  is kept, whatever its colour.
 
   Raises:
-    FileNotFoundError, ValueError: as `read_image`; nothing is white.
+    FileNotFoundError, ValueError: as `read_image`; nothing is white, or
+      everything is.
   """
-  mask = read_image(path, (*image_shape[:2], 1)) > 0
+  mask = read_image(path, (*image_shape[:2], 1), behind='black') > 0
   if not mask.any():
     raise ValueError(f'{path} has nothing white: white is what will be filled')
+  if mask.all():
+    raise ValueError(
+      f'{path} is white everywhere: nothing of the image would be kept'
+    )
   return mask
 
 

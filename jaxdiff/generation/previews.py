@@ -70,4 +70,10 @@ class Previews:
     return f"""samples      {newest}
 denoising    {strip}
 
-more samples: python sample.py {workdir}"""
+more samples: python sample.py {workdir}{self._advice()}"""
+
+  def _advice(self) -> str:
+    """Returns the flags without which sample.py refuses this model."""
+    c = self._config.condition
+    text = ' --prompt "..."' if c.text else ''
+    return text + (' --image SMALL.png' if c.low_res else '')

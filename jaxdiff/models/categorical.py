@@ -94,13 +94,19 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     )
 
   def grid(sampling: Sampling) -> np.ndarray:
-    return names.make(
+    times = names.make(
       registry.GRIDS,
       sampling.times,
       '--sampling.times',
       num_steps=sampling.steps,
       table_steps=c.num_steps,
     )
+    if times[-1] != 0:
+      raise ValueError(
+        f'--sampling.times {sampling.times} ends at {times[-1]:g}, where some '
+        'elements are still noise: for categories it must end at 0'
+      )
+    return times
 
   prior = partial(process.prior, shape=spec.shape)
 

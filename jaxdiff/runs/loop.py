@@ -1,0 +1,153 @@
+"""The training loop of a run: steps, logs, checkpoints, reports, stopping."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxdiff import data, parallel
+from jaxdiff.config import Config
+from jaxdiff.runs.logs import Log
+from jaxdiff.runs.run import check_continues, only_writer, save_config
+from jaxdiff.runs.store import Checkpoints
+from jaxdiff.training import Task
+
+
+class Report(NamedTuple):
+  """Something that is done with the averaged weights on the way.
+
+  every: steps between two reports; the last step has one too.
+  run: (params, step) -> metrics for the log, or None.
+  everywhere: every process runs it, and not the first alone.
+  """
+
+  every: int
+  run: Callable[[Any, int], Mapping[str, float] | None]
+  everywhere: bool = False
+
+
+def fit(
+  config: Config,
+  task: Task,
+  dataset: data.Dataset,
+  described: Mapping[str, Any],
+  reports: Sequence[Report] = (),
+) -> Any:
+  """Trains a task from where its workdir is to the last step.
+
+  Args:
+    config: of the run; its training, checkpoint and parallel sections are read.
+    task: the initial state and the step.
+    dataset: the training set.
+    described: what config.json is to hold.
+    reports: previews and measurements.
+
+  Returns:
+    The averaged weights, a whole copy on this process's first device.
+
+  Raises:
+    ValueError: the workdir holds a run of another configuration.
+    NonFiniteLossError: the loss is nan or infinite.
+  """
+  workdir, c = Path(config.workdir), config.training
+  total, at_once = c.num_steps, c.steps_per_execution
+  mesh = parallel.make_mesh(config.parallel.fsdp)
+  parallel.check_batch_size(c.batch_size, mesh, c.accumulate)
+  key = jax.random.key(config.seed)
+  abstract = jax.eval_shape(task.init, key)
+  sharding = parallel.state_sharding(abstract, mesh)
+  step = parallel.compile_train_step(
+    task.step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
+  )
+  check_continues(workdir, described)
+  with contextlib.ExitStack() as stack:
+    if parallel.is_primary():
+      stack.enter_context(only_writer(workdir))
+      save_config(workdir, described)
+    stopped = stack.enter_context(signals())
+    store = stack.enter_context(
+      Checkpoints(
+        workdir,
+        max_to_keep=config.checkpoint.max_to_keep,
+        keep_every=config.checkpoint.keep_every,
+      )
+    )
+    restored = store.restore(parallel.placed(abstract, sharding))
+    first, state = restored or (
+      0,
+      parallel.initialise(task.init, key, sharding),
+    )
+    _check_start(first, at_once)
+    if first and parallel.is_primary():
+      print(f'{workdir} continues from step {first}')
+    log = stack.enter_context(
+      Log(workdir, first, total, c.batch_size, parallel.is_primary())
+    )
+    process_index, process_count = parallel.process()
+    batches = data.batches(
+      dataset,
+      c.batch_size,
+      seed=config.seed,
+      start_step=first,
+      flip=config.data.flip,
+      process_index=process_index,
+      process_count=process_count,
+      at_once=at_once,
+    )
+    stack.callback(batches.close)
+
+    for now in range(first + at_once, total + 1, at_once):
+      state, metrics = step(state, next(batches))
+      log.add(now, metrics)
+      due = lambda every, now=now: now % every == 0 or now == total
+      # Hosts can agree to stop only where all of them ask.
+      asking = process_count == 1 or due(c.log_every)
+      stopping = asking and parallel.any_process(bool(stopped))
+      saving = stopping or due(config.checkpoint.every)
+      if saving or due(c.log_every):
+        log.flush()  # raises before a state gone wrong is saved
+      if saving:
+        store.save(now, parallel.joined(state, sharding))
+      for report in reports:
+        if due(report.every):
+          params = parallel.gather(state.ema_params, mesh)
+          if report.everywhere or parallel.is_primary():
+            log.measured(now, report.run(params, now) or {})
+      if stopping and now < total:
+        store.wait()
+        if parallel.is_primary():
+          print(f'\nstopped at step {now}, saved; the same command continues')
+        sys.exit(130 if signal.SIGINT in stopped else 0)
+    return parallel.gather(state.ema_params, mesh)
+
+
+def _check_start(first: int, at_once: int) -> None:
+  if first % at_once:
+    raise ValueError(
+      f'--training.steps-per-execution {at_once} must divide {first}, the step '
+      'from which the run continues'
+    )
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[list[int]]:
+  """Collects SIGTERM and SIGINT; the second SIGINT ends the process."""
+  received: list[int] = []
+
+  def handle(number: int, frame: Any) -> None:
+    if number == signal.SIGINT and received:
+      raise KeyboardInterrupt
+    received.append(number)
+
+  before = {
+    n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)
+  }
+  try:
+    yield received
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
