@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxdiff import conditioning, data
+from jaxdiff import conditioning
+from jaxdiff.data.shuffling import permutation
 from jaxdiff.generation.infills import one_or_lines
 from jaxdiff.models import prompts as prompts_lib
 from jaxdiff.runs import Run, examples
@@ -113,7 +114,7 @@ def of_split(run: Run, split: str) -> Conditions:
     return NONE
   found = examples.load(run.config, run.workdir, split)
   dataset, size = found.dataset, run.config.condition.low_res
-  order = data.permutation(len(dataset), seed=0)
+  order = permutation(len(dataset), 0)
 
   def rows(index: np.ndarray) -> Cond:
     # Sample i takes row i modulo the number of rows.

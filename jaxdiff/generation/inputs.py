@@ -1,4 +1,4 @@
-"""Images given to be edited: read, checked, and brought to the model's size."""
+"""Images to edit or enlarge, brought to the size of the model."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,15 +11,18 @@ from PIL import Image
 from jaxdiff.data.images import decode_image
 
 
-def read_image(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
-  """An image as the model has them: float32 [H, W, C] in [-1, 1].
+def read_image(
+  path: str, image_shape: tuple[int, ...], behind: str = 'white'
+) -> np.ndarray:
+  """Reads an image as the model has them: float32 [H, W, C] in [-1, 1].
 
-  Colour becomes grey, or grey colour, as the model wants it; transparency
-  becomes white. Another size is resized, another shape refused.
+  Colour becomes grey, or grey colour, as the model wants it. Another size is
+  resized, another shape refused.
 
   Args:
     path: of any file that Pillow reads.
     image_shape: (H, W, C) of the model, C 1 or 3.
+    behind: the colour on which transparency is composited.
 
   Raises:
     FileNotFoundError: nothing is there.
@@ -32,7 +35,7 @@ def read_image(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
     )
   if not Path(path).exists():
     raise FileNotFoundError(f'there is no image {path}')
-  pixels = decode_image(path, str(path), channels)
+  pixels = decode_image(path, str(path), channels, behind=behind)
   found = pixels.shape[:2]
   # Less than a pixel of the model's may be lost to rounding.
   if abs(found[0] * width - found[1] * height) >= max(found):
