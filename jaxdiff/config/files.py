@@ -144,7 +144,7 @@ def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
     ValueError: a field is missing, unknown, or has the wrong type.
   """
   saved = migration.migrated(saved)
-  values = {k: v for k, v in saved.items() if k != 'spec'}
+  values = {k: v for k, v in saved.items() if k not in ('spec', 'history')}
 
   def tuples(x: Any) -> Any:
     if isinstance(x, dict):

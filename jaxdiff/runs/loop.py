@@ -63,11 +63,11 @@ def fit(
   step = parallel.compile_train_step(
     task.step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
   )
-  check_continues(workdir, described)
+  history = check_continues(workdir, described)
   with contextlib.ExitStack() as stack:
     if parallel.is_primary():
       stack.enter_context(only_writer(workdir))
-      save_config(workdir, described)
+      save_config(workdir, {**described, 'history': history})
     stopped = stack.enter_context(signals())
     store = stack.enter_context(
       Checkpoints(
@@ -84,6 +84,7 @@ def fit(
     _check_start(first, at_once)
     if first and parallel.is_primary():
       print(f'{workdir} continues from step {first}')
+      _say_rate(config, history, first)
     log = stack.enter_context(
       Log(workdir, first, total, c.batch_size, parallel.is_primary())
     )
@@ -123,6 +124,24 @@ def fit(
           print(f'\nstopped at step {now}, saved; the same command continues')
         sys.exit(130 if signal.SIGINT in stopped else 0)
     return parallel.gather(state.ema_params, mesh)
+
+
+def _say_rate(
+  config: Config, history: Sequence[Mapping[str, Any]], first: int
+) -> None:
+  """Says that the learning rate jumps where a decay was made longer."""
+  changed = history[-1]['changed'] if history else {}
+  steps = changed.get('training.num_steps')
+  if (
+    steps
+    and history[-1]['step'] == first
+    and config.optimizer.schedule != 'constant'
+  ):
+    print(
+      f'training.num-steps is {steps[1]} and was {steps[0]}: from here on the '
+      f'learning rate follows the {config.optimizer.schedule} decay of '
+      f'{steps[1]} steps'
+    )
 
 
 def _check_start(first: int, at_once: int) -> None:

@@ -53,17 +53,38 @@ def read_config(workdir: str | Path) -> tuple[Config, Spec]:
     ) from error
 
 
-def check_continues(workdir: str | Path, described: Mapping[str, Any]) -> None:
-  """Raises ValueError unless a run may continue with a configuration.
+def check_continues(
+  workdir: str | Path, described: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+  """Checks that a run may continue with a configuration.
 
   Args:
     workdir: of the run; one without a checkpoint may change in everything.
     described: the configuration, from `config.describe`.
+
+  Returns:
+    The history of the run: for each change {'step': the newest checkpoint,
+    'changed': {field: [old, new]}}.
+
+  Raises:
+    ValueError: a field has changed that must not.
   """
-  if Checkpoints(workdir).steps():
-    # As it is read today: a field that did not exist had today's default.
-    saved = describe(*read_config(workdir))
-    check_config(saved, described, FIXED)
+  steps = Checkpoints(workdir).steps()
+  if not steps:
+    return []
+  saved = load_config(workdir)
+  history = list(saved.get('history', []))
+  # As it is read today: a field that did not exist had today's default.
+  before = describe(*read_config(workdir))
+  check_config(before, described, FIXED)
+  changed = {
+    name: [old, new]
+    for section in ('training', 'sampling', 'evaluation', 'checkpoint')
+    for name, old, new in differences(section, before, described)
+  }
+  if changed:
+    history.append({'step': steps[-1], 'changed': changed})
+  return history
 
 
 def load(
@@ -147,24 +168,31 @@ def check_config(
   for section in sections:
     if section not in saved and section not in new:
       raise ValueError(f'no section {section!r} among {sorted(new)}')
-    old_fields, new_fields = (
-      dict(_fields(section, config[section])) if section in config else {}
-      for config in (saved, new)
-    )
-    for name in old_fields | new_fields:
-      old_value, new_value = (
-        repr(fields[name]) if name in fields else 'no such field'
-        for fields in (old_fields, new_fields)
-      )
-      if old_value != new_value:
-        differing.append(
-          f'{name}: checkpoint has {old_value}, config has {new_value}'
-        )
+    differing += [
+      f'{name}: checkpoint has {old!r}, config has {now!r}'
+      for name, old, now in differences(section, saved, new)
+    ]
   if differing:
     raise ValueError(
       'the checkpoints were made with another configuration:\n  '
       + '\n  '.join(differing)
     )
+
+
+def differences(
+  section: str, saved: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+  """Lists (field, old, new) of the differing fields of a section."""
+  old_fields, new_fields = (
+    dict(_fields(section, config[section])) if section in config else {}
+    for config in (saved, new)
+  )
+  absent = 'no such field'
+  return [
+    (name, old_fields.get(name, absent), new_fields.get(name, absent))
+    for name in old_fields | new_fields
+    if old_fields.get(name, absent) != new_fields.get(name, absent)
+  ]
 
 
 def _fields(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -1,18 +1,17 @@
-"""Checkpoints that are either whole or named: Orbax, under a seal.
+"""Checkpoints: Orbax directories, each under a seal.
 
     workdir/checkpoints/STEP/            an Orbax checkpoint
     workdir/checkpoints/STEP/seal.json   its leaves and a SHA-256 of each file
-    workdir/checkpoints/STEP.damaged/    one that was found damaged, set aside
+    workdir/checkpoints/STEP.damaged/    a damaged one, set aside
 
-Orbax writes into a temporary directory and renames it when all is there, so a
-process may be killed at any moment. What a rename cannot promise is that the
-bytes are still the same when they are read: Orbax restores an array with a
-flipped byte without a word. So the directory is sealed just before the rename,
-and the seal is checked before anything is restored.
+Orbax writes into a temporary directory and renames it at the end, so a process
+may be killed at any moment. But Orbax restores an array with a flipped byte
+without a word. So the directory is sealed just before the rename, and the seal
+is checked before anything is restored.
 
-The seal also lists the leaves of the state. A checkpoint that is intact but
-holds another network is thereby told from a damaged one: the second is passed
-over for an older one, the first never is.
+The seal also lists the leaves of the state. So an intact checkpoint of another
+network is told from a damaged one: a damaged one is passed over for an older
+one, an intact one never is.
 """
 
 import os
@@ -41,15 +40,14 @@ _UNSEALED = ('_CHECKPOINT_METADATA', 'commit_success.txt')
 
 
 class DamagedCheckpointError(RuntimeError):
-  """There are checkpoints, and none that was asked for can be trusted."""
+  """All checkpoints that could be restored are damaged."""
 
 
 class Checkpoints:
-  """The checkpoints of one run.
+  """The checkpoints of one run, on a file system that all processes see.
 
-  Every process of a job makes one and calls its methods in the same order;
-  process 0 looks after a file system that all of them see. One job at a time
-  may write to a `workdir`, any number may read.
+  Every process of a job makes one and calls its methods in the same order. One
+  job at a time may write to a `workdir`; any number may read.
 
   Use it as a context manager, or call `close`: a save that fails in the
   background is raised by the next `save`, `restore`, `wait` or `close`.
@@ -88,7 +86,7 @@ class Checkpoints:
     self.close()
 
   def steps(self) -> list[int]:
-    """The steps on disk in increasing order; any of them may be damaged."""
+    """Returns the steps on disk in increasing order, damaged ones included."""
     if not self._root.is_dir():
       return []
     found = (p for p in self._root.iterdir() if p.is_dir())
@@ -147,9 +145,9 @@ class Checkpoints:
 
     Args:
       abstract_state: tree of `jax.ShapeDtypeStruct`, as from `jax.eval_shape`.
-        A leaf with a sharding is restored into it, however it was saved. One
-        without is left uncommitted on the default device; where there are
-        several processes, give every leaf a sharding.
+        A leaf with a sharding is restored into it, however it was saved; one
+        without stays on the default device. With several processes every leaf
+        needs a sharding.
       step: the one to read instead of the newest good one.
       partial: read these leaves alone, of a state that may have more.
 
@@ -165,7 +163,22 @@ class Checkpoints:
       RuntimeError: if the save before this failed.
     """
     self.wait()
-    saved = self.steps()
+    while True:
+      saved = self.steps()
+      try:
+        return self._restore(saved, abstract_state, step, partial)
+      except (OSError, ValueError, DamagedCheckpointError):
+        # A job that writes here may have removed what was being read.
+        if jax.process_count() > 1 or self.steps() == saved:
+          raise
+
+  def _restore(
+    self,
+    saved: list[int],
+    abstract_state: Any,
+    step: int | None,
+    partial: bool,
+  ) -> tuple[int, Any] | None:
     if step is not None and step not in saved:
       raise FileNotFoundError(f'no step {step} in {self._root}, only {saved}')
     candidates = saved[::-1] if step is None else [step]
@@ -178,7 +191,7 @@ class Checkpoints:
         return None
       raise DamagedCheckpointError(
         'no good checkpoint; bring one back from a copy, or move these away to'
-        ' do without:\n  ' + '\n  '.join(damaged)
+        ' start again:\n  ' + '\n  '.join(damaged)
       )
     if step is None:
       self._damaged = {s for s in candidates if s > good}
