@@ -1,5 +1,6 @@
 """Devices: all that names them. The processes, the mesh, a step on all."""
 
+from jaxdiff.parallel.agreement import check_same
 from jaxdiff.parallel.hosts import (
   any_process,
   gather,
@@ -29,6 +30,7 @@ __all__ = [
   'any_process',
   'batch_size',
   'check_batch_size',
+  'check_same',
   'compile_sample_step',
   'compile_step',
   'compile_train_step',

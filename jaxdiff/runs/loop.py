@@ -57,6 +57,9 @@ def fit(
   total, at_once = c.num_steps, c.steps_per_execution
   mesh = parallel.make_mesh(config.parallel.fsdp)
   parallel.check_batch_size(c.batch_size, mesh, c.accumulate)
+  # What a process may have for itself.
+  own = ('config', 'parallel')
+  parallel.check_same({k: v for k, v in described.items() if k not in own})
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
   sharding = parallel.state_sharding(abstract, mesh)
