@@ -29,9 +29,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
 from jaxdiff import parallel, runs
+from jaxdiff.config import parse_flags
 from jaxdiff.generation import writer
 from jaxdiff.generation.flags import Flags
 from jaxdiff.generation.job import Job, make_job
@@ -66,7 +66,7 @@ def show(job: Job) -> None:
 
 def main(argv: list[str] | None = None) -> None:
   try:
-    flags = tyro.cli(Flags, args=argv)
+    flags = parse_flags(Flags, argv)
     parallel.start()
     sample(flags)
   except (ValueError, OSError, runs.DamagedCheckpointError) as error:

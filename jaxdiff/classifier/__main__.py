@@ -16,7 +16,7 @@ from jaxdiff.runs.logs import NonFiniteLossError
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(c.Section):
   """Train a classifier on the train split of DATASET, and test it.
 
   The same command in the same workdir continues where it was.
@@ -78,7 +78,7 @@ class Train:
 
 def main(argv: list[str] | None = None) -> None:
   try:
-    command = tyro.extras.subcommand_cli_from_dict({'train': Train}, args=argv)
+    command = c.parse_flags({'train': Train}, argv)
     parallel.start()
     command.run()
   except (

@@ -30,7 +30,7 @@ from jaxdiff.config.networks import (
   Transformer,
   UNet,
 )
-from jaxdiff.config.ranges import Section
+from jaxdiff.config.ranges import Section, parse_flags
 from jaxdiff.config.sections import (
   Checkpoint,
   Condition,
@@ -69,6 +69,7 @@ __all__ = [
   'from_dict',
   'load_file',
   'parse',
+  'parse_flags',
   'to_dict',
   'undescribe',
 ]

@@ -49,8 +49,8 @@ class Config(Section):
   checkpoint: Checkpoint = field(default_factory=Checkpoint)
   parallel: Parallel = field(default_factory=Parallel)
 
-  def __post_init__(self) -> None:
-    super().__post_init__()
+  def check(self) -> None:
+    super().check()
     _check_together(self)
 
 

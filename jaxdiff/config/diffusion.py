@@ -71,8 +71,8 @@ class Gaussian(Section):
   offset_noise: NotNegative = 0.0  # strength of a normal for each channel
   variance: Literal['small', 'large', 'learned'] = 'small'
 
-  def __post_init__(self) -> None:
-    super().__post_init__()
+  def check(self) -> None:
+    super().check()
     name = self.loss.partition('(')[0]
     learning = name in ('hybrid', 'vlb')
     if learning != (self.variance == 'learned'):
@@ -121,8 +121,8 @@ class Categorical(Section):
   times: Annotated[str, Name(registry.TIME_SAMPLINGS, _gaussian)] = 'continuous'
   positions: Positions = 'stratified'
 
-  def __post_init__(self) -> None:
-    super().__post_init__()
+  def check(self) -> None:
+    super().check()
     name, times = (x.partition('(')[0] for x in (self.loss, self.times))
     # A bound is an even mean over t, or over its own grid.
     fitting = {

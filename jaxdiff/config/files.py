@@ -11,10 +11,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tyro
-
 from jaxdiff.config import migration
 from jaxdiff.config.config import Config
+from jaxdiff.config.ranges import parse_flags
 
 
 class Spec(NamedTuple):
@@ -70,12 +69,7 @@ def parse(argv: Sequence[str] | None = None) -> Config:
   known, _ = first.parse_known_args(argv)
   default = load_file(known.config)
   argv, default = migration.renamed_flags(argv, default)
-  return tyro.cli(
-    Config,
-    default=default,
-    args=argv,
-    config=(tyro.conf.AvoidSubcommands,),
-  )
+  return parse_flags(Config, argv, default)
 
 
 def from_dict(

@@ -11,10 +11,13 @@ file, from the command line or from JSON meets the same check.
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, ClassVar
+
+import tyro
 
 from jaxdiff import names
 
@@ -82,6 +85,10 @@ Positive = typing.Annotated[float, In('(0, inf)')]
 NotNegative = typing.Annotated[float, In('[0, inf)')]
 
 
+# Whether the checks wait until a command line is parsed.
+_waiting: ContextVar[bool] = ContextVar('waiting', default=False)
+
+
 @dataclass(frozen=True)
 class Section:
   """A dataclass whose fields are checked when it is built."""
@@ -89,9 +96,45 @@ class Section:
   prefix: ClassVar[str] = ''  # of its flags, such as 'training.'
 
   def __post_init__(self) -> None:
+    if not _waiting.get():
+      self.check()
+
+  def check(self) -> None:
+    """Raises ValueError for a field of the wrong type or out of range."""
     for field in fields(self):
+      value, hint = getattr(self, field.name), _hints(type(self))[field.name]
+      if isinstance(value, Section):
+        value.check()
       flag = f'--{self.prefix}{field.name}'.replace('_', '-')
-      check(getattr(self, field.name), _hints(type(self))[field.name], flag)
+      check(value, hint, flag)
+
+
+def parse_flags(
+  kind: Any, argv: Sequence[str] | None = None, default: Any = None
+) -> Any:
+  """Parses a command line into a dataclass.
+
+  Args:
+    kind: a class of sections, or {command: class}.
+    argv: the words; None are those of the process.
+    default: the values from which the flags start.
+
+  Raises:
+    ValueError: one line that names the flag, what is allowed and what came.
+  """
+  token = _waiting.set(True)
+  try:
+    if isinstance(kind, dict):
+      parsed = tyro.extras.subcommand_cli_from_dict(kind, args=argv)
+    else:
+      extra = {} if default is None else {'default': default}
+      parsed = tyro.cli(
+        kind, args=argv, config=(tyro.conf.AvoidSubcommands,), **extra
+      )
+  finally:
+    _waiting.reset(token)
+  parsed.check()
+  return parsed
 
 
 @cache

@@ -128,8 +128,8 @@ class Sampling(Section):
   block: Size | None = None  # text: left to right, so many at a time
   num: Count = 64
 
-  def __post_init__(self) -> None:
-    super().__post_init__()
+  def check(self) -> None:
+    super().check()
     low, high = self.interval
     if not low < high:
       raise ValueError(

@@ -62,8 +62,8 @@ class Flags(SamplerFlags):
   blank: str | None = None  # the character to be written over (_)
   show: bool = False  # print texts as they are unmasked
 
-  def __post_init__(self) -> None:
-    super().__post_init__()
+  def check(self) -> None:
+    super().check()
     for one, other in (('label', 'labels'), ('seed', 'seeds')):
       if None not in (getattr(self, one), getattr(self, other)):
         raise ValueError(f'give --{one} or --{other}, not both')
