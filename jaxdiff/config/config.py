@@ -120,7 +120,7 @@ def _check_categorical(config: Config) -> None:
     )
   if config.condition.low_res:
     raise ValueError('--condition.low-res is for images that are real numbers')
-  absorbing = diffusion.process == 'absorbing'
+  absorbing = diffusion.process in registry.MASKING
   ratios = diffusion.prediction == 'log_ratios'
   if c.temperature != 1 and ratios and not absorbing:
     raise ValueError(

@@ -75,7 +75,8 @@ class Gaussian(Section):
     super().check()
     name = self.loss.partition('(')[0]
     learning = name in ('hybrid', 'vlb')
-    if learning != (self.variance == 'learned'):
+    fitting = ('learned',) if learning else ('small', 'large')
+    if self.variance not in fitting:
       raise ValueError(
         '--diffusion.variance learned needs --diffusion.loss hybrid or vlb, '
         f'and only these train it; got {self.variance} with {self.loss}'

@@ -136,6 +136,9 @@ PROCESSES: Table = {
   'ordinal': 'jaxdiff.processes:ordinal',
 }
 
+# The processes with a category MASK of their own.
+MASKING = ('absorbing',)
+
 CATEGORICAL_SCHEDULES: Table = {
   'linear': 'jaxdiff.schedules.mixing:linear',
   'log_linear': 'jaxdiff.schedules.mixing:log_linear',

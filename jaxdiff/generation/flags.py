@@ -109,7 +109,7 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
       raise ValueError(
         f'--sampler {flags.sampler}: the variance must be small or large'
       )
-    if getattr(diffusion, 'variance', 'learned') == 'learned':
+    if getattr(diffusion, 'variance', None) not in ('small', 'large'):
       raise ValueError(
         f'--sampler {flags.sampler} needs a model with Gaussian noise and a '
         'variance that is not learned'

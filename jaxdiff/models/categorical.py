@@ -54,7 +54,7 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     else _part(c, spec.marginals)
   )
   process = _joint(parts) if graph else parts.process
-  absorbing = names.name_of(c.process, '--diffusion.process') == 'absorbing'
+  absorbing = c.process in registry.MASKING
   network = networks.make(config, spec, **_sizes(spec, parts))
 
   def denoiser(params: Params, cond: Cond) -> samplers.Denoiser:
