@@ -57,7 +57,7 @@ def _diffusion(old: Mapping[str, Any]) -> dict[str, Any]:
     new['loss'] = old.get('loss') or 'nelbo'
     return {'kind': 'Categorical', **new}
   new |= {'space': old.get('loss'), 'loss': 'denoising'}
-  if old.get('variance') == 'learned':
+  if old.get('variance') not in (None, 'small', 'large'):
     scale = old.get('vlb_scale', 1e-3)
     hybrid = 'hybrid' if scale == 1e-3 else f'hybrid({scale})'
     new['loss'] = 'vlb' if old.get('objective') == 'vlb' else hybrid
@@ -120,9 +120,7 @@ def renamed_flags(
       flags.append(words[i])
       skip = 1
     i += skip
-  learned = any(
-    word == 'learned' or word.endswith('variance=learned') for word in flags
-  )
+  learned = any(word.rpartition('=')[2] in ('learned',) for word in flags)
   named = any(word.startswith('--diffusion.loss') for word in flags)
   if (objective or scale or learned) and not named:
     loss = 'vlb' if objective == 'vlb' else 'hybrid'

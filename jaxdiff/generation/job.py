@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,6 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxdiff import modalities, models, parallel, runs
-from jaxdiff.config import to_dict
 from jaxdiff.generation import conditions as conditions_lib
 from jaxdiff.generation import edits, inputs, sampler, writer
 from jaxdiff.generation.flags import Flags, SamplerFlags, configure
@@ -117,23 +115,18 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     draw = sampler.make_cascade(base, draw)
     params, traced_all = (loaded[0].params, params), (traced[0], options)
 
-  metadata = {
-    'workdir': flags.workdir,
-    'checkpoint_step': run.step,
-    'params_sha256': runs.digest(params),
-    'ema': flags.ema,
-    'seed': flags.seeds or seed,
-    'conditions': names,
-    'conditions_sha256': digest,
-    **{k: v for k, v in to_dict(c).items() if k != 'num'},
+  metadata = _metadata(
+    run,
+    params,
+    ema=flags.ema,
+    seed=flags.seeds or seed,
+    conditions=names,
+    conditions_sha256=digest,
     **({'negative_prompt': flags.negative_prompt} if names else {}),
     **({'base': [flags.base, loaded[0].step]} if flags.base else {}),
     **({'edit': flags.edit, **numbers} if edit else {}),
     **described,
-    'versions': {
-      name: version(name) for name in ('jaxdiff', 'jax', 'flax', 'numpy')
-    },
-  }
+  )
   return Job(
     run,
     parallel.compile_sample_step(draw, mesh, mode=flags.mode),
