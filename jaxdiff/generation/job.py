@@ -14,6 +14,7 @@ from tqdm import tqdm
 from jaxdiff import modalities, models, parallel, runs
 from jaxdiff.generation import conditions as conditions_lib
 from jaxdiff.generation import edits, inputs, sampler, writer
+from jaxdiff.generation.conditions import Conditions
 from jaxdiff.generation.flags import Flags, SamplerFlags, configure
 from jaxdiff.generation.infills import read_infills
 from jaxdiff.modalities import Modality
@@ -138,6 +139,71 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     metadata,
     modalities.make(run.spec),
   )
+
+
+def job_of_run(
+  run: Run,
+  mesh: Mesh,
+  conditions: Conditions = conditions_lib.NONE,
+  *,
+  num: int,
+  seed: int = 0,
+  ema: bool = True,
+  mode: str = 'jit',
+  draw: Callable[..., sampler.Samples] | None = None,
+) -> Job:
+  """Builds the job of samples that are measured.
+
+  Args:
+    run: from `load_run`.
+    mesh: of this process's devices.
+    conditions: of the samples.
+    num: of samples.
+    seed: of the noise.
+    ema: whether the weights of the run are the averaged ones.
+    mode: 'jit' or 'pmap'.
+    draw: that of another job, whose run differs in weights, scale and eta at
+      most: nothing is compiled again.
+  """
+  if draw is None:
+    plain = sampler.make_sampler(run.model, run.config.sampling)
+    draw = parallel.compile_sample_step(plain, mesh, mode=mode)
+  c = run.config.sampling
+  metadata = {
+    **_metadata(run, run.params, seed=seed, ema=ema),
+    'labels': conditions.name,
+    'variance': getattr(run.config.diffusion, 'variance', None),
+  }
+  return Job(
+    run,
+    draw,
+    run.params,
+    lambda index: sampler.traced_options(
+      run.config, **conditions.options(index), seed=seed
+    ),
+    num,
+    [],
+    f'{c.sampler.partition("(")[0]}{c.steps}_seed{seed}_step{run.step}',
+    metadata,
+    modalities.make(run.spec),
+  )
+
+
+def _metadata(run: Run, params: Any, **more: Any) -> dict[str, Any]:
+  """Returns all on which samples depend: run, weights, sampler, versions."""
+  sampling = {
+    k: v for k, v in to_dict(run.config.sampling).items() if k != 'num'
+  }
+  return {
+    'workdir': str(run.workdir),
+    'checkpoint_step': run.step,
+    'params_sha256': runs.digest(params),
+    **sampling,
+    **more,
+    'versions': {
+      name: version(name) for name in ('jaxdiff', 'jax', 'flax', 'numpy')
+    },
+  }
 
 
 def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
