@@ -34,7 +34,8 @@ from jaxdiff import parallel, runs
 from jaxdiff.config import parse_flags
 from jaxdiff.generation import writer
 from jaxdiff.generation.flags import Flags
-from jaxdiff.generation.job import Job, make_job
+from jaxdiff.generation.from_flags import make_job
+from jaxdiff.generation.job import Job
 from jaxdiff.generation.sampler import make_sampler
 
 
