@@ -18,6 +18,10 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
   """Builds a model with a loss and no process: it draws nothing."""
   if null:
     raise ValueError('a classifier takes no conditions')
+  if spec.modality != 'image':
+    raise ValueError(
+      f'a classifier is for images, and {config.data.name} has none'
+    )
   if spec.num_classes is None:
     raise ValueError(
       f'a classifier needs a data set with labels; {config.data.name} has none'

@@ -1,4 +1,4 @@
-"""The classifier whose features stand in where published ones do not."""
+"""The classifier whose features measure samples."""
 
 import json
 
@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxdiff import classifier, parallel
+from jaxdiff import classifier, models
+from jaxdiff import config as c
+from jaxdiff.classifier import report
 from jaxdiff.classifier.__main__ import Train, main
 from jaxdiff.data.dataset import Dataset
+from jaxdiff.models import classification
 from jaxdiff.networks.classifier import Classifier
 
 ABOUT = classifier.About('digits', (8, 8, 1), 10, 4, 0, 5, 0.5, 300)
@@ -26,28 +29,24 @@ def halves(num, seed, size=8):
   return x + 120 * bright[:, None, :, None].astype(np.uint8), labels
 
 
-def dataset(num, seed, classes=2):
+def dataset(num, seed):
   x, labels = halves(num, seed)
-  arrays = {'x0': x} | ({'label': labels} if classes else {})
+  arrays = {'x0': x, 'label': labels}
   gather = lambda indices: {k: v[indices] for k, v in arrays.items()}
-  return Dataset('halves', 'train', 'image', num, (8, 8, 1), classes, gather)
+  return Dataset('halves', 'train', 'image', num, (8, 8, 1), 2, gather)
 
 
-@pytest.fixture(autouse=True)
-def two_devices(monkeypatch):
-  """Programs for eight take several times as long to compile."""
-  monkeypatch.setattr(jax, 'local_devices', lambda: jax.devices()[:2])
-
-
-def test_it_learns():
-  mesh = parallel.make_mesh(devices=jax.devices()[:2])
-  network = Classifier(2, width=4)
-  test = dataset(37, seed=1)
-  options = {'batch_size': 16, 'learning_rate': 0.02}
-  params = classifier.fit(
-    dataset(64, seed=0), network, mesh, num_steps=40, **options
-  )
-  assert classifier.accuracy(network, params, test, size=37) > 0.95
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A data set on disk, with a train and a test split."""
+  root = tmp_path_factory.mktemp('set')
+  for split, num in (('train', 48), ('test', 9)):
+    x, labels = halves(num, seed=len(split))
+    for i, (image, label) in enumerate(zip(x, labels, strict=True)):
+      place = root / split / 'ab'[label]
+      place.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(image[..., 0]).save(place / f'{i:02d}.png')
+  return root
 
 
 def test_accuracy_counts_every_image(key):
@@ -57,7 +56,7 @@ def test_accuracy_counts_every_image(key):
   images = x0 / np.float32(127.5) - 1
   logits = jax.jit(network.apply)({'params': params}, images).logits
   right = np.mean(np.argmax(logits, axis=1) == labels)
-  found = classifier.accuracy(network, params, dataset(7, seed=3), size=4)
+  found = report.measure(network, params, dataset(7, seed=3), size=4)
   np.testing.assert_allclose(found, right)
 
 
@@ -71,7 +70,7 @@ def test_moved_images_are_moved_and_nothing_else():
   x = np.full((6, 8, 8, 1), -1, np.float32)
   x[:, 3:5, 3:5] = 1
   batch = {'x0': x, 'cond': {'label': np.zeros(6, np.int32)}}
-  loss = lambda shift: classifier.make_loss(Total(), shift)(
+  loss = lambda shift: classification.make_loss(Total(), shift)(
     None, jax.random.split(jax.random.key(shift), 6), batch
   )[0]
   np.testing.assert_allclose(loss(1), loss(0))
@@ -105,9 +104,6 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, key):
   jax.tree.map(np.testing.assert_array_equal, found.params, params)
   described = json.loads((tmp_path / 'classifier.json').read_text())
   assert described['test_accuracy'] == 0.5 and described['sha256'] == sha256
-  # Results name it by its hash: it must stay.
-  with pytest.raises(ValueError, match='holds a classifier already'):
-    classifier.save(tmp_path, params, ABOUT)
 
 
 def test_damage_is_found(tmp_path, key):
@@ -122,48 +118,53 @@ def test_damage_is_found(tmp_path, key):
     classifier.load(tmp_path / 'none')
 
 
-def test_the_command(tmp_path, capsys):
-  for split, num in (('train', 24), ('test', 9)):
-    x, labels = halves(num, seed=len(split))
-    for i, (image, label) in enumerate(zip(x, labels, strict=True)):
-      folder = tmp_path / 'set' / split / 'ab'[label]
-      folder.mkdir(parents=True, exist_ok=True)
-      Image.fromarray(image[..., 0]).save(folder / f'{i:02d}.png')
-  flags = '--num-steps 4 --width 4 --batch-size 8 --workdir'.split()
-  command = ['train', f'folder:{tmp_path / "set"}', *flags]
-  main([*command, str(tmp_path / 'run')])
+def test_the_command_learns_and_continues(tmp_path, folder, capsys):
+  flags = ['--width', '4', '--batch-size', '16', '--learning-rate', '0.02']
+  command = ['train', f'folder:{folder}', *flags]
+  workdir = ['--workdir', str(tmp_path / 'run')]
+  main([*command, *workdir, '--num-steps', '40'])
   found = classifier.load(tmp_path / 'run')
   assert found.about.num_classes == 2 and found.about.num_test == 9
+  assert found.about.test_accuracy > 0.85
   percent = f'{100 * found.about.test_accuracy:.2f} % of 9'
   assert percent in capsys.readouterr().out
-  with pytest.raises(SystemExit, match='holds a classifier already'):
-    main([*command, str(tmp_path / 'run')])
+  # The same command finds the run finished and leaves the same weights.
+  main([*command, *workdir, '--num-steps', '40'])
+  assert 'continues from step 40' in capsys.readouterr().out
+  assert classifier.load(tmp_path / 'run').sha256 == found.sha256
+  with pytest.raises(SystemExit, match='another configuration'):
+    main([*command, *workdir, '--num-steps', '40', '--seed', '1'])
 
 
-def test_what_cannot_be_trained(tmp_path):
-  mesh = parallel.make_mesh()
-  with pytest.raises(ValueError, match='labels; halves has none'):
-    classifier.fit(dataset(8, 0, None), Classifier(2), mesh, num_steps=1)
-  with pytest.raises(ValueError, match='num_steps must be at least 1'):
-    classifier.fit(dataset(8, 0), Classifier(2), mesh, num_steps=0)
-  with pytest.raises(ValueError, match='multiple of 8'):
-    options = {'num_steps': 1, 'batch_size': 12}
-    classifier.fit(dataset(8, 0), Classifier(2), mesh, **options)
-  with pytest.raises(SystemExit, match='digits'):
-    flags = ['--workdir', str(tmp_path / 'run')]
-    main(['train', 'no-such-set', *flags])
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['digits', '--num-steps', '0'], 'num-steps must be in'),
+    (['digits', '--learning-rate', '-1'], 'learning-rate must be above 0'),
+    (['digits', '--width', '0'], 'width must be in'),
+    (['digits', '--shift', '-1'], 'shift must be in'),
+    (['no-such-set'], 'no-such-set'),
+    (['two_moons'], 'network|modality|ConvNet|images'),
+  ],
+)
+def test_bad_flags_get_one_line(tmp_path, flags, message):
+  with pytest.raises(SystemExit, match=message):
+    main(['train', *flags, '--workdir', str(tmp_path / 'run')])
+
+
+def test_a_classifier_needs_labels_and_its_own_network():
+  config = c.Config(diffusion=c.Classification(), network=c.ConvNet(width=4))
+  with pytest.raises(ValueError, match='labels'):
+    models.make(config, c.Spec('image', (8, 8, 1)))
+  config = c.Config(diffusion=c.Classification(), network=c.UNet())
+  with pytest.raises(ValueError, match='ConvNet'):
+    models.make(config, c.Spec('image', (8, 8, 1), 10))
 
 
 @pytest.mark.parametrize(
   'dataset, name',
   [('digits', 'digits'), ('tfds:fashion_mnist', 'fashion_mnist')],
 )
-def test_its_directory_is_named_after_the_set(monkeypatch, dataset, name):
-  """As the documents' commands have it."""
-
-  def stop(workdir):
-    raise FileExistsError(workdir)
-
-  monkeypatch.setattr(classifier, 'check_free', stop)
-  with pytest.raises(FileExistsError, match=f'^runs/classifier_{name}$'):
-    Train(dataset).run()
+def test_its_directory_is_named_after_the_set(dataset, name):
+  """As the commands in the documents have it."""
+  assert Train(dataset).config().workdir == f'runs/classifier_{name}'
