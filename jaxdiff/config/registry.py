@@ -69,7 +69,7 @@ ERRORS: Table = {
 GAUSSIAN_LOSSES: Table = {
   'denoising': 'jaxdiff.losses:denoising',
   'hybrid': 'jaxdiff.losses.learned_variance:hybrid',
-  'nelbo': 'jaxdiff.losses.categorical:nelbo',
+  'nelbo': 'jaxdiff.models.gaussian:nelbo',
   'vlb': 'jaxdiff.losses.learned_variance:variational',
 }
 
@@ -148,8 +148,8 @@ CATEGORICAL_SCHEDULES: Table = {
 }
 
 CATEGORICAL_LOSSES: Table = {
-  'nelbo': 'jaxdiff.losses.categorical:nelbo',
-  'variational': 'jaxdiff.losses.categorical:variational',
+  'nelbo': 'jaxdiff.losses.elbo:nelbo',
+  'variational': 'jaxdiff.losses.elbo:variational',
   'cross_entropy': 'jaxdiff.models.categorical:cross_entropy',
 }
 

@@ -15,8 +15,8 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from jaxdiff import likelihood
 from jaxdiff.evaluation.likelihood import Estimate, Step, collect
-from jaxdiff.likelihood import categorical
 from jaxdiff.processes import Process
 from jaxdiff.samplers import Denoiser
 
@@ -67,10 +67,10 @@ def make_step(
     if mask is not None:
       cond['mask'] = mask
     denoise = denoiser(params, cond)
-    chain = categorical.variational_bound(
+    chain = likelihood.variational_bound(
       process, denoise, purpose(0), x0, times, mask=mask, num_terms=num_terms
     )
-    limit = categorical.continuous_bound(
+    limit = likelihood.continuous_bound(
       process, denoise, purpose(1), x0, mask=mask, num_terms=draws
     )
     return {
@@ -78,7 +78,7 @@ def make_step(
       'steps': chain.steps.sum(axis=1),
       'data': chain.data,
       'continuous': limit.prior + limit.steps.sum(axis=1),
-      'elements': categorical.elements(process, x0, mask),
+      'elements': likelihood.elements(process, x0, mask),
     }
 
   return step

@@ -18,9 +18,8 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
-from jaxdiff import likelihood, parallel
+from jaxdiff import likelihood, parallel, processes
 from jaxdiff.likelihood import ode, probability_flow
-from jaxdiff.losses import learned_variance
 from jaxdiff.samplers import Denoiser
 from jaxdiff.schedules import Schedule
 
@@ -99,21 +98,22 @@ def make_step(
     )(batch['index'])
     bound_keys, probe_keys, bin_keys = purpose(0), purpose(1), purpose(2)
     denoise = denoiser(params, batch.get('cond', {}))
-    if variance == 'learned':
-      reverse = likelihood.learned_variance(denoise, schedule)
-      denoise = learned_variance.mean_only(denoise)
-    else:
-      reverse = likelihood.fixed_variance(denoise, schedule, variance)
     bound = likelihood.variational_bound(
-      reverse, schedule, bound_keys, x0, times, num_terms=num_terms, bins=bins
+      processes.gaussian(schedule, variance, bins),
+      denoise,
+      bound_keys,
+      x0,
+      times,
+      num_terms=num_terms,
     )
+    mean = (lambda *at: denoise(*at)[0]) if variance == 'learned' else denoise
     result = bound._asdict()
     if with_ode:
       if bins is not None:
         dequantize = lambda key, x0: likelihood.dequantize(key, x0, bins)
         x0 = jax.vmap(dequantize)(bin_keys, x0)
       flow = probability_flow.log_likelihood(
-        denoise,
+        mean,
         schedule,
         probe_keys,
         x0,

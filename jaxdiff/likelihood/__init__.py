@@ -1,7 +1,7 @@
-"""How likely data is under a model, in bits/dim.
+"""Likelihood of data under a model: the variational bound and the exact ODE.
 
-`bound` has the variational bound, term by term and in continuous time;
-`probability_flow` the exact likelihood of the ODE, which `ode` integrates.
+`bound` has the bound of any process with terms, step by step and in continuous
+time; `probability_flow` the likelihood of the ODE, which `ode` integrates.
 """
 
 from jaxdiff.likelihood.bound import (
@@ -9,8 +9,7 @@ from jaxdiff.likelihood.bound import (
   bits_per_dim,
   continuous_bound,
   dequantize,
-  fixed_variance,
-  learned_variance,
+  elements,
   variational_bound,
 )
 
@@ -19,7 +18,6 @@ __all__ = [
   'bits_per_dim',
   'continuous_bound',
   'dequantize',
-  'fixed_variance',
-  'learned_variance',
+  'elements',
   'variational_bound',
 ]

@@ -11,8 +11,9 @@ what trains it is the variational bound on a table of T steps,
 of which a random term, times T, is an unbiased estimate. (L_T, which no
 parameter enters, is left out; `likelihood` has it.)
 
-Sampling is `samplers.ancestral(processes.gaussian(schedule, 'learned'))` with
-this module's `denoiser`, over any grid of times: respacing needs nothing more.
+Sampling is `samplers.ancestral(processes.gaussian(schedule, 'learned'),
+variance=v)` with v(xt, t) the second output, over any grid of times: respacing
+needs nothing more.
 
 Source: iDDPM (Nichol & Dhariwal 2021) section 3.
 """
@@ -31,17 +32,18 @@ from jaxdiff.losses.time_sampling import grid
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import Schedule
 
-Pair = tuple[Array, Array]
-Denoiser = Callable[[Array, Array], Any]
 
+def split_output(apply: Apply) -> Apply:
+  """The two outputs (y, v) of a network with twice the channels.
 
-def halves(apply: Apply) -> Apply:
-  """A network with twice the channels as one that outputs the pair (y, v)."""
+  y is the prediction and v the fraction of the variance, each with the
+  channels of xt.
+  """
 
-  def pair(*args: Any) -> Pair:
+  def split(*args: Any) -> tuple[Array, Array]:
     return tuple(jnp.split(apply(*args), 2, axis=-1))
 
-  return pair
+  return split
 
 
 def bound_term(
@@ -90,8 +92,8 @@ def hybrid(
   the mean squared error of `kind`.
 
   Args:
-    apply: the network, (params, xt, t, cond, dropout_key) -> (y, v); for one
-      array of twice the channels, `halves(apply)`.
+    apply: the network, (params, xt, t, cond, dropout_key) -> (y, v); see
+      `split_output`.
     schedule: the noise levels.
     kind: what y is.
     num_steps: T, of the bound and of `times.grid`.
@@ -129,7 +131,8 @@ def variational(
 ) -> Loss:
   """L_vlb alone, for prediction and variance together.
 
-  Its terms differ by orders of magnitude over t: use `importance`.
+  Its terms differ by orders of magnitude over t. On a table of betas it is
+  `elbo.variational` of `gaussian(schedule, 'learned')`, in bits.
 
   Args:
     apply, schedule, kind, num_steps: see `hybrid`.
@@ -153,34 +156,25 @@ def variational(
   return loss
 
 
-def denoiser(
+def estimator(
   apply: Apply, kind: Kind, schedule: Schedule, params: Any, cond: Any = None
-) -> Denoiser:
-  """(xt[B, ...], t[B]) -> (E[x0 | xt], v), for `gaussian(.., 'learned')`."""
+) -> Callable[[Array, Array], tuple[Array, Array]]:
+  """The estimate (E[x0 | xt], v) that `gaussian(.., 'learned')` takes.
 
-  def denoise(xt: Array, t: Array) -> Pair:
+  Args:
+    apply: the network, (params, xt, t, cond) -> (y, v).
+    kind: what y is.
+    schedule: the noise levels.
+    params: its weights.
+    cond: dict of [B, ...] conditions.
+
+  Returns:
+    (xt[B, ...], t[B]) -> the pair, for `likelihood.variational_bound`.
+  """
+
+  def estimate(xt: Array, t: Array) -> tuple[Array, Array]:
     y, v = apply(params, xt, t, cond or {})
     to_x0 = lambda y, xt, t: predictions.to_x0(kind, schedule, y, xt, t)
     return jax.vmap(to_x0)(y, xt, t), v
 
-  return denoise
-
-
-def mean_only(denoiser: Denoiser) -> Denoiser:
-  """E[x0 | xt] alone, for steps that have no use for v: `samplers.ddim`, ..."""
-  return lambda xt, t: denoiser(xt, t)[0]
-
-
-def on_mean(
-  wrap: Callable[[Denoiser], Denoiser],
-) -> Callable[[Denoiser], Denoiser]:
-  """A wrapper of denoisers, such as `guidance.clip`, on the mean of a pair."""
-
-  def wrapped(denoiser: Denoiser) -> Denoiser:
-    def denoise(xt: Array, t: Array) -> Pair:
-      x0, v = denoiser(xt, t)
-      return wrap(lambda xt, t: x0)(xt, t), v
-
-    return denoise
-
-  return wrapped
+  return estimate

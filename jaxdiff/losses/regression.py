@@ -37,6 +37,25 @@ class Noisy(NamedTuple):
   dropout_key: Array
 
 
+def clean_apply(apply: Apply, kind: Kind, schedule: Schedule) -> Apply:
+  """The network with its prediction turned into E[x0 | xt].
+
+  Args:
+    apply: the network, (params, xt[B, ...], t[B], cond, dropout_key=None).
+    kind: what it predicts.
+    schedule: the noise levels.
+  """
+
+  def clean(params: Any, xt: Array, t: Array, *args: Any) -> Array:
+    y = apply(params, xt, t, *args)
+    # Unequal shapes would broadcast.
+    chex.assert_equal_shape([y, xt])
+    to_x0 = lambda y, xt, t: predictions.to_x0(kind, schedule, y, xt, t)
+    return jax.vmap(to_x0)(y, xt, t)
+
+  return clean
+
+
 def corruption(
   schedule: Schedule,
   kind: Kind,

@@ -15,7 +15,7 @@ from jax import Array
 
 from jaxdiff import conditioning, editing, losses, names, processes, samplers
 from jaxdiff.config import Categorical, Config, Sampling, Spec, registry
-from jaxdiff.losses import categorical as categorical_losses
+from jaxdiff.losses import elbo
 from jaxdiff.models import networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.processes import Process
@@ -243,7 +243,7 @@ def cross_entropy(
   parts: tuple[str, ...],
   edges: float | None = None,
 ) -> losses.Loss:
-  """Computes `losses.categorical.cross_entropy` with a weight for edges.
+  """Computes `losses.elbo.cross_entropy` with a weight for edges.
 
   Args:
     apply, process, times: as there.
@@ -261,7 +261,7 @@ def cross_entropy(
         'categories'
       )
     weights = {'nodes': 1.0, 'edges': edges}
-  return categorical_losses.cross_entropy(apply, process, times, weights)
+  return elbo.cross_entropy(apply, process, times, weights)
 
 
 _SCORES: dict[str, unmasking.Score] = {

@@ -20,7 +20,7 @@ from jaxdiff import (
   schedules,
 )
 from jaxdiff.config import Config, Gaussian, Sampling, Spec, registry
-from jaxdiff.losses import learned_variance
+from jaxdiff.losses import elbo, learned_variance
 from jaxdiff.models import networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.schedules import Schedule
@@ -222,6 +222,18 @@ def _loss(
     per_log_snr=c.per_log_snr,
     **chosen,
   )
+
+
+def nelbo(
+  apply: losses.Apply,
+  schedule: Schedule,
+  kind: predictions.Kind,
+  process: processes.Process,
+  times: Any,
+) -> losses.Loss:
+  """Computes `losses.elbo.nelbo` of a network that outputs a prediction."""
+  clean = losses.clean_apply(apply, kind, schedule)
+  return elbo.nelbo(clean, process, times)
 
 
 def _scaled(apply: losses.Apply, schedule: Schedule) -> losses.Apply:

@@ -23,7 +23,14 @@ from jaxdiff.processes.gaussians import (
   interpolated_log_variance,
 )
 from jaxdiff.processes.ordinal import ordinal
-from jaxdiff.processes.process import Process, Terms, joint, symmetric, tally
+from jaxdiff.processes.process import (
+  Process,
+  Terms,
+  joint,
+  rate_in_time,
+  symmetric,
+  tally,
+)
 from jaxdiff.processes.remasking import remasked
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
   'interpolated_log_variance',
   'joint',
   'ordinal',
+  'rate_in_time',
   'remasked',
   'symmetric',
   'tally',

@@ -5,40 +5,52 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.stats import norm
+from jax.typing import ArrayLike
 
-from jaxdiff.processes.process import Process
+from jaxdiff import normal
+from jaxdiff.processes.process import Process, Terms
 from jaxdiff.schedules import Schedule
 
 
-def gaussian(schedule: Schedule, variance: str = 'small') -> Process:
-  """xt = alpha x0 + sigma eps, for any schedule and any pair s <= t.
+def gaussian(
+  schedule: Schedule, variance: str = 'small', bins: int | None = 256
+) -> Process:
+  """Gaussian noise xt = alpha x0 + sigma eps, for any schedule and any s <= t.
 
   With r = SNR(t) / SNR(s), q(xs | xt, x0) is normal with
 
     mean = (alpha_t / alpha_s) (sigma_s / sigma_t)^2 xt + alpha_s (1 - r) x0
     variance = sigma_s^2 (1 - r).
 
-  `posterior` returns this (mean, variance); `estimate` is E[x0 | xt], [...],
+  `posterior` returns this (mean, variance). `estimate` is E[x0 | xt], [...],
   and for a learned variance the pair (E[x0 | xt], v).
+
+  The decoder, the step to s = 0 of the bound, is N(x0_hat, variance) whose
+  variance is (sigma_t / alpha_t)^2, what xt alone says of x0, or the learned
+  one. On a table the former is DDPM's beta_1 to a part in 1 - beta_1.
 
   Args:
     schedule: the noise levels.
     variance: of `reverse`: 'small' is the posterior's (DDPM's beta tilde);
-      'large' is that of q(xt | xs), sigma_t^2 (1 - r), except that the step
-      to t = 0 adds no more than the posterior does (DDPM's beta); 'learned' is
-      between the two, see `interpolated_log_variance`, and the posterior's in
-      the step to t = 0.
+      'large' is that of q(xt | xs), sigma_t^2 (1 - r) (DDPM's beta); 'learned'
+      is between the two, see `interpolated_log_variance`. The last step, to
+      s = 0, adds no more than the posterior does.
+    bins: values that a datum in [-1, 1] can have: 256 makes the decoder a
+      probability of 8-bit data, None a density.
 
   Raises:
     ValueError: variance is none of these.
 
-  Source: DDPM (Ho et al. 2020) eq. 4, 6, 7 and algorithm 2; for any s < t,
-  VDM (Kingma et al. 2021) appendix A.
+  Source: DDPM (Ho et al. 2020) eq. 4-7, 13 and algorithm 2; for any s < t, and
+  in continuous time, VDM (Kingma et al. 2021) appendix A, eq. 11-18.
   """
   if variance not in ('small', 'large', 'learned'):
     raise ValueError(
       f"variance must be 'small', 'large' or 'learned', got {variance!r}"
     )
+  learned = variance == 'learned'
+  split = lambda estimate: estimate if learned else (estimate, None)
 
   def prior(key: Array, shape: tuple[int, ...]) -> Array:
     return schedule(1.0).sigma * jax.random.normal(key, shape)
@@ -58,21 +70,59 @@ def gaussian(schedule: Schedule, variance: str = 'small') -> Process:
     mean = scale * ratio**2 * xt + alpha_s * removed * x0
     return mean, sigma_s**2 * removed
 
+  def wide(v: Array | None, t: Array, s: Array) -> Array:
+    """The variance of p(xs | xt) that is not the posterior's."""
+    if learned:
+      return jnp.exp(interpolated_log_variance(schedule, v, t, s))
+    return forward_variance(schedule, t, s)
+
   def reverse(
     key: Array, xt: Array, estimate: Any, t: Array, s: Array
   ) -> Array:
-    x0, v = estimate if variance == 'learned' else (estimate, None)
+    x0, v = split(estimate)
     mean, var = posterior(xt, x0, t, s)
-    if variance == 'large':
-      var = jnp.where(s > 0, forward_variance(schedule, t, s), var)
-    if variance == 'learned':
-      learned = jnp.exp(interpolated_log_variance(schedule, v, t, s))
-      var = jnp.where((0 < s) & (s < t), learned, var)
-    # Rounding may leave the variance a hair below 0 at s = t.
+    if variance != 'small':
+      var = jnp.where((0 < s) & (s < t), wide(v, t, s), var)
+    # At s = t rounding may leave the variance below 0.
     std = jnp.sqrt(jnp.maximum(var, 0.0))
     return mean + std * jax.random.normal(key, xt.shape)
 
-  return Process(prior, corrupt, posterior, reverse)
+  def prior_term(x0: Array, t: ArrayLike = 1.0) -> Array:
+    alpha, sigma = schedule(t)
+    return normal.kl(alpha * x0, sigma**2, 0.0, sigma**2)
+
+  def step(xt: Array, x0: Array, estimate: Any, t: Array, s: Array) -> Array:
+    x0_hat, v = split(estimate)
+    mean, var = posterior(xt, x0, t, s)
+    mean_hat, var_hat = posterior(xt, x0_hat, t, s)
+    if variance != 'small':
+      var_hat = wide(v, t, s)
+    last = s == 0
+    alpha, sigma = schedule(t)
+    # At alpha = 0, in a chain of one step, xt says nothing of x0.
+    std = sigma / jnp.maximum(alpha, 1e-3)
+    if learned:
+      std = jnp.sqrt(var_hat)
+    # Both branches of a where are differentiated: keep the dead one finite.
+    var, var_hat = (jnp.where(last, 1.0, x) for x in (var, var_hat))
+    kl = normal.kl(mean, var, mean_hat, var_hat)
+    return jnp.where(last, -_log_decoder(x0, x0_hat, std, bins), kl)
+
+  def rate(xt: Array, x0: Array, estimate: Any, t: Array) -> Array:
+    del xt, t
+    return jnp.square(x0 - split(estimate)[0])
+
+  every = lambda x0: jnp.ones(x0.shape, bool)
+  # The log-SNR may be infinite at t = 0 and 1.
+  ends = 1e-5, 1 - 1e-5
+  terms = Terms(prior_term, step, rate, every, schedule, ends)
+  return Process(prior, corrupt, posterior, reverse, terms)
+
+
+def _log_decoder(x0: Array, mean: Array, std: Array, bins: int | None) -> Array:
+  if bins is None:
+    return norm.logpdf(x0, mean, std)
+  return normal.discretized_log_likelihood(x0, mean, std, bins)
 
 
 def _ratio(a: Array, b: Array) -> Array:

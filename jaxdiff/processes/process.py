@@ -7,24 +7,53 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxdiff.schedules import Schedule
+
 
 class Terms(NamedTuple):
-  """The terms of the variational bound, in nats, one for each element.
+  """Terms of the variational bound, in nats, one for each element.
 
-  `estimate` is what `reverse` takes; p is the model with it in x0's place.
+  `estimate` is what `reverse` takes; p is the model with it in place of x0.
 
-    prior(x0)                        KL(q(x1 | x0) || prior)
+    prior(x0, t=1)                   KL(q(xt | x0) || prior)
     step(xt, x0, estimate, t, s)     KL(q(xs | xt, x0) || p(xs | xt)); at s = 0
-                                     this is -log p(x0 | xt)
-    rate(xt, x0, estimate, t)        the limit of step / (t - s) as s -> t
-    free(x0)                         bool: which elements are drawn; the others
-                                     follow from them, and are not counted
+                                     this is the decoder's -log p(x0 | xt)
+    rate(xt, x0, estimate, t)        limit of step / (t - s) as s -> t; with a
+                                     `schedule`, of 2 step / (SNR(s) - SNR(t))
+    free(x0)                         bool: elements that are drawn; the others
+                                     follow from them and are not counted
+    schedule                         noise levels, where the SNR is the natural
+                                     clock of `rate`: Gaussian noise
+    ends                             times between which the continuous bound
+                                     integrates the rate; what is left out at
+                                     t > 0 is the decoder's
+
+  `rate_in_time` makes any rate one per unit of t.
   """
 
-  prior: Callable[[Any], Any]
+  prior: Callable[..., Any]
   step: Callable[[Any, Any, Any, Array, Array], Any]
   rate: Callable[[Any, Any, Any, Array], Any]
   free: Callable[[Any], Any]
+  schedule: Schedule | None = None
+  ends: tuple[float, float] = (0.0, 1.0)
+
+
+def rate_in_time(terms: Terms) -> Callable[[Any, Any, Any, Array], Any]:
+  """Builds (xt, x0, estimate, t) -> the limit of step / (t - s) as s -> t."""
+  if terms.schedule is None:
+    return terms.rate
+
+  def snr(t: Array) -> Array:
+    alpha, sigma = terms.schedule(t)
+    return jnp.square(alpha / sigma)
+
+  def rate(xt: Any, x0: Any, estimate: Any, t: Array) -> Any:
+    t = jnp.asarray(t, jnp.float32)
+    slope = jax.jvp(snr, (t,), (jnp.ones_like(t),))[1]
+    return -0.5 * slope * terms.rate(xt, x0, estimate, t)
+
+  return rate
 
 
 class Process(NamedTuple):
@@ -34,8 +63,7 @@ class Process(NamedTuple):
   corrupt: Callable[[Array, Any, Array], Any]
   posterior: Callable[[Any, Any, Array, Array], Any]
   reverse: Callable[[Array, Any, Any, Array, Array], Any]
-  # None where `likelihood.bound` has them: Gaussian noise.
-  terms: Terms | None = None
+  terms: Terms | None = None  # None: no bound in closed form
 
 
 def joint(parts: Mapping[str, Process]) -> Process:
@@ -85,15 +113,18 @@ def joint(parts: Mapping[str, Process]) -> Process:
   if any(part.terms is None for part in parts.values()):
     return Process(prior, corrupt, posterior, reverse)
   each = {n: part.terms for n, part in parts.items()}
+  rates = {n: rate_in_time(term) for n, term in each.items()}
+  first, last = zip(*(term.ends for term in each.values()), strict=True)
   terms = Terms(
-    lambda x0: {n: term.prior(x0[n]) for n, term in each.items()},
+    lambda x0, t=1.0: {n: term.prior(x0[n], t) for n, term in each.items()},
     lambda xt, x0, estimate, t, s: {
       n: term.step(xt[n], x0[n], estimate[n], t, s) for n, term in each.items()
     },
     lambda xt, x0, estimate, t: {
-      n: term.rate(xt[n], x0[n], estimate[n], t) for n, term in each.items()
+      n: rate(xt[n], x0[n], estimate[n], t) for n, rate in rates.items()
     },
     lambda x0: {n: term.free(x0[n]) for n, term in each.items()},
+    ends=(max(first), min(last)),
   )
   return Process(prior, corrupt, posterior, reverse, terms)
 

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxdiff.processes import draws
 from jaxdiff.processes.process import Process, Terms
@@ -127,8 +128,8 @@ def process(
     flow = -slope / level.alpha * kernel.inflow(xt)
     return jnp.sum(jnp.where(other & (flow > 0), flow * terms, 0.0), axis=-1)
 
-  def prior_term(x0: Array) -> Array:
-    last = kernel.between(clean, schedule(jnp.float32(1.0)))
+  def prior_term(x0: Array, t: ArrayLike = 1.0) -> Array:
+    last = kernel.between(clean, schedule(t))
     law = last.push(certain(x0))
     target = jnp.broadcast_to(kernel.log_prior, law.shape)
     return jnp.sum(_divergence(law, target), axis=-1)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff import predictions, processes
-from jaxdiff.losses import Apply
+from jaxdiff import processes
+from jaxdiff.losses import Apply, clean_apply
 from jaxdiff.predictions import Kind
 from jaxdiff.processes import Process
 from jaxdiff.schedules import Schedule
@@ -53,25 +53,27 @@ def denoiser(
     params: its weights.
     cond: dict of [B, ...] conditions.
   """
-
-  def denoise(xt: Array, t: Array) -> Array:
-    y = apply(params, xt, t, cond or {})
-    chex.assert_equal_shape([y, xt])
-    to_x0 = lambda y, xt, t: predictions.to_x0(kind, schedule, y, xt, t)
-    return jax.vmap(to_x0)(y, xt, t)
-
-  return denoise
+  clean = clean_apply(apply, kind, schedule)
+  return lambda xt, t: clean(params, xt, t, cond or {})
 
 
-def ancestral(process: Process) -> Step:
-  """One step of the reverse process: estimate x0, then draw from it.
+def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
+  """Ancestral sampling: estimate x0, then draw from the reverse process.
 
   For `processes.gaussian` on a table of betas and `uniform_times(T)` this is
   DDPM's algorithm 2; it serves any process and any s < t alike.
+
+  Args:
+    process: of the model.
+    variance: of `gaussian(.., 'learned')`: (xt[B, ...], t[B]) -> v, the
+      network's second output.
   """
 
   def step(denoiser: Denoiser, keys: Array, xt: Any, t: Array, s: Array) -> Any:
-    estimate = denoiser(xt, jnp.broadcast_to(t, keys.shape))
+    time = jnp.broadcast_to(t, keys.shape)
+    estimate = denoiser(xt, time)
+    if variance is not None:
+      estimate = estimate, variance(xt, time)
     reverse = jax.vmap(process.reverse, in_axes=(0, 0, 0, None, None))
     return reverse(keys, xt, estimate, t, s)
 

@@ -6,8 +6,7 @@ from enumerated import denoiser, law, noised, strings
 from exact import keys
 from nets import jit
 
-from jaxdiff import processes, samplers
-from jaxdiff.likelihood import categorical as likelihood
+from jaxdiff import likelihood, processes, samplers
 from jaxdiff.schedules import mixing
 
 SCHEDULE = mixing.linear()

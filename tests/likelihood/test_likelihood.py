@@ -7,9 +7,17 @@ import pytest
 from exact import gaussian_denoiser, keys
 from nets import jit
 
-from jaxdiff import likelihood, parallel, predictions, processes, schedules
-from jaxdiff.likelihood import fixed_variance, variational_bound
-from jaxdiff.losses import learned_variance
+from jaxdiff import (
+  likelihood,
+  losses,
+  parallel,
+  predictions,
+  processes,
+  schedules,
+)
+from jaxdiff.likelihood import variational_bound
+from jaxdiff.losses import elbo, learned_variance, time_sampling, weightings
+from jaxdiff.schedules import mixing
 
 MEAN, STD = 0.3, 0.2
 SHAPE = (2, 1)
@@ -69,13 +77,10 @@ def closed_form(variance):
 def test_every_term_of_the_bound_is_its_closed_form(variance):
   schedule = schedules.from_betas(BETAS)
   x0 = gaussian_data(4000)
-  reverse = fixed_variance(
-    gaussian_denoiser(schedule, MEAN, STD), schedule, variance
-  )
+  process = processes.gaussian(schedule, variance, bins=None)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
   bound = jit(
-    lambda x0: variational_bound(
-      reverse, schedule, keys(1, len(x0)), x0, TIMES, bins=None
-    )
+    lambda x0: variational_bound(process, denoise, keys(1, len(x0)), x0, TIMES)
   )(x0)
   prior, steps, data = closed_form(variance)
   within(bound.prior, prior)
@@ -91,61 +96,44 @@ def test_learned_variance_between_the_fixed_ones_and_in_training():
   schedule = schedules.from_betas(BETAS)
   denoise = gaussian_denoiser(schedule, MEAN, STD)
   x0 = gaussian_data(6)
-  bound = lambda reverse: variational_bound(
-    reverse, schedule, keys(1, 6), x0, TIMES
+  bound = lambda variance, estimator: variational_bound(
+    processes.gaussian(schedule, variance), estimator, keys(1, 6), x0, TIMES
   )
   learned = jit(
     lambda v: bound(
-      likelihood.learned_variance(
-        lambda xt, t: (denoise(xt, t), jnp.full_like(xt, v)), schedule
-      )
+      'learned', lambda xt, t: (denoise(xt, t), jnp.full_like(xt, v))
     )
   )
   for v, variance in ((-1.0, 'small'), (1.0, 'large')):
-    fixed = fixed_variance(denoise, schedule, variance)
     np.testing.assert_allclose(
       learned(v).steps,
-      jit(lambda fixed=fixed: bound(fixed))().steps,
+      jit(lambda variance=variance: bound(variance, denoise))().steps,
       rtol=1e-3,
       atol=1e-6,
     )
 
   # The loss that trains it is the same term: at t = 1 / T too, the decoder.
-  term = jax.vmap(
-    learned_variance.bound_term(predictions.x0, schedule, len(BETAS))
+  pair = lambda params, xt, t, cond, dropout_key: (denoise(xt, t), 0.3 * xt)
+  ours = learned_variance.variational(
+    pair, schedule, predictions.x0, len(BETAS)
   )
-  reverse = likelihood.learned_variance(
-    lambda xt, t: (denoise(xt, t), 0.3 * xt), schedule
-  )
-  ours = jit(lambda: bound(reverse))()
-  corrupt = jax.vmap(processes.gaussian(schedule).corrupt)
-
-  @jit
-  def trained_at(n, t):
-    t = jnp.full(6, t)
-    noise_keys = jax.vmap(jax.random.fold_in, (0, None))(keys(1, 6), n)
-    xt = corrupt(noise_keys, x0, t)
-    return term(denoise(xt, t), 0.3 * xt, x0, xt, t)
-
-  for n in (5, len(BETAS) - 1):
-    trained = trained_at(n, np.float32(TIMES[n]))
-    same = ours.steps[:, n] if n < len(BETAS) - 1 else ours.data
-    np.testing.assert_allclose(same, trained, rtol=1e-3, atol=1e-6)
+  process = processes.gaussian(schedule, 'learned')
+  same = elbo.variational(pair, process, len(BETAS))
+  u = jnp.array([0.0, 0.01, 0.3, 0.5, 0.8, 0.99])
+  batch = {'x0': x0, 'u': u}
+  both = jit(lambda: [f(None, keys(1, 6), batch)[0] for f in (ours, same)])
+  bits, nats = both()
+  np.testing.assert_allclose(bits, nats / np.log(2), rtol=1e-4)
 
 
 def test_random_terms_are_terms_of_the_whole_and_unbiased():
   schedule = schedules.from_betas(BETAS)
   x0 = gaussian_data(1000)
-  reverse = fixed_variance(gaussian_denoiser(schedule, MEAN, STD), schedule)
+  process = processes.gaussian(schedule, bins=None)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
   run = lambda num_terms: jit(
     lambda x0: variational_bound(
-      reverse,
-      schedule,
-      keys(1, len(x0)),
-      x0,
-      TIMES,
-      num_terms=num_terms,
-      bins=None,
+      process, denoise, keys(1, len(x0)), x0, TIMES, num_terms=num_terms
     )
   )(x0)
   whole = run(None)
@@ -162,7 +150,7 @@ def test_random_terms_are_terms_of_the_whole_and_unbiased():
 def test_bound_tends_to_the_likelihood_from_above():
   schedule = schedules.cosine(-8, 8)
   denoise = gaussian_denoiser(schedule, MEAN, STD)
-  reverse = fixed_variance(denoise, schedule)
+  process = processes.gaussian(schedule, bins=None)
   x0 = gaussian_data(4000)
   exact = gaussian_bits(x0)
   gaps = []
@@ -170,12 +158,7 @@ def test_bound_tends_to_the_likelihood_from_above():
     times = log_snr_times(schedule, num_steps)
     bound = jit(
       lambda x0, times=times: variational_bound(
-        reverse,
-        schedule,
-        keys(1, len(x0)),
-        x0,
-        times,
-        bins=None,
+        process, denoise, keys(1, len(x0)), x0, times
       )
     )(x0)
     gap = np.asarray(bound.total, np.float64) - exact
@@ -187,7 +170,7 @@ def test_bound_tends_to_the_likelihood_from_above():
 
   limit = jit(
     lambda x0: likelihood.continuous_bound(
-      denoise, schedule, keys(2, len(x0)), x0, num_terms=32, bins=None
+      process, denoise, keys(2, len(x0)), x0, num_terms=32
     )
   )(x0)
   within(limit.total - exact, 0.0, atol=2e-3)
@@ -205,12 +188,11 @@ def test_continuous_bound_of_exact_denoiser_is_the_likelihood(name):
   x0 = gaussian_data(4000)
   bound = jit(
     lambda x0: likelihood.continuous_bound(
+      processes.gaussian(schedule, bins=None),
       gaussian_denoiser(schedule, MEAN, STD),
-      schedule,
       keys(2, len(x0)),
       x0,
       num_terms=16,
-      bins=None,
     )
   )(x0)
   # 2e-3: x0_hat's variance is not quite (sigma / alpha)^2 at t_min.
@@ -224,15 +206,11 @@ def test_continuous_bound_is_the_bound_with_any_denoiser():
   wrong = gaussian_denoiser(schedule, MEAN + 0.2, 1.5 * STD)
   x0 = gaussian_data(4000)
   exact = gaussian_bits(x0)
-  reverse = fixed_variance(wrong, schedule)
   times = log_snr_times(schedule, 4000)
-  args = schedule, keys(1, len(x0)), x0
-  discrete = jit(
-    lambda: variational_bound(reverse, *args, times, num_terms=60, bins=None)
-  )()
-  continuous = jit(
-    lambda: likelihood.continuous_bound(wrong, *args, num_terms=60, bins=None)
-  )()
+  process = processes.gaussian(schedule, bins=None)
+  args = process, wrong, keys(1, len(x0)), x0
+  discrete = jit(lambda: variational_bound(*args, times, num_terms=60))()
+  continuous = jit(lambda: likelihood.continuous_bound(*args, num_terms=60))()
   assert (discrete.total - exact).mean() > 0.3
   within(discrete.total - continuous.total, 0.0, atol=2e-2)
 
@@ -241,10 +219,10 @@ def test_decoder_is_a_distribution_over_256_values():
   schedule = schedules.cosine(-8, 8)
   centres = jnp.linspace(-1, 1, 256).reshape(256, 1, 1)
   # One estimate for all 256: nothing of x0 may reach it through xt.
-  reverse = lambda xt, t, s: (jnp.full_like(xt, 0.98), jnp.full_like(xt, 1e-3))
-  times = [1.0, 0.05, 0.0]
+  denoise = lambda xt, t: jnp.full_like(xt, 0.98)
+  process, times = processes.gaussian(schedule), [1.0, 0.05, 0.0]
   bound = jit(
-    lambda x0: variational_bound(reverse, schedule, keys(0, 256), x0, times)
+    lambda x0: variational_bound(process, denoise, keys(0, 256), x0, times)
   )(centres)
   np.testing.assert_allclose(np.exp2(-bound.data).sum(), 1, atol=1e-5)
 
@@ -263,18 +241,13 @@ def test_bound_of_8_bit_data_is_a_bound_on_its_probability():
     return level * jnp.tanh(alpha * level * xt / sigma**2)
 
   times = log_snr_times(schedule, 200)
+  process = processes.gaussian(schedule)
   bound = jit(
-    lambda x0: variational_bound(
-      fixed_variance(denoise, schedule),
-      schedule,
-      keys(3, len(x0)),
-      x0,
-      times,
-    )
+    lambda x0: variational_bound(process, denoise, keys(3, len(x0)), x0, times)
   )(x0)
   limit = jit(
     lambda x0: likelihood.continuous_bound(
-      denoise, schedule, keys(4, len(x0)), x0, num_terms=64
+      process, denoise, keys(4, len(x0)), x0, num_terms=64
     )
   )(x0)
   within(limit.total, 1.0, atol=1e-3)
@@ -284,11 +257,12 @@ def test_bound_of_8_bit_data_is_a_bound_on_its_probability():
 
 def test_example_i_meets_the_noise_of_its_key_alone():
   schedule = schedules.from_betas(BETAS)
-  reverse = fixed_variance(gaussian_denoiser(schedule, MEAN, STD), schedule)
+  process = processes.gaussian(schedule)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
   x0 = gaussian_data(5)
   run = jit(
     lambda keys, x0: variational_bound(
-      reverse, schedule, keys, x0, TIMES, num_terms=2
+      process, denoise, keys, x0, TIMES, num_terms=2
     )
   )
   few, many = (run(keys(1, n), x0[:n]) for n in (2, 5))
@@ -300,7 +274,8 @@ def test_example_i_meets_the_noise_of_its_key_alone():
 @pytest.mark.parametrize('mode', ['jit', 'pmap'])
 def test_bound_is_the_same_on_eight_devices(mode):
   schedule = schedules.from_betas(BETAS)
-  reverse = fixed_variance(gaussian_denoiser(schedule, MEAN, STD), schedule)
+  process = processes.gaussian(schedule)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
 
   def step(x0, index, axis_name=None):
     del axis_name
@@ -308,7 +283,7 @@ def test_bound_is_the_same_on_eight_devices(mode):
       index
     )
     return variational_bound(
-      reverse, schedule, noise_keys, x0, TIMES, num_terms=4
+      process, denoise, noise_keys, x0, TIMES, num_terms=4
     ).total
 
   x0, index = np.asarray(gaussian_data(16)), np.arange(16)
@@ -337,18 +312,99 @@ def test_dequantization():
   )
 
 
+def test_nelbo_of_an_exact_denoiser_is_the_closed_form():
+  # 1/2 int SNR mse d log_snr with mse = 1 / (1 / STD^2 + SNR).
+  schedule = schedules.cosine(-8, 8)
+  process = processes.gaussian(schedule, bins=None)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  apply = lambda params, xt, t, cond, dropout_key: denoise(xt, t)
+  num = 20_000
+  loss = jit(elbo.nelbo(apply, process, time_sampling.continuous()))
+  batch = {'x0': gaussian_data(num), 'u': (jnp.arange(num) + 0.5) / num}
+  nats = loss(None, keys(1, num), batch)[0]
+  first, last = (np.exp(schedules.log_snr(schedule, t)) for t in (0.0, 1.0))
+  gap = np.log(1 / STD**2 + first) - np.log(1 / STD**2 + last)
+  within(nats, 0.5 * gap)
+  # With the prior's and the decoder's terms it is the entropy.
+  bound = jit(
+    lambda x0: likelihood.continuous_bound(process, denoise, keys(2, num), x0)
+  )(batch['x0'])
+  bits = nats / np.log(2) + bound.prior + bound.data
+  entropy = np.log2(STD * np.sqrt(2 * np.pi * np.e))
+  within(bits, entropy, atol=2e-3)
+
+
+def test_nelbo_of_eps_is_half_the_likelihood_weighting():
+  schedule = schedules.linear_vp()
+  process = processes.gaussian(schedule)
+  apply = lambda params, xt, t, cond, dropout_key: jnp.tanh(xt + t[0])
+  ours = elbo.nelbo(
+    losses.clean_apply(apply, predictions.eps, schedule), process
+  )
+  weighted = losses.denoising(
+    apply,
+    schedule,
+    predictions.eps,
+    weighting=weightings.simple,
+    per_log_snr=True,
+    times=time_sampling.continuous(1e-5),
+  )
+  batch = {'x0': gaussian_data(16)}
+  both = jit(lambda: [f(None, keys(1, 16), batch)[0] for f in (ours, weighted)])
+  nats, error = both()
+  np.testing.assert_allclose(nats, 0.5 * error, rtol=1e-3)
+
+
+def test_a_masked_part_is_not_counted():
+  schedule = schedules.from_betas(BETAS)
+  process = processes.gaussian(schedule, bins=None)
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  x0 = gaussian_data(500)
+  mask = jnp.broadcast_to(jnp.array([[True], [False]]), x0.shape)
+  # What does not exist may hold anything.
+  x0 = jnp.where(mask, x0, 1e6)
+  bound = jit(
+    lambda x0: variational_bound(
+      process, denoise, keys(1, 500), x0, TIMES, mask=mask
+    )
+  )(x0)
+  within(bound.steps, closed_form('small')[1])
+  np.testing.assert_array_equal(likelihood.elements(process, x0, mask), 1)
+
+
+def test_numbers_and_categories_have_a_joint_bound():
+  schedule = schedules.from_betas(BETAS)
+  numbers = processes.gaussian(schedule, bins=None)
+  categories = processes.absorbing(mixing.linear(), 3)
+  process = processes.joint({'x': numbers, 'kind': categories})
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  flat = lambda xt, t: {
+    'x': denoise(xt['x'], t),
+    'kind': jnp.zeros((*xt['kind'].shape, 4)),
+  }
+  num = 4000
+  x0 = {'x': gaussian_data(num), 'kind': jnp.zeros((num, 3), jnp.int32)}
+  run = lambda f: jit(lambda x0: f(process, flat, keys(1, num), x0).total)(x0)
+  chain = run(lambda *args: variational_bound(*args, TIMES, num_terms=8))
+  limit = run(lambda *args: likelihood.continuous_bound(*args, num_terms=8))
+  alone = np.array([sum(map(np.sum, closed_form('small'))), np.log2(3)])
+  exact = np.array([gaussian_bits(x0['x']).mean(), np.log2(3)])
+  # A category costs log 3 whatever the steps; a number its own bound.
+  within(chain, [2, 3] @ alone / 5)
+  within(limit, [2, 3] @ exact / 5, atol=2e-3)
+
+
 def test_what_cannot_be_is_refused():
   schedule = schedules.cosine()
   denoise = gaussian_denoiser(schedule, MEAN, STD)
-  reverse = fixed_variance(denoise, schedule)
-  args = reverse, schedule, keys(0, 1), jnp.zeros((1, 1))
+  process = processes.gaussian(schedule)
+  args = process, denoise, keys(0, 1), jnp.zeros((1, 1))
   with pytest.raises(ValueError, match='must decrease to 0'):
     variational_bound(*args, [0.0, 0.5, 1.0])
   with pytest.raises(ValueError, match='must decrease to 0'):
     variational_bound(*args, [1.0, 0.5])
   with pytest.raises(ValueError, match='num_terms must be at least 1'):
     variational_bound(*args, TIMES, num_terms=0)
-  with pytest.raises(ValueError, match="'small' or 'large', got 'learned'"):
-    fixed_variance(denoise, schedule, 'learned')
-  with pytest.raises(ValueError, match='t_min=0.5 and t_max=0.2'):
-    likelihood.continuous_bound(denoise, *args[1:], t_min=0.5, t_max=0.2)
+  without = processes.remasked(mixing.linear(), 3)
+  with pytest.raises(ValueError, match='needs a process with terms'):
+    likelihood.continuous_bound(without, *args[1:])

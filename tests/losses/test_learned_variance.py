@@ -8,14 +8,7 @@ import pytest
 import scipy.stats
 from exact import gaussian_denoiser, keys
 
-from jaxdiff import (
-  guidance,
-  normal,
-  predictions,
-  processes,
-  samplers,
-  schedules,
-)
+from jaxdiff import normal, predictions, processes, samplers, schedules
 from jaxdiff.losses import learned_variance
 
 STEPS = 20
@@ -115,15 +108,15 @@ def test_exact_variance_gives_the_right_law_in_few_steps(times):
   (alpha, sigma), step_keys = SCHEDULE(1.0), keys(0, num)
   start = np.sqrt((alpha * STD) ** 2 + sigma**2)
   x = alpha * MEAN + start * jax.vmap(jax.random.normal)(keys(1, num))
-  step = samplers.ancestral(processes.gaussian(SCHEDULE, 'learned'))
+  process = processes.gaussian(SCHEDULE, 'learned')
   for n, t in enumerate(times[:-2]):
     s = follows[t]
-    pair = lambda x, time, t=t, s=s: (
-      denoise(x, time),
-      jnp.full_like(x, v(jnp.float32(t), jnp.float32(s))),
+    fraction = lambda x, time, t=t, s=s: jnp.full_like(
+      x, v(jnp.float32(t), jnp.float32(s))
     )
+    step = samplers.ancestral(process, variance=fraction)
     fold = jax.vmap(lambda key, n=n: jax.random.fold_in(key, n))
-    x = step(pair, fold(step_keys), x, grid[n], grid[n + 1])
+    x = step(denoise, fold(step_keys), x, grid[n], grid[n + 1])
     alpha, sigma = SCHEDULE(s)
     want = np.sqrt((alpha * STD) ** 2 + sigma**2)
     np.testing.assert_allclose(x.std(), want, rtol=4 / np.sqrt(2 * num))
@@ -231,18 +224,11 @@ def test_bound_is_least_at_the_true_variance():
   np.testing.assert_allclose(got, np.log(true), atol=0.02)
 
 
-def test_pair_denoiser_and_its_wrappers(key):
+def test_a_network_of_twice_the_channels_is_split(key):
   x = jax.random.normal(key, (2, 3))
   t = jnp.array([0.3, 0.8])
   array = lambda params, xt, t, cond: jnp.concatenate([xt, 0.1 * xt], axis=-1)
-  pair = learned_variance.denoiser(
-    learned_variance.halves(array), predictions.x0, SCHEDULE, None
-  )
-  x0, v = pair(x, t)
-  np.testing.assert_allclose((x0, v), (x, 0.1 * x), rtol=1e-6)
-  clip = learned_variance.on_mean(lambda d: guidance.clip(d, -0.5, 0.5))
-  clipped, same = clip(pair)(x, t)
-  np.testing.assert_array_equal(clipped, np.clip(x0, -0.5, 0.5))
-  np.testing.assert_array_equal(same, v)
-  mean = learned_variance.mean_only(pair)
-  np.testing.assert_array_equal(mean(x, t), x0)
+  split = learned_variance.split_output(array)
+  np.testing.assert_array_equal(split(None, x, t, {}), (x, 0.1 * x))
+  estimator = learned_variance.estimator(split, predictions.x0, SCHEDULE, None)
+  np.testing.assert_allclose(estimator(x, t), (x, 0.1 * x), rtol=1e-6)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from exact import keys
 
-from jaxdiff import processes, samplers, schedules
-from jaxdiff.likelihood import categorical as likelihood
-from jaxdiff.losses import categorical as losses
+from jaxdiff import likelihood, processes, samplers, schedules
+from jaxdiff.losses import elbo as losses
 from jaxdiff.samplers import categorical as around
 from jaxdiff.schedules import mixing
 
@@ -134,15 +133,15 @@ def test_what_does_not_exist_is_held_in_training_and_sampling():
 
 
 def test_a_part_without_terms_leaves_the_others_a_sampler():
-  mixed = processes.joint(
-    {'x': processes.gaussian(schedules.cosine()), 'kind': NODES}
-  )
+  words = processes.remasked(SCHEDULE, 2)
+  parts = {'x': processes.gaussian(schedules.cosine()), 'word': words}
+  mixed = processes.joint(parts)
   assert mixed.terms is None
-  x0 = {'x': jnp.zeros((2, 3)), 'kind': jnp.zeros(2, jnp.int32)}
+  x0 = {'x': jnp.zeros((2, 3)), 'word': jnp.zeros(2, jnp.int32)}
   xt = mixed.corrupt(jax.random.key(0), x0, jnp.float32(0.5))
-  estimate = {'x': jnp.zeros((2, 3)), 'kind': jnp.zeros((2, 3))}
+  estimate = {'x': jnp.zeros((2, 3)), 'word': jnp.zeros((2, 3))}
   xs = mixed.reverse(jax.random.key(1), xt, estimate, jnp.float32(0.5), 0.2)
-  assert xs['x'].shape == (2, 3) and xs['kind'].shape == (2,)
+  assert xs['x'].shape == (2, 3) and xs['word'].shape == (2,)
 
 
 def test_symmetric_wants_a_square():

@@ -7,7 +7,7 @@ from exact import keys
 from nets import jit
 
 from jaxdiff import losses, processes
-from jaxdiff.losses import categorical as text_losses
+from jaxdiff.losses import elbo
 from jaxdiff.processes import transitions
 from jaxdiff.schedules import mixing
 
@@ -161,15 +161,15 @@ def every_loss():
   absorbing = processes.absorbing(SCHEDULE, 3)
   uniform = processes.uniform(mixing.cosine(), 4)
   return {
-    'nelbo absorbing': text_losses.nelbo(apply, absorbing),
-    'nelbo uniform': text_losses.nelbo(apply, uniform),
-    'nelbo ratios': text_losses.nelbo(
+    'nelbo absorbing': elbo.nelbo(apply, absorbing),
+    'nelbo uniform': elbo.nelbo(apply, uniform),
+    'nelbo ratios': elbo.nelbo(
       apply,
       processes.categorical(SCHEDULE, np.full(4, 0.25), 'log_ratios'),
     ),
-    'vb': text_losses.variational(apply, uniform, 10),
-    'hybrid': text_losses.variational(apply, absorbing, 10, 0.1),
-    'ce': text_losses.cross_entropy(apply, uniform),
+    'vb': elbo.variational(apply, uniform, 10),
+    'hybrid': elbo.variational(apply, absorbing, 10, 0.1),
+    'ce': elbo.cross_entropy(apply, uniform),
   }
 
 
@@ -199,8 +199,7 @@ def test_a_loss_divides_by_the_real_elements_or_by_a_length():
   x0, mask = jnp.ones((1, 4), jnp.int32), jnp.array([[1, 1, 1, 0]], bool)
   batch = {'x0': x0, 'mask': mask, 'u': jnp.array([0.5])}
   own, fixed = (
-    text_losses.cross_entropy(apply, uniform, length=length)
-    for length in (None, 4)
+    elbo.cross_entropy(apply, uniform, length=length) for length in (None, 4)
   )
   value = jit(lambda: [f(PARAMS, keys(0, 1), batch)[0] for f in (own, fixed)])
   own, fixed = value()
@@ -230,9 +229,9 @@ def test_hybrid_is_the_bound_and_the_cross_entropy():
   process = processes.uniform(SCHEDULE, 4)
   batch = {'x0': jnp.array([[0, 1, 2, 0]]), 'u': jnp.array([0.55])}
   every = (
-    text_losses.variational(apply, process, 10),
-    text_losses.variational(apply, process, 10, 0.3),
-    text_losses.cross_entropy(apply, process, losses.time_sampling.grid(10)),
+    elbo.variational(apply, process, 10),
+    elbo.variational(apply, process, 10, 0.3),
+    elbo.cross_entropy(apply, process, losses.time_sampling.grid(10)),
   )
   values = jit(lambda: [loss(PARAMS, keys(0, 1), batch)[0] for loss in every])
   bound, hybrid, error = values()
@@ -242,4 +241,4 @@ def test_hybrid_is_the_bound_and_the_cross_entropy():
 def test_a_process_without_terms_is_refused():
   process = processes.remasked(SCHEDULE, 3)
   with pytest.raises(ValueError, match='needs a process with terms'):
-    text_losses.nelbo(apply, process)
+    elbo.nelbo(apply, process)

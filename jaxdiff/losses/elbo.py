@@ -1,17 +1,20 @@
-"""Losses of processes that have `terms`: text, graphs, pixels as categories.
+"""Losses from the variational bound of a process with `terms`.
 
-`batch` is {'x0': int [B, ...] or a tree of them, 'cond': {name: [B, ...]}} and
-may hold
+For categories (text, graphs, pixels as categories) and for Gaussian noise
+alike. `batch` is {'x0': [B, ...] or a tree, 'cond': {name: [B, ...]}} and may
+hold
 
   'mask'  bool, a tree like x0: true where an element exists. The others are
-          neither noised nor counted, and what x0 holds there is of no account;
-          `apply` finds the mask in cond['mask'].
-  'u'     [B] where each example's time comes from; see `losses.regression`.
+          neither noised nor counted, whatever x0 holds there; `apply` finds the
+          mask in cond['mask'].
+  'u'     [B] positions from which the times are made; see `losses.regression`.
 
-A loss is in nats per element: the sum over an example's real elements, divided
-by their number or, with `length`, by that constant, which gives each element of
-a batch the same weight whatever the length of its example. Bits are nats /
-log 2. What the network returns is the process's estimate: logits [B, ..., K].
+A loss is in nats per element: the sum over an example's existing elements,
+divided by their number or, with `length`, by that constant, which gives each
+element of a batch the same weight whatever the length of its example. Bits are
+nats / log 2. The network outputs what `process.reverse` takes: logits
+[B, ..., K] or E[x0 | xt] (`losses.clean_apply`), for a learned variance the
+pair (E[x0 | xt], v).
 """
 
 from collections.abc import Callable
@@ -23,11 +26,11 @@ from jax import Array
 
 from jaxdiff.losses.regression import Apply, Batch, Loss
 from jaxdiff.losses.time_sampling import Times, continuous, grid
-from jaxdiff.processes import Process, tally
+from jaxdiff.processes import Process, rate_in_time, tally
 
 
 class Seen(NamedTuple):
-  """A batch, corrupted, and what the network said of it."""
+  """A corrupted batch and the network's estimate for it."""
 
   xt: Any  # [B, ...]
   x0: Any  # [B, ...]
@@ -42,28 +45,33 @@ def nelbo(
   times: Times | None = None,
   length: int | None = None,
 ) -> Loss:
-  """The bound of infinitely many steps: the process's rate at a random time.
+  """Negative ELBO in continuous time: the bound's rate at a random time.
 
-    -log p(x0) <= prior term + E_t rate(xt, x0, t),  t uniform over (0, 1]
+    -log p(x0) <= prior term + E_t rate(xt, x0, t) + decoder,  t uniform
 
-  Absorbing: alpha' / (1 - alpha) times log p(x0 | xt), over what is masked
-  (MDLM, MD4). Uniform and marginal: the bound of UDLM, but x0 is marginalised
-  out where UDLM puts its mean in x0's place, so that here, too, the best
-  network is p(x0 | xt). On log-ratios: the denoising score entropy of SEDD.
+  The prior and the decoder are left out; `likelihood.continuous_bound` has
+  them. Gaussian: -1/2 SNR'(t) |x0 - x0_hat|^2, VDM's loss. Absorbing:
+  alpha' / (1 - alpha) times log p(x0 | xt), over masked elements (MDLM, MD4).
+  Uniform and marginal: the bound of UDLM, but with x0 marginalised out where
+  UDLM puts its mean in the place of x0, so that here, too, the best network is
+  p(x0 | xt). On log-ratios: the denoising score entropy of SEDD.
 
   Args:
     apply: the network, (params, xt, t[B], cond, dropout_key).
     process: one with terms.
-    times: u[B] -> t[B], uniform or nearly so; None is `continuous()`. A t_min
-      above 0 leaves out what is below it.
+    times: u[B] -> t[B], uniform or nearly so; None is uniform over (0, 1], for
+      Gaussian noise over (1e-5, 1]. A t_min above 0 leaves out what is below.
     length: see the module's first lines.
 
-  Source: MDLM (Sahoo et al. 2024) eq. 10; MD4 (Shi et al. 2024) section 2; UDLM
-  (Schiff et al. 2025, "Simple guidance mechanisms for discrete diffusion
-  models") section 4; SEDD (Lou et al. 2024) theorem 3.6.
+  Source: VDM (Kingma et al. 2021) eq. 17; MDLM (Sahoo et al. 2024) eq. 10; MD4
+  (Shi et al. 2024) section 2; UDLM (Schiff et al. 2025, "Simple guidance
+  mechanisms for discrete diffusion models") section 4; SEDD (Lou et al. 2024)
+  theorem 3.6.
   """
-  times = times or continuous()
-  one = lambda seen: process.terms.rate(seen.xt, seen.x0, seen.estimate, seen.t)
+  _check_terms(process)
+  times = times or continuous(process.terms.ends[0])
+  rate = rate_in_time(process.terms)
+  one = lambda seen: rate(seen.xt, seen.x0, seen.estimate, seen.t)
   return _loss(apply, process, times, length, one)
 
 
@@ -74,12 +82,12 @@ def variational(
   cross_entropy_weight: float = 0.0,
   length: int | None = None,
 ) -> Loss:
-  """T times a random term of the T-step bound: D3PM's L_vb, or its hybrid.
+  """Variational bound of T steps: T times a random term of it.
 
     T KL(q(xs | xt, x0) || p(xs | xt)) - weight log p(x0 | xt),  s = t - 1 / T
 
   whose mean over t is the bound without its prior term. The first step's term,
-  at s = 0, is -log p(x0 | xt) by itself.
+  at s = 0, is the decoder's -log p(x0 | xt) alone.
 
   Args:
     apply: the network, (params, xt, t[B], cond, dropout_key).
@@ -89,8 +97,9 @@ def variational(
       beside a bound over T steps, not over one: lambda T of theirs.
     length: see the module's first lines.
 
-  Source: D3PM (Austin et al. 2021) eq. 1, 5.
+  Source: DDPM (Ho et al. 2020) eq. 5; D3PM (Austin et al. 2021) eq. 1, 5.
   """
+  _check_terms(process)
   if num_steps < 1:
     raise ValueError(f'num_steps must be at least 1, got {num_steps}')
 
@@ -117,10 +126,10 @@ def cross_entropy(
   weights: Any = None,
   length: int | None = None,
 ) -> Loss:
-  """-log p(x0 | xt) at a random time, each time alike.
+  """Cross-entropy -log p(x0 | xt) at a random time, all times weighted alike.
 
-  No bound, but the same minimum. Under absorbing noise what is not masked costs
-  nothing.
+  Not a bound, but the same minimum. Under absorbing noise what is not masked
+  costs nothing.
 
   Args:
     apply: the network, (params, xt, t[B], cond, dropout_key).
@@ -131,6 +140,7 @@ def cross_entropy(
 
   Source: DiGress (Vignac et al. 2023) eq. 2.
   """
+  _check_terms(process)
 
   def one(seen: Seen) -> Any:
     zero = jnp.zeros_like(seen.t)
@@ -145,7 +155,7 @@ def cross_entropy(
 def corrupted(
   process: Process, keys: Array, x0: Any, mask: Any, t: Array
 ) -> Any:
-  """xt [B, ...] of a batch; what the mask leaves out stays as it is."""
+  """Corrupts a batch to xt [B, ...]; elements outside the mask stay as is."""
   xt = jax.vmap(process.corrupt)(keys, x0, t)
   if mask is None:
     return xt
@@ -153,13 +163,22 @@ def corrupted(
 
 
 def real(mask: Any, x: Any) -> Any:
-  """x with some category, 0, wherever nothing exists.
+  """Puts 0 where no element exists.
 
-  Terms are evaluated everywhere, and -1 would be a nan in the gradient.
+  Terms are evaluated everywhere, and the category -1 would be a nan in the
+  gradient.
   """
   if mask is None:
     return x
   return jax.tree.map(lambda on, x: jnp.where(on, x, 0), mask, x)
+
+
+def _check_terms(process: Process) -> None:
+  if process.terms is None:
+    raise ValueError(
+      'this loss needs a process with terms: gaussian, categorical, ordinal, '
+      'or joint and symmetric of these'
+    )
 
 
 def _loss(
@@ -169,12 +188,6 @@ def _loss(
   length: int | None,
   one: Callable[[Seen], Any],
 ) -> Loss:
-  if process.terms is None:
-    raise ValueError(
-      'this loss needs a process with terms: categorical, ordinal, or joint '
-      'and symmetric of these'
-    )
-
   def nats(seen: Seen) -> tuple[Array, Array]:
     return tally(process, one(seen), seen.x0, seen.mask)
 
