@@ -40,7 +40,7 @@ from jax.typing import ArrayLike
 
 from jaxdiff import schedules
 from jaxdiff.losses.elbo import corrupted, real
-from jaxdiff.processes import Process, tally
+from jaxdiff.processes import Process, decoder, tally
 
 # (xt[B, ...], t[B]) -> what `process.reverse` takes: a Denoiser's E[x0 | xt] or
 # logits, or for a learned variance the pair (E[x0 | xt], v).
@@ -104,6 +104,8 @@ def variational_bound(
   start, end = jnp.asarray(times[:-1]), jnp.asarray(times[1:])
 
   bits = _evaluation(process, process.terms.step, estimator, x0, mask)
+  decode = _evaluation(process, decoder(process.terms), estimator, x0, mask)
+  at_end = jnp.full(size, last)
 
   def term(n: Array) -> Array:
     return bits(jax.vmap(jax.random.fold_in)(keys, n), start[n], end[n])
@@ -121,7 +123,7 @@ def variational_bound(
   return Bound(
     _prior(process, x0, mask, start[0]),
     jnp.moveaxis(steps, 0, 1),
-    term(jnp.full(size, last)),
+    decode(jax.vmap(jax.random.fold_in)(keys, at_end), start[at_end]),
   )
 
 
@@ -185,8 +187,8 @@ def continuous_bound(
   steps = jax.lax.map(term, (jnp.arange(num_terms), u))
   data = jnp.zeros(size)
   if decodes:
-    step = _evaluation(process, terms.step, estimator, x0, mask)
-    data = step(fold(num_terms), jnp.full(size, t_min), jnp.zeros(size))
+    decode = _evaluation(process, decoder(terms), estimator, x0, mask)
+    data = decode(fold(num_terms), jnp.full(size, t_min))
   prior = _prior(process, x0, mask, t_max)
   return Bound(prior, jnp.moveaxis(steps, 0, 1), data)
 

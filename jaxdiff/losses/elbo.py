@@ -26,7 +26,13 @@ from jax import Array
 
 from jaxdiff.losses.regression import Apply, Batch, Loss
 from jaxdiff.losses.time_sampling import Times, continuous, grid
-from jaxdiff.processes import Process, rate_in_time, tally
+from jaxdiff.processes import (
+  Process,
+  any_step,
+  decoder,
+  rate_in_time,
+  tally,
+)
 
 
 class Seen(NamedTuple):
@@ -103,15 +109,17 @@ def variational(
   if num_steps < 1:
     raise ValueError(f'num_steps must be at least 1, got {num_steps}')
 
+  step, decode = any_step(process.terms), decoder(process.terms)
+
   def one(seen: Seen) -> Any:
     xt, x0, _, t, estimate = seen
     # The grid's own numbers: s is 0 exactly in the first step.
     s = (jnp.round(t * num_steps) - 1.0) / num_steps
-    bound = process.terms.step(xt, x0, estimate, t, s)
+    bound = step(xt, x0, estimate, t, s)
     # Not even evaluated without a weight: inf x 0 is nan.
     if cross_entropy_weight == 0:
       return jax.tree.map(lambda b: num_steps * b, bound)
-    error = process.terms.step(xt, x0, estimate, t, jnp.zeros_like(t))
+    error = decode(xt, x0, estimate, t)
     return jax.tree.map(
       lambda b, e: num_steps * b + cross_entropy_weight * e, bound, error
     )
@@ -141,10 +149,10 @@ def cross_entropy(
   Source: DiGress (Vignac et al. 2023) eq. 2.
   """
   _check_terms(process)
+  decode = decoder(process.terms)
 
   def one(seen: Seen) -> Any:
-    zero = jnp.zeros_like(seen.t)
-    error = process.terms.step(seen.xt, seen.x0, seen.estimate, seen.t, zero)
+    error = decode(seen.xt, seen.x0, seen.estimate, seen.t)
     if weights is None:
       return error
     return jax.tree.map(lambda w, e: w * e, weights, error)

@@ -10,10 +10,9 @@ the batch):
                                         estimate
   terms                                 of the variational bound, see `Terms`
 
-`gaussians` has the noise of images; `discrete` that of text and graphs,
-`banded` that of ordered categories, both made by `kernels`; `remasking` a
-reverse that changes its mind; `joint` and `symmetric` make processes out of
-processes.
+`gaussians` has the noise of images; `categorical` that of text and graphs and
+`ordinal` that of ordered categories, both made by `transitions`; `remasking` a
+reverse that masks again; `joint` and `symmetric` make processes of processes.
 """
 
 from jaxdiff.processes.categorical import absorbing, categorical, uniform
@@ -26,6 +25,8 @@ from jaxdiff.processes.ordinal import ordinal
 from jaxdiff.processes.process import (
   Process,
   Terms,
+  any_step,
+  decoder,
   joint,
   rate_in_time,
   symmetric,
@@ -37,7 +38,9 @@ __all__ = [
   'Process',
   'Terms',
   'absorbing',
+  'any_step',
   'categorical',
+  'decoder',
   'forward_variance',
   'gaussian',
   'interpolated_log_variance',

@@ -97,16 +97,17 @@ def gaussian(
     mean_hat, var_hat = posterior(xt, x0_hat, t, s)
     if variance != 'small':
       var_hat = wide(v, t, s)
-    last = s == 0
+    return normal.kl(mean, var, mean_hat, jnp.broadcast_to(var_hat, xt.shape))
+
+  def decode(xt: Array, x0: Array, estimate: Any, t: Array) -> Array:
+    x0_hat, v = split(estimate)
     alpha, sigma = schedule(t)
     # At alpha = 0, in a chain of one step, xt says nothing of x0.
-    std = sigma / jnp.maximum(alpha, 1e-3)
+    var = jnp.square(sigma / jnp.maximum(alpha, 1e-3))
     if learned:
-      std = jnp.sqrt(var_hat)
-    # Both branches of a where are differentiated: keep the dead one finite.
-    var, var_hat = (jnp.where(last, 1.0, x) for x in (var, var_hat))
-    kl = normal.kl(mean, var, mean_hat, var_hat)
-    return jnp.where(last, -_log_decoder(x0, x0_hat, std, bins), kl)
+      var = wide(v, t, jnp.zeros_like(t))
+    std = jnp.sqrt(jnp.broadcast_to(var, xt.shape))
+    return -_log_decoder(x0, x0_hat, std, bins)
 
   def rate(xt: Array, x0: Array, estimate: Any, t: Array) -> Array:
     del xt, t
@@ -115,7 +116,7 @@ def gaussian(
   every = lambda x0: jnp.ones(x0.shape, bool)
   # The log-SNR may be infinite at t = 0 and 1.
   ends = 1e-5, 1 - 1e-5
-  terms = Terms(prior_term, step, rate, every, schedule, ends)
+  terms = Terms(prior_term, step, rate, every, decode, schedule, ends)
   return Process(prior, corrupt, posterior, reverse, terms)
 
 

@@ -16,8 +16,9 @@ class Terms(NamedTuple):
   `estimate` is what `reverse` takes; p is the model with it in place of x0.
 
     prior(x0, t=1)                   KL(q(xt | x0) || prior)
-    step(xt, x0, estimate, t, s)     KL(q(xs | xt, x0) || p(xs | xt)); at s = 0
-                                     this is the decoder's -log p(x0 | xt)
+    step(xt, x0, estimate, t, s)     KL(q(xs | xt, x0) || p(xs | xt))
+    decode(xt, x0, estimate, t)      -log p(x0 | xt) of the last step, to s = 0;
+                                     None where it is `step` at s = 0
     rate(xt, x0, estimate, t)        limit of step / (t - s) as s -> t; with a
                                      `schedule`, of 2 step / (SNR(s) - SNR(t))
     free(x0)                         bool: elements that are drawn; the others
@@ -35,8 +36,36 @@ class Terms(NamedTuple):
   step: Callable[[Any, Any, Any, Array, Array], Any]
   rate: Callable[[Any, Any, Any, Array], Any]
   free: Callable[[Any], Any]
+  decode: Callable[[Any, Any, Any, Array], Any] | None = None
   schedule: Schedule | None = None
   ends: tuple[float, float] = (0.0, 1.0)
+
+
+def decoder(terms: Terms) -> Callable[[Any, Any, Any, Array], Any]:
+  """Returns (xt, x0, estimate, t) -> the term of the step to s = 0."""
+  if terms.decode is not None:
+    return terms.decode
+  return lambda xt, x0, estimate, t: terms.step(
+    xt, x0, estimate, t, jnp.zeros_like(t)
+  )
+
+
+def any_step(terms: Terms) -> Callable[[Any, Any, Any, Array, Array], Any]:
+  """Returns (xt, x0, estimate, t, s) -> the term of a step, also to s = 0."""
+  if terms.decode is None:
+    return terms.step
+
+  def step(xt: Any, x0: Any, estimate: Any, t: Array, s: Array) -> Any:
+    last = s == 0
+    # Both branches of a where are differentiated: keep the dead one finite.
+    inside = jnp.where(last, 0.5 * t, s)
+    return jax.tree.map(
+      lambda end, kl: jnp.where(last, end, kl),
+      terms.decode(xt, x0, estimate, t),
+      terms.step(xt, x0, estimate, t, inside),
+    )
+
+  return step
 
 
 def rate_in_time(terms: Terms) -> Callable[[Any, Any, Any, Array], Any]:
@@ -113,12 +142,13 @@ def joint(parts: Mapping[str, Process]) -> Process:
   if any(part.terms is None for part in parts.values()):
     return Process(prior, corrupt, posterior, reverse)
   each = {n: part.terms for n, part in parts.items()}
+  steps = {n: any_step(term) for n, term in each.items()}
   rates = {n: rate_in_time(term) for n, term in each.items()}
   first, last = zip(*(term.ends for term in each.values()), strict=True)
   terms = Terms(
     lambda x0, t=1.0: {n: term.prior(x0[n], t) for n, term in each.items()},
     lambda xt, x0, estimate, t, s: {
-      n: term.step(xt[n], x0[n], estimate[n], t, s) for n, term in each.items()
+      n: step(xt[n], x0[n], estimate[n], t, s) for n, step in steps.items()
     },
     lambda xt, x0, estimate, t: {
       n: rate(xt[n], x0[n], estimate[n], t) for n, rate in rates.items()
