@@ -14,13 +14,13 @@ config = c.Config(
     learning_rate=2e-3, schedule='cosine', warmup_steps=100
   ),
   training=c.Training(
-    num_steps=4000,
+    num_steps=8000,
     batch_size=256,
     steps_per_execution=50,
     ema_decay=0.995,
     log_every=200,
-    preview_every=2000,
+    preview_every=4000,
   ),
   sampling=c.Sampling(sampler='heun', steps=20, threshold='none', num=2000),
-  checkpoint=c.Checkpoint(every=2000),
+  checkpoint=c.Checkpoint(every=4000),
 )

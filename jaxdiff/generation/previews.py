@@ -59,11 +59,12 @@ class Previews:
     path = folder / f'{step:07d}{self._modality.endings[0]}'
     self._modality.gather(self._modality.split(drawn), (), path)
 
-  def finish(self, params: Params, num: int = 6) -> str:
+  def finish(self, params: Params) -> str:
     """Draws a few samples from noise to data; returns lines for people."""
     workdir = Path(self._config.workdir)
     sampler = make_sampler(self._model, self._config.sampling, trajectory=True)
-    path = jax.jit(sampler)(params, self._options, np.arange(num))
+    index = np.arange(self._modality.shown)
+    path = jax.jit(sampler)(params, self._options, index)
     strip = self._modality.strip(path, workdir / 'denoising')
     folder = workdir / 'samples'
     newest = max(folder.glob(f'*{self._modality.endings[0]}'), default='none')

@@ -25,6 +25,7 @@ class Modality(NamedTuple):
 
   unit                         the name of one sample
   element                      the name of one of its elements, in reports
+  shown                        samples in a strip
   suffix                       of the file of one sample
   endings                      of a file of all; the first is for looking
   split(drawn) -> samples      the samples in what a sampler returns
@@ -45,6 +46,7 @@ class Modality(NamedTuple):
   read: Callable[[Path], Any]
   gather: Callable[[Sequence[Any], Sequence[str], Path], None]
   strip: Callable[[Any, Path], Path]
+  shown: int = 6
 
 
 def make(spec: Spec) -> Modality:

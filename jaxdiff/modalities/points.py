@@ -16,6 +16,7 @@ def make(spec: Spec) -> Modality:
   del spec
   return Modality(
     unit='point',
+    shown=1000,
     element='coordinate',
     suffix='.npz',
     endings=('.png', '.npz'),
@@ -57,8 +58,9 @@ def _scatter(
 
   figure = Figure(figsize=(3.2 * len(panels), 3.2), layout='constrained')
   flat = lambda x: x.reshape(len(x), -1)
-  every = [flat(x)[:, :2] for groups in panels[-1:] for x in groups]
-  reach = 1.3 * max(1e-3, *(float(np.abs(x).max()) for x in every if len(x)))
+  last = np.concatenate([flat(x)[:, :2] for x in panels[-1] if len(x)])
+  # A few outliers do not decide the frame.
+  reach = max(1e-3, 1.3 * float(np.quantile(np.abs(last), 0.99)))
   for axes, groups in zip(
     figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
   ):

@@ -1,0 +1,55 @@
+"""The multilayer perceptron for points."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdiff.networks.mlp import MLP
+
+
+def applied(network, xt, cond=None):
+  t = jnp.linspace(0.1, 0.9, len(xt))
+  variables = network.init(jax.random.key(0), xt, t, cond)
+  # The last layer starts at zero.
+  stirred = jax.tree.map(
+    lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape),
+    variables,
+  )
+  return jax.jit(network.apply)(stirred, xt, t, cond)
+
+
+@pytest.mark.parametrize('shape', [(2,), (3,), (5, 2)])
+@pytest.mark.parametrize('factor', [1, 2])
+def test_shapes(shape, factor):
+  xt = jnp.ones((4, *shape))
+  out = applied(MLP(factor * shape[-1], width=8, depth=2), xt)
+  assert out.shape == (4, *shape[:-1], factor * shape[-1])
+  assert out.dtype == jnp.float32 and np.isfinite(out).all()
+
+
+def test_a_new_network_predicts_zero():
+  network, xt = MLP(2, width=8, depth=1), jnp.ones((3, 2))
+  variables = network.init(jax.random.key(0), xt, jnp.ones(3))
+  np.testing.assert_array_equal(network.apply(variables, xt, jnp.ones(3)), 0)
+
+
+def test_time_and_label_change_the_output():
+  xt = jnp.ones((4, 2))
+  out = applied(MLP(2, width=8, depth=1), xt)
+  assert len(np.unique(np.asarray(out)[:, 0])) == 4
+  labels = lambda *x: {'label': jnp.array(x, jnp.int32)}
+  network = MLP(2, width=8, depth=1, num_classes=3)
+  one, other = applied(network, xt, labels(0, 1, 2, 3)), applied(network, xt)
+  np.testing.assert_allclose(one[3], other[3], rtol=1e-6)  # 3 is the null label
+  assert np.abs(one[:3] - other[:3]).max() > 1e-3
+  with pytest.raises(ValueError, match='label'):
+    applied(MLP(2, width=8, depth=1), xt, labels(0, 1, 2, 3))
+
+
+def test_remat_gives_the_same_numbers():
+  xt = jax.random.normal(jax.random.key(2), (4, 2))
+  plain, again = (
+    applied(MLP(2, width=8, depth=2, remat=remat), xt) for remat in (0, 1)
+  )
+  np.testing.assert_allclose(plain, again, rtol=1e-5, atol=1e-6)
