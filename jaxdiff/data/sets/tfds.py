@@ -63,7 +63,7 @@ def load_images(
   """
   import tensorflow_datasets as tfds
 
-  name, features = f'tfds:{builder.name}', builder.info.features
+  name, features = f'tfds:{builder.info.full_name}', builder.info.features
   key = prepared.feature(
     builder,
     'image',
@@ -81,11 +81,12 @@ def load_images(
       'and crop them'
     )
   shape = (*sides, 1 if channels == 1 else 3)
+  used = (key, *['label'] * has_label, *['caption'] * has_captions)
   # Images stay encoded: TFDS would decode them without the checks here.
   source = prepared.records(builder, split, ('label', 'caption'))
 
   def gather(indices: np.ndarray) -> Arrays:
-    records = source.__getitems__([int(index) for index in indices])
+    records = source.read(indices)
     x0 = np.empty((len(indices), *shape), np.uint8)
     for row, (index, record) in enumerate(zip(indices, records, strict=True)):
       file = io.BytesIO(record[key])
@@ -104,10 +105,13 @@ def load_images(
     name=name,
     split=split,
     modality='image',
-    size=len(source),
+    size=source.size,
     shape=shape,
     num_classes=label.num_classes if has_label else None,
     gather=gather,
     has_captions=has_captions,
+    class_names=tuple(label.names) if has_label else (),
+    splits=tuple(builder.info.splits),
+    content=lambda: prepared.content(builder, used),
   )
   return from_files(dataset, cache_bytes)

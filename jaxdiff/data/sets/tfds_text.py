@@ -58,7 +58,7 @@ def load(
 
   if length < 1:
     raise ValueError(f'length must be at least 1, got {length}')
-  name, infos = f'tfds:{builder.name}', builder.info.splits
+  name, infos = f'tfds:{builder.info.full_name}', builder.info.splits
   key = prepared.feature(
     builder, 'text', lambda f: isinstance(f, tfds.features.Text)
   )
@@ -67,7 +67,7 @@ def load(
 
   def running(split: str) -> str:
     source = prepared.records(builder, split, (key,))
-    return '\n'.join(record[key].decode() for record in source)
+    return '\n'.join(r[key].decode() for r in source.read(range(source.size)))
 
   # By the largest split: a slice of a set of examples is none of running text.
   if max(info.num_examples for info in infos.values()) <= MOST_RUNNING:
@@ -90,14 +90,12 @@ def load(
       encoding.ids
       for encoding in model.encode_batch([text.decode() for text in texts])
     ]
-  read = lambda indices: [
-    record[key] for record in records.__getitems__([int(i) for i in indices])
-  ]
+  read = lambda indices: [record[key] for record in records.read(indices)]
   return Dataset(
     name=name,
     split=split,
     modality='text',
-    size=len(records),
+    size=records.size,
     shape=(length,),
     num_classes=None,
     gather=_padded(lambda indices: encode(read(indices)), length),
