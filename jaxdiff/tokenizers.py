@@ -1,11 +1,11 @@
-"""Prompts -> tokens.
+"""Tokenizers: prompts -> tokens, by bytes, learned byte pairs, or as CLIP.
 
 A prompt of n tokens becomes one row of `length`,
 
   start, token_1, ..., token_n, end, padding, ...,
 
-so that even the empty prompt is not all padding. What is too long loses its
-last tokens, never the end; `Tokenizer.count` tells beforehand.
+so that even the empty prompt is not all padding. A prompt that is too long
+loses its last tokens, never the end; `Tokenizer.count` tells beforehand.
 
 Bytes and trained byte pairs share their special ids: 0 pads, 1 starts, 2
 ends, and the vocabulary begins at 3. CLIP has its own.
@@ -13,17 +13,27 @@ ends, and the vocabulary begins at 3. CLIP has its own.
 
 import functools
 import gzip
+import hashlib
 import json
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxdiff import files
+
+if TYPE_CHECKING:
+  import tokenizers
+
 PADDING, START, END = 0, 1, 2
 _FIRST = 3
+# Of a file with a vocabulary, and of its tokens: a small file may ask for
+# gigabytes.
+_MAX_BYTES = 64 << 20
+_MAX_TOKENS = 1 << 20
 
 # OpenAI's: 256 bytes, each also as the end of a word, and 48,894 merges;
 # then the start and the end of the text.
@@ -41,12 +51,15 @@ class Tokenizer(NamedTuple):
       more than `length` loses the last when encoded.
     length: L, of every row.
     vocab_size: Tokens are in [0, vocab_size).
+    sha256: Of the vocabulary, which belongs to what is trained with it; '' for
+      bytes.
   """
 
   encode: Callable[[Sequence[str]], np.ndarray]
   count: Callable[[str], int]
   length: int
   vocab_size: int
+  sha256: str = ''
 
 
 def byte_tokenizer(length: int) -> Tokenizer:
@@ -102,16 +115,93 @@ def bpe_tokenizer(vocabulary: str | os.PathLike, length: int) -> Tokenizer:
   Args:
     vocabulary: Its JSON, or the path of a file with it.
     length: L.
+
+  Raises:
+    ValueError: The vocabulary is damaged, or is none that `train_bpe` makes.
   """
   import tokenizers
 
-  text = os.fspath(vocabulary)
+  text, name = os.fspath(vocabulary), 'the vocabulary'
   if not text.lstrip().startswith('{'):
-    text = Path(text).read_text()
-  model = tokenizers.Tokenizer.from_str(text)
+    name = text
+  # Made anew of the pairs alone: a file can ask the library for anything.
+  byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+  try:
+    if name == text:
+      text = _read(Path(text))
+    pairs = _byte_pairs(json.loads(text), byte_level.alphabet())
+    model = tokenizers.Tokenizer(tokenizers.models.BPE(*pairs))
+  except FileNotFoundError:
+    raise
+  except Exception as error:  # The library raises Exception itself.
+    raise ValueError(
+      f'{name} is damaged, or not byte pairs that were learned here: {error}'
+    ) from error
+  model.pre_tokenizer = byte_level
   split = lambda prompt: [_FIRST + i for i in model.encode(prompt).ids]
   vocab_size = _FIRST + model.get_vocab_size()
-  return _tokenizer(split, length, vocab_size, (START, END, PADDING))
+  tokenizer = _tokenizer(split, length, vocab_size, (START, END, PADDING))
+  return tokenizer._replace(sha256=_sha256(text))
+
+
+def _byte_pairs(
+  described: dict[str, Any], alphabet: Sequence[str]
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
+  """The tokens and the merges of the JSON of `train_bpe`.
+
+  Raises:
+    ValueError, KeyError, TypeError: It is other JSON.
+  """
+  model = described['model']
+  vocabulary, before = model['vocab'], described['pre_tokenizer']
+  others = ('normalizer', 'post_processor', 'added_tokens')
+  if any(described.get(name) for name in others) or (
+    (model['type'], before['type']) != ('BPE', 'ByteLevel')
+    or before['add_prefix_space']
+  ):
+    raise ValueError('it has other settings')
+  ids = list(vocabulary.values())
+  if {type(i) for i in ids} != {int} or sorted(ids) != list(range(len(ids))):
+    raise ValueError('its ids must be 0 .. n - 1')
+  if missing := sorted(set(alphabet) - vocabulary.keys()):
+    raise ValueError(f'it lacks bytes, such as {missing[0]!r}')
+  return vocabulary, _pairs(model['merges'])
+
+
+def read_library(path: str | os.PathLike) -> 'tokenizers.Tokenizer':
+  """Reads a tokenizer.json of the library tokenizers.
+
+  The padding and the truncation that the file may ask for are left out.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: It is damaged or too large.
+  """
+  import tokenizers
+
+  path = Path(path).expanduser()
+  if not path.is_file():
+    raise FileNotFoundError(f'no such tokenizer: {path}')
+  try:
+    text = _read(path)
+    described = json.loads(text)
+    vocabulary = described['model']['vocab']
+    ids = [token['id'] for token in described.get('added_tokens') or ()]
+    ids += vocabulary.values() if isinstance(vocabulary, dict) else ()
+    if max(len(vocabulary) - 1, *ids, 0) >= _MAX_TOKENS:
+      raise ValueError(f'its ids must be below {_MAX_TOKENS}')
+    model = tokenizers.Tokenizer.from_str(text)
+    model.no_padding()
+    model.no_truncation()
+    model.encode('a')
+    if not model.get_vocab():
+      raise ValueError('it has no tokens')
+  except (KeyboardInterrupt, SystemExit):
+    raise
+  # Where the library panics, it raises what is no Exception.
+  except BaseException as error:
+    raise ValueError(f'cannot read the tokenizer {path}: {error}') from error
+  return model
 
 
 def clip_tokenizer(
@@ -144,7 +234,12 @@ def clip_tokenizer(
   import tokenizers
 
   file = _clip_file(Path(path))
-  merges = _clip_merges(file)
+  try:
+    merges = _clip_merges(file)
+  except Exception as error:  # Of gzip, zlib, JSON, text.
+    raise ValueError(
+      f'cannot read the vocabulary of CLIP {file}: {error}'
+    ) from error
   if len(merges) != _CLIP_MERGES:
     raise ValueError(
       f'the vocabulary of CLIP has {_CLIP_MERGES} merges, got {len(merges)} in '
@@ -174,7 +269,8 @@ def clip_tokenizer(
     return model.encode(unicodedata.normalize('NFC', prompt).lower()).ids
 
   start, end = len(tokens), len(tokens) + 1
-  return _tokenizer(split, length, end + 1, (start, end, padding))
+  tokenizer = _tokenizer(split, length, end + 1, (start, end, padding))
+  return tokenizer._replace(sha256=_sha256(repr(merges)))
 
 
 def _tokenizer(
@@ -215,16 +311,38 @@ def _clip_file(path: Path) -> Path:
 def _clip_merges(file: Path) -> list[tuple[str, str]]:
   """Pairs of tokens, the first to be merged first."""
   if file.suffix == '.json':
-    merges = json.loads(file.read_text('utf-8'))['model']['merges']
-    # Written as 'left right' or, since 2024, as ['left', 'right'].
-    return [
-      tuple(pair.split() if isinstance(pair, str) else pair) for pair in merges
-    ]
-  raw = file.read_bytes()
-  text = gzip.decompress(raw) if file.suffix == '.gz' else raw
+    return _pairs(json.loads(_read(file))['model']['merges'])
+  text = _read(file)
   # A line of comment; OpenAI's file has more merges than CLIP uses.
-  lines = text.decode().split('\n')[1 : 1 + _CLIP_MERGES]
-  return [tuple(line.split()) for line in lines if line]
+  lines = text.split('\n')[1 : 1 + _CLIP_MERGES]
+  return _pairs([line for line in lines if line])
+
+
+def _pairs(merges: Sequence[str | Sequence[str]]) -> list[tuple[str, str]]:
+  """Merges written as 'left right' or, since 2024, as ['left', 'right']."""
+  pairs = [m.split() if isinstance(m, str) else m for m in merges]
+  return [(left, right) for left, right in pairs]
+
+
+def _read(file: Path) -> str:
+  """The text of a file, unpacked if it ends in .gz.
+
+  Raises:
+    ValueError: It is too large, or no text.
+  """
+  if file.suffix != '.gz':
+    if file.stat().st_size > _MAX_BYTES:
+      raise ValueError(f'it has more than {_MAX_BYTES} bytes')
+    return ''.join(files.read_pieces(file))
+  with gzip.open(file) as packed:
+    raw = packed.read(_MAX_BYTES + 1)
+  if len(raw) > _MAX_BYTES:
+    raise ValueError(f'it unpacks to more than {_MAX_BYTES} bytes')
+  return raw.decode()
+
+
+def _sha256(text: str) -> str:
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache

@@ -161,8 +161,12 @@ def records(
   import tensorflow_datasets as tfds
 
   name, splits = f'tfds:{builder.info.full_name}', builder.info.splits
+  folder = Path(builder.data_path)
   for part in split.split('+'):
-    check_split(part.partition('[')[0].strip(), list(splits), name)
+    part = part.partition('[')[0].strip()
+    check_split(part, list(splits), name)
+    with _damage(folder):
+      _check_shards(splits[part])
   try:
     size = splits[split].num_examples
   except Exception as error:
@@ -172,7 +176,6 @@ def records(
     for key in builder.info.features
     if key not in keys
   }
-  folder = Path(builder.data_path)
   with _damage(folder):
     source = builder.as_data_source(split, decoders=skipped)
 
@@ -180,7 +183,6 @@ def records(
     with _damage(folder):
       return source.__getitems__([int(index) for index in indices])
 
-  read({0, size - 1} if size else ())  # Damage is best found at once.
   return Records(size, read)
 
 
@@ -211,6 +213,18 @@ def _damage(folder: Path) -> Iterator[None]:
       f'the prepared set {folder} is damaged ({reason}); delete the folder and '
       'prepare it again'
     ) from error
+
+
+def _check_shards(split: 'tfds.core.SplitInfo') -> None:
+  """Raises ValueError unless the files have as many records as TFDS wrote."""
+  from array_record.python import array_record_module
+
+  for file, size in zip(split.filepaths, split.shard_lengths, strict=True):
+    reader = array_record_module.ArrayRecordReader(os.fspath(file))
+    found = reader.num_records()
+    reader.close()
+    if found != size:
+      raise ValueError(f'{file.name} has {found} of {size} records')
 
 
 def _classes(features: Any) -> Iterator[str]:

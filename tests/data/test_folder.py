@@ -183,6 +183,17 @@ def test_broken_captions_are_named(tmp_path):
     load(name)
 
 
+@pytest.mark.parametrize('mark', [b'', b'\xef\xbb\xbf'])
+def test_captions_are_utf_8(tmp_path, mark):
+  name = captioned(tmp_path, {})
+  text = json.dumps({'a.png': 'Hündchen', 'b/c.png': ''}, ensure_ascii=False)
+  (tmp_path / 'captions.json').write_bytes(mark + text.encode())
+  assert load(name).gather(np.arange(1))['caption'] == ['Hündchen']
+  (tmp_path / 'captions.json').write_bytes(text.encode('latin-1'))
+  with pytest.raises(ValueError, match=r'captions\.json line 1 is not UTF-8'):
+    load(name)
+
+
 def test_of_many_images_without_captions_some_are_named(tmp_path):
   names = [f'{i}.png' for i in range(8)]
   with pytest.raises(ValueError, match=r'0\.png, .*4\.png and 3 more$'):

@@ -91,7 +91,10 @@ def load_images(
     for row, (index, record) in enumerate(zip(indices, records, strict=True)):
       file = io.BytesIO(record[key])
       at = f'{index} of {name} {split}'
-      x0[row] = decode_image(file, at, shape[-1], image_size)
+      image = decode_image(file, at, shape[-1], image_size)
+      if image.shape != shape:
+        raise ValueError(f'image {at} is {image.shape}, and not {shape}')
+      x0[row] = image
     arrays = {'x0': x0}
     if has_label:
       labels = [record['label'] for record in records]
