@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxdiff import tokenizers
+from jaxdiff import tokenizer_files, tokenizers
 
 PROMPTS = [
   '',
@@ -196,13 +196,13 @@ def test_bpe_that_is_damaged(learned, tmp_path, damage):
 def test_files_that_are_no_tokenizers(tmp_path, content):
   path = tmp_path / 'tokenizer.json'
   path.write_bytes(content)
-  with pytest.raises(ValueError, match=r'tokenizer\.json is damaged'):
+  with pytest.raises(ValueError, match=r'tokenizer\.json (is damaged|line 1)'):
     tokenizers.bpe_tokenizer(path, 8)
   with pytest.raises(ValueError, match=r'cannot read .*tokenizer\.json'):
-    tokenizers.read_library(path)
+    tokenizer_files.read_library(path)
   with pytest.raises(ValueError, match=r'cannot read .*tokenizer\.json'):
     tokenizers.clip_tokenizer(path)
-  for read in (tokenizers.read_library, tokenizers.clip_tokenizer):
+  for read in (tokenizer_files.read_library, tokenizers.clip_tokenizer):
     with pytest.raises(FileNotFoundError, match=r'none\.json'):
       read(tmp_path / 'none.json')
 
@@ -219,21 +219,21 @@ def test_small_files_that_ask_for_gigabytes(learned, tmp_path):
     'pad_token': 'a',
   }
   path.write_text(json.dumps(described))
-  assert len(tokenizers.read_library(path).encode('a').ids) == 1
+  assert len(tokenizer_files.read_library(path).encode('a').ids) == 1
   for damage in (with_id('zz', (1 << 32) - 1), with_id('zz', 1 << 20)):
     described = json.loads(learned)
     damage(described)
     path.write_text(json.dumps(described))
     with pytest.raises(ValueError, match='ids must be below 1048576'):
-      tokenizers.read_library(path)
+      tokenizer_files.read_library(path)
   packed = tmp_path / 'merges.txt.gz'
   packed.write_bytes(gzip.compress(bytes(100 << 20)))
-  with pytest.raises(ValueError, match=r'txt\.gz: it unpacks to more than'):
+  with pytest.raises(ValueError, match=r'txt\.gz unpacks to more than'):
     tokenizers.clip_tokenizer(packed)
   with open(path, 'wb') as file:
     file.truncate(1 << 40)
-  with pytest.raises(ValueError, match='it has more than'):
-    tokenizers.read_library(path)
+  with pytest.raises(ValueError, match='json has more than'):
+    tokenizer_files.read_library(path)
 
 
 def test_a_library_that_panics_is_a_line(learned, tmp_path, monkeypatch):
@@ -247,7 +247,7 @@ def test_a_library_that_panics_is_a_line(learned, tmp_path, monkeypatch):
   library = types.SimpleNamespace(from_str=from_str)
   monkeypatch.setattr('tokenizers.Tokenizer', library)
   with pytest.raises(ValueError, match=r'a\.json: index out of bounds'):
-    tokenizers.read_library(tmp_path / 'a.json')
+    tokenizer_files.read_library(tmp_path / 'a.json')
 
 
 def test_the_hash_is_of_the_vocabulary(learned, clip_folder):

@@ -21,7 +21,7 @@ from jaxdiff.data import prepared
 from jaxdiff.data.dataset import Arrays, Dataset
 from jaxdiff.data.sets.text_files import windows
 from jaxdiff.data.vocabulary import code_points, lookup
-from jaxdiff.tokenizers import read_library
+from jaxdiff.tokenizer_files import read_library
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
