@@ -1,8 +1,9 @@
 """Files that are there whole or not at all."""
 
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,70 @@ def read_json(path: Path, what: str) -> Any:
     return json.loads(read_text(path))
   except ValueError as error:
     raise ValueError(f'{what} {path} is damaged: {error}') from error
+
+
+def read_pieces(
+  path: str | os.PathLike[str], size: int = 1 << 20
+) -> Iterator[str]:
+  """Yields the characters of a text file that a person wrote, in pieces.
+
+  The file is UTF-8. A byte order mark is left out, line ends stay as they are.
+
+  Args:
+    path: The file.
+    size: Number of characters of a piece.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: It is not a regular file, changes while it is read, or is not
+      text; the message names the line.
+  """
+  path = Path(path).expanduser()
+  if not path.exists():
+    raise FileNotFoundError(f'no such file of text: {path}')
+  if not path.is_file():
+    raise ValueError(
+      f'{path} is not a regular file: a run must be able to read it again; '
+      'write what it yields to a file'
+    )
+  line = 1
+  with (
+    path.open('rb') as file,
+    io.TextIOWrapper(file, 'utf-8-sig', newline='\n') as text,
+  ):
+    before = os.fstat(file.fileno())
+    try:
+      while piece := text.read(size):
+        if '\0' in piece:
+          line += piece.count('\n', 0, piece.index('\0'))
+          raise ValueError(f'{path} line {line} has a NUL: it is not text')
+        line += piece.count('\n')
+        yield piece
+    except UnicodeDecodeError as error:
+      line = _undecodable_line(path)
+      raise ValueError(
+        f'{path} line {line} is not UTF-8 text: {error.reason}'
+      ) from None
+    after = os.fstat(file.fileno())
+    if file.tell() != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
+      raise ValueError(f'{path} changed while it was read')
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+  """Reads the lines of a text file that a person wrote.
+
+  Only \\n and \\r\\n end a line. Raises what `read_pieces` raises.
+  """
+  text = ''.join(read_pieces(path)).replace('\r\n', '\n')
+  # Not `splitlines`, which takes rarer characters for ends of lines too.
+  lines = text.split('\n')
+  return lines if lines[-1] else lines[:-1]
+
+
+def _undecodable_line(path: Path) -> int:
+  raw = path.read_bytes()
+  try:
+    raw.decode()
+  except UnicodeDecodeError as error:
+    return raw.count(b'\n', 0, error.start) + 1
+  return 1

@@ -1,19 +1,18 @@
-"""Prompts -> tokens.
+"""Tokenizers: prompts -> tokens, by bytes, learned byte pairs, or as CLIP.
 
 A prompt of n tokens becomes one row of `length`,
 
   start, token_1, ..., token_n, end, padding, ...,
 
-so that even the empty prompt is not all padding. What is too long loses its
-last tokens, never the end; `Tokenizer.count` tells beforehand.
+so that even the empty prompt is not all padding. A prompt that is too long
+loses its last tokens, never the end; `Tokenizer.count` tells beforehand.
 
 Bytes and trained byte pairs share their special ids: 0 pads, 1 starts, 2
 ends, and the vocabulary begins at 3. CLIP has its own.
 """
 
 import functools
-import gzip
-import json
+import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from jaxdiff import tokenizer_files
 
 PADDING, START, END = 0, 1, 2
 _FIRST = 3
@@ -41,16 +42,19 @@ class Tokenizer(NamedTuple):
       more than `length` loses the last when encoded.
     length: L, of every row.
     vocab_size: Tokens are in [0, vocab_size).
+    sha256: Of the vocabulary, which belongs to what is trained with it; '' for
+      bytes.
   """
 
   encode: Callable[[Sequence[str]], np.ndarray]
   count: Callable[[str], int]
   length: int
   vocab_size: int
+  sha256: str = ''
 
 
 def byte_tokenizer(length: int) -> Tokenizer:
-  """UTF-8: byte b is token 3 + b."""
+  """Makes a tokenizer of UTF-8: byte b is token 3 + b."""
   split = lambda prompt: [_FIRST + byte for byte in prompt.encode()]
   return _tokenizer(split, length, _FIRST + 256, (START, END, PADDING))
 
@@ -62,14 +66,14 @@ def train_bpe(texts: Sequence[str], vocab_size: int) -> str:
 
   Args:
     texts: What to learn from, such as all captions of a set.
-    vocab_size: At most so many tokens, the three special ones among them; a
-      small set of texts may have fewer.
+    vocab_size: Largest number of tokens, with the three special ones; a small
+      set of texts may have fewer.
 
   Returns:
     The vocabulary, JSON for `bpe_tokenizer`.
 
   Raises:
-    ValueError: If `vocab_size` does not hold the bytes.
+    ValueError: `vocab_size` does not hold the bytes.
 
   Source: Sennrich et al., "Neural Machine Translation of Rare Words with
   Subword Units", 2016, on bytes as in Radford et al., "Language Models are
@@ -97,33 +101,41 @@ def train_bpe(texts: Sequence[str], vocab_size: int) -> str:
 
 
 def bpe_tokenizer(vocabulary: str | os.PathLike, length: int) -> Tokenizer:
-  """Byte pairs that `train_bpe` learned.
+  """Makes a tokenizer of the byte pairs that `train_bpe` learned.
 
   Args:
     vocabulary: Its JSON, or the path of a file with it.
     length: L.
+
+  Raises:
+    ValueError: The vocabulary is damaged, or is none that `train_bpe` makes.
   """
   import tokenizers
 
-  text = os.fspath(vocabulary)
+  text, name = os.fspath(vocabulary), 'the vocabulary'
   if not text.lstrip().startswith('{'):
-    text = Path(text).read_text()
-  model = tokenizers.Tokenizer.from_str(text)
+    text, name = tokenizer_files.read(Path(text)), text
+  # Made anew of the pairs alone: a file can ask the library for anything.
+  byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+  pairs = tokenizer_files.byte_pairs(text, name, byte_level.alphabet())
+  model = tokenizers.Tokenizer(tokenizers.models.BPE(*pairs))
+  model.pre_tokenizer = byte_level
   split = lambda prompt: [_FIRST + i for i in model.encode(prompt).ids]
   vocab_size = _FIRST + model.get_vocab_size()
-  return _tokenizer(split, length, vocab_size, (START, END, PADDING))
+  tokenizer = _tokenizer(split, length, vocab_size, (START, END, PADDING))
+  return tokenizer._replace(sha256=_sha256(text))
 
 
 def clip_tokenizer(
   path: str | os.PathLike, length: int = 77, padding: int = 0
 ) -> Tokenizer:
-  """CLIP's byte pairs: 49,408 tokens, 49406 starts and 49407 ends.
+  """Makes the tokenizer of CLIP: 49,408 tokens, 49406 starts, 49407 ends.
 
-  Lower-cased, of Unicode's composed form, white space only separates. The
-  ids are those of Hugging Face (but of a Greek sigma that ends a word), and
-  those of open_clip but where its clean-up of web text changes a prompt:
-  curly quotation marks, ligatures, HTML entities. Both take the names of the
-  special tokens, where a prompt has them, for these tokens; here they are
+  Prompts are lower-cased, in Unicode's composed form; white space only
+  separates. The ids are those of Hugging Face, except for a Greek sigma that
+  ends a word. They are those of open_clip, except where its clean-up of web
+  text changes a prompt: curly quotation marks, ligatures, HTML entities. Both
+  replace the names of special tokens in a prompt by these tokens; here they are
   words like any other.
 
   Args:
@@ -135,24 +147,20 @@ def clip_tokenizer(
       tokenizers of CLIP and Stable Diffusion 1.
 
   Raises:
-    FileNotFoundError: If there is no such file.
-    ValueError: If it has not CLIP's number of merges.
+    FileNotFoundError: There is no such file.
+    ValueError: It is damaged, or has not CLIP's number of merges.
 
   Source: Radford et al., "Learning Transferable Visual Models From Natural
   Language Supervision", 2021, section 2.4.
   """
   import tokenizers
 
-  file = _clip_file(Path(path))
-  merges = _clip_merges(file)
-  if len(merges) != _CLIP_MERGES:
-    raise ValueError(
-      f'the vocabulary of CLIP has {_CLIP_MERGES} merges, got {len(merges)} in '
-      f'{file}'
-    )
+  merges = tokenizer_files.clip_merges(Path(path), _CLIP_MERGES)
   symbols = _byte_symbols()
   tokens = [*symbols, *(symbol + '</w>' for symbol in symbols)]
   tokens += [left + right for left, right in merges]
+  if unknown := {part for pair in merges for part in pair} - set(tokens):
+    raise ValueError(f'{path} merges an unknown token, {min(unknown)!r}')
   model = tokenizers.Tokenizer(
     tokenizers.models.BPE(
       vocab={token: i for i, token in enumerate(tokens)},
@@ -174,7 +182,8 @@ def clip_tokenizer(
     return model.encode(unicodedata.normalize('NFC', prompt).lower()).ids
 
   start, end = len(tokens), len(tokens) + 1
-  return _tokenizer(split, length, end + 1, (start, end, padding))
+  tokenizer = _tokenizer(split, length, end + 1, (start, end, padding))
+  return tokenizer._replace(sha256=_sha256(repr(merges)))
 
 
 def _tokenizer(
@@ -183,7 +192,7 @@ def _tokenizer(
   vocab_size: int,
   special: tuple[int, int, int],
 ) -> Tokenizer:
-  """A tokenizer from a function prompt -> ids, and (start, end, padding)."""
+  """Makes a tokenizer of prompt -> ids, and (start, end, padding)."""
   if length < 2:
     raise ValueError(
       f'length must be at least 2, the start and the end, got {length}'
@@ -201,30 +210,8 @@ def _tokenizer(
   return Tokenizer(encode, count, length, vocab_size)
 
 
-def _clip_file(path: Path) -> Path:
-  names = ('bpe_simple_vocab_16e6.txt.gz', 'merges.txt', 'tokenizer.json')
-  files = [path / name for name in names] if path.is_dir() else [path]
-  for file in files:
-    if file.is_file():
-      return file
-  raise FileNotFoundError(
-    f'no vocabulary of CLIP: {" or ".join(names)} at {path}'
-  )
-
-
-def _clip_merges(file: Path) -> list[tuple[str, str]]:
-  """Pairs of tokens, the first to be merged first."""
-  if file.suffix == '.json':
-    merges = json.loads(file.read_text('utf-8'))['model']['merges']
-    # Written as 'left right' or, since 2024, as ['left', 'right'].
-    return [
-      tuple(pair.split() if isinstance(pair, str) else pair) for pair in merges
-    ]
-  raw = file.read_bytes()
-  text = gzip.decompress(raw) if file.suffix == '.gz' else raw
-  # A line of comment; OpenAI's file has more merges than CLIP uses.
-  lines = text.decode().split('\n')[1 : 1 + _CLIP_MERGES]
-  return [tuple(line.split()) for line in lines if line]
+def _sha256(text: str) -> str:
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache

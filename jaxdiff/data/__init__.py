@@ -13,7 +13,13 @@ number of hosts.
 set (`python -m jaxdiff.data prepare tfds:NAME`), never to read one.
 """
 
-from jaxdiff.data.dataset import Dataset, encoded, pixels
+from jaxdiff.data.dataset import (
+  Dataset,
+  count_cut,
+  encoded,
+  pixels,
+  subset,
+)
 from jaxdiff.data.loading import load
 from jaxdiff.data.marginals import Frequencies, frequencies
 from jaxdiff.data.pipeline import batches, epoch
@@ -22,9 +28,11 @@ __all__ = [
   'Dataset',
   'Frequencies',
   'batches',
+  'count_cut',
   'encoded',
   'epoch',
   'frequencies',
   'load',
   'pixels',
+  'subset',
 ]

@@ -1,4 +1,4 @@
-"""`captions.json`, the captions of a folder of images.
+"""Captions of a folder of images, from its `captions.json`.
 
   {"a.png": "a cat", "b/c.png": "a dog"}
   [{"file": "a.png", "caption": "a cat"}, {"file": "b/c.png", ...}]
@@ -7,8 +7,10 @@ Files are named from where the JSON is; further keys of an entry are ignored.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+from jaxdiff.files import read_pieces
 
 _NAMED = 5  # So many files an error names, of possibly thousands.
 
@@ -16,20 +18,20 @@ _NAMED = 5  # So many files an error names, of possibly thousands.
 def read_captions(
   file: Path, images: Collection[Path], known: Collection[Path]
 ) -> list[str]:
-  """The captions of images, in their order.
+  """Reads the captions of images, in their order.
 
   Args:
     file: The JSON.
     images: Files that must each have a caption.
-    known: All files that captions may be of.
+    known: All files that may have one.
 
   Raises:
-    ValueError: If the JSON is broken or laid out otherwise, an image has no
-      caption, or a caption no image; each is named.
+    ValueError: The JSON is broken or laid out otherwise, an image has no
+      caption, or a caption no image.
   """
   try:
-    content = json.loads(file.read_text('utf-8'))
-  except ValueError as error:  # Neither JSON nor UTF-8.
+    content = json.loads(''.join(read_pieces(file)))
+  except (ValueError, RecursionError) as error:
     raise ValueError(f'cannot read the captions {file}: {error}') from error
   if isinstance(content, dict):
     entries = list(content.items())
@@ -55,13 +57,14 @@ def read_captions(
       raise ValueError(f'{file} has two captions of {name}')
     captions[image] = caption
   if absent := [image for image in images if image not in captions]:
-    raise ValueError(f'no caption in {file} of {_listed(absent)}')
+    raise ValueError(f'no caption in {file} of {listed(absent)}')
   if absent := sorted(captions.keys() - set(known)):
-    raise ValueError(f'{file} has captions of no image: {_listed(absent)}')
+    raise ValueError(f'{file} has captions of no image: {listed(absent)}')
   return [captions[image] for image in images]
 
 
-def _listed(files: list[Path]) -> str:
+def listed(files: Sequence[Path]) -> str:
+  """Names of the first few files, and the number of the others."""
   more = len(files) - _NAMED
   names = ', '.join(str(file) for file in files[:_NAMED])
   return names + (f' and {more} more' if more > 0 else '')

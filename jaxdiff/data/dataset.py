@@ -2,18 +2,22 @@
 
 import concurrent.futures
 import dataclasses
+import hashlib
 import math
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
+from jaxdiff.data.shuffling import Uniforms
+
 Arrays = dict[str, Any]  # arrays, or dicts of them
 Gather = Callable[[np.ndarray], Arrays]
 
 CACHE_BYTES = 4 << 30
+_NAMED = 12  # classes that a summary names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,10 @@ class Dataset:
       where x0 is one. Edges are symmetric, and 0 is no edge.
     symbols: How category k is written: characters of a text, atoms of a
       molecule. None where they have no names.
+    class_names: Name of each label; () where they have none.
+    splits: Names of all splits of the set, where it says them.
+    content: Bytes that identify the data of all splits, without their path; a
+      set that is made by code needs none.
   """
 
   name: str
@@ -54,9 +62,48 @@ class Dataset:
   has_captions: bool = False
   categories: int | dict[str, int] | None = None
   symbols: tuple[str, ...] | None = None
+  class_names: tuple[str, ...] = ()
+  splits: tuple[str, ...] = ()
+  content: Callable[[], Iterable[bytes]] = tuple
 
   def __len__(self) -> int:
     return self.size
+
+  def digest(self) -> str:
+    """SHA-256 of the set: the same for all its splits, wherever it lies.
+
+    Hashes the kind of the set, its classes and symbols, and `content`: the
+    names, the sizes and some of the bytes of many files, all bytes of few.
+    """
+    about = (self.name.partition(':')[0], self.modality, self.symbols)
+    digest = hashlib.sha256(repr((*about, self.class_names)).encode())
+    for part in self.content():
+      digest.update(part)
+    return digest.hexdigest()
+
+  def summary(self) -> str:
+    """Size, shape, classes and splits, in one line.
+
+    Example:
+      'digits train: 1,497 images of 8x8x1, 10 classes; splits: train, test'
+    """
+    units = {'image': 'images', 'text': 'texts', 'graph': 'graphs'}
+    shapes = self.shape if isinstance(self.shape, dict) else {'': self.shape}
+    shape = max(shapes.values(), key=len)
+    parts = [
+      f'{self.name} {self.split}: {self.size:,} '
+      f'{units.get(self.modality, "points")} of {"x".join(map(str, shape))}'
+    ]
+    if self.num_classes:
+      names = ', '.join(self.class_names[:_NAMED])
+      more = ', ...' if len(self.class_names) > _NAMED else ''
+      parts.append(
+        f'{self.num_classes} classes' + (f' ({names}{more})' if names else '')
+      )
+    if self.has_captions:
+      parts.append('captions')
+    splits = f'; splits: {", ".join(self.splits)}' if self.splits else ''
+    return ', '.join(parts) + splits
 
 
 def check_split(split: str, splits: Collection[str], name: str = '') -> None:
@@ -69,6 +116,28 @@ def check_split(split: str, splits: Collection[str], name: str = '') -> None:
 def in_memory(arrays: Arrays) -> Gather:
   """Makes `Dataset.gather` of the arrays of all examples."""
   return lambda indices: jax.tree.map(lambda x: x[indices], arrays)
+
+
+def subset(dataset: Dataset, num: int) -> Dataset:
+  """Takes a fixed random subset, evenly spread over the set and in its order.
+
+  One example is drawn from each of `num` stretches of equal length.
+
+  Raises:
+    ValueError: `num` is not in 1 .. len(dataset).
+  """
+  size = len(dataset)
+  if not 1 <= num <= size:
+    raise ValueError(
+      f'num must be in 1 .. {size}, the examples of {dataset.name} '
+      f'{dataset.split}, got {num}'
+    )
+  ends = np.arange(1, num + 1) * size // num
+  starts = np.concatenate([[0], ends[:-1]])
+  chosen = starts + (Uniforms(0).draw(num) * (ends - starts)).astype(np.int64)
+  return dataclasses.replace(
+    dataset, size=num, gather=lambda indices: dataset.gather(chosen[indices])
+  )
 
 
 def encoded(
@@ -94,6 +163,32 @@ def encoded(
     return arrays | encode(list(arrays.pop('caption')))
 
   return dataclasses.replace(dataset, gather=gather, has_captions=False)
+
+
+def count_cut(
+  dataset: Dataset,
+  count: Callable[[str], int],
+  length: int,
+  limit: int = 20_000,
+) -> tuple[int, int]:
+  """Counts the captions that are cut when they are encoded.
+
+  Args:
+    dataset: A set with captions.
+    count: A caption to its number of tokens.
+    length: Number of tokens beyond which a caption is cut.
+    limit: Captions counted; of a larger set, a subset.
+
+  Returns:
+    The number of captions that are cut, and of those that were counted.
+  """
+  part = subset(dataset, min(limit, len(dataset)))
+  num_cut = 0
+  for start in range(0, len(part), 1024):
+    indices = np.arange(start, min(start + 1024, len(part)))
+    captions = part.gather(indices)['caption']
+    num_cut += sum(count(caption) > length for caption in captions)
+  return num_cut, len(part)
 
 
 def pixels(dataset: Dataset) -> Dataset:

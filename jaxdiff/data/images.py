@@ -1,12 +1,81 @@
-"""Decodes an image to uint8 [H, W, C], the same for every source."""
+"""Decodes image files to uint8 [H, W, C], the same for every source."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-_DEEP_MODES = ('I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+# Pillow's names. No other format is tried: for PostScript, whatever the ending
+# of the file, it would start a program.
+FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM')
+# A file of a few kilobytes may ask for gigabytes.
+MAX_PIXELS = 1 << 26
+_ORIENTATION = 0x0112  # EXIF; from 5 on it turns by a quarter
+
+
+@contextlib.contextmanager
+def open_image(
+  file: str | os.PathLike | BinaryIO, name: str
+) -> Iterator[Image.Image]:
+  """Opens an image and checks its header, without decoding it.
+
+  Args:
+    file: Path or open file.
+    name: Name of the image in an error.
+
+  Raises:
+    ValueError: The image is broken or of another format than `FORMATS`, has
+      more than `MAX_PIXELS` pixels, several frames, or more than 8 bits a
+      channel; or decoding it within the context fails.
+  """
+  try:
+    # Not by its path: Pillow would map an uncompressed TIFF into memory, and
+    # reads one that its EXIF tag turns with the wrong width then.
+    path = isinstance(file, str | os.PathLike)
+    with open(file, 'rb') if path else contextlib.nullcontext(file) as opened:
+      with Image.open(opened, formats=FORMATS) as image:
+        _check_header(image)
+        yield image
+  except Exception as error:
+    # Pillow raises OSError, SyntaxError, struct.error, ... by file format.
+    if isinstance(error, Image.UnidentifiedImageError):
+      error = f'it is none of {", ".join(FORMATS)}'
+    raise ValueError(f'cannot read the image {name}: {error}') from None
+
+
+def _check_header(image: Image.Image) -> None:
+  if image.width * image.height > MAX_PIXELS:
+    raise ValueError(
+      f'it has {image.width}x{image.height} pixels, and at most {MAX_PIXELS} '
+      'are read; make it smaller first'
+    )
+  # JPEG files of telephones have a second picture, which is none of its own.
+  if image.format not in ('JPEG', 'MPO') and getattr(image, 'n_frames', 1) > 1:
+    raise ValueError(f'it has {image.n_frames} frames, and must have one')
+  deep = image.mode.startswith(('I', 'F')) or any(
+    # Colours of 16 bits show only in how the file stores them.
+    ';16' in str(tile.args)
+    or (tile.codec_name.startswith('ppm') and tile.args[1] > 255)
+    for tile in image.tile
+  )
+  if deep:
+    raise ValueError('it has more than 8 bits a channel; convert it first')
+
+
+def is_grey(image: Image.Image) -> bool:
+  """Whether one channel is enough for an image, by its Pillow mode."""
+  return image.mode in ('1', 'L', 'LA', 'La')
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+  """Height and width of an opened image, turned as its EXIF tag says."""
+  # A square needs no look at the tag, for which a PNG is decoded.
+  if image.height != image.width and image.getexif().get(_ORIENTATION, 1) >= 5:
+    ImageOps.exif_transpose(image, in_place=True)
+  return image.height, image.width
 
 
 def decode_image(
@@ -14,54 +83,40 @@ def decode_image(
   name: str,
   channels: int,
   image_size: int | None = None,
-  behind: str = 'white',
 ) -> np.ndarray:
-  """Decodes one image, rotated as its EXIF tag says.
+  """Decodes one image, turned as its EXIF tag says.
 
   Args:
     file: Path or open file.
     name: Name of the image in an error.
     channels: 1 (grey) or 3 (RGB).
     image_size: Side length of the square wanted; None keeps the size.
-    behind: Colour on which transparency is composited.
 
   Returns:
     uint8 [H, W, channels] in [0, 255].
 
   Raises:
-    ValueError: The image is broken or has more than 8 bits a channel.
+    ValueError: The image cannot be read, see `open_image`.
   """
-  try:
-    with Image.open(file) as image:
-      image.load()
-      ImageOps.exif_transpose(image, in_place=True)
-  except Exception as error:
-    # Pillow raises OSError, SyntaxError, struct.error, ... by file format.
-    raise ValueError(f'cannot read the image {name}: {error}') from error
-  if image.mode in _DEEP_MODES:
-    raise ValueError(
-      f'images must have 8 bits a channel, got {name} of Pillow mode '
-      f'{image.mode!r}; convert it first'
-    )
-  return to_pixels(image, channels, image_size, behind)
+  with open_image(file, name) as image:
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+  return to_pixels(image, channels, image_size)
 
 
 def to_pixels(
-  image: Image.Image,
-  channels: int,
-  image_size: int | None = None,
-  behind: str = 'white',
+  image: Image.Image, channels: int, image_size: int | None = None
 ) -> np.ndarray:
-  """Converts a loaded image to uint8 [H, W, channels].
+  """Converts a decoded image to uint8 [H, W, channels].
 
-  Transparency is composited on `behind`. With `image_size` the largest centred
+  Transparency is composited on white. With `image_size` the largest centred
   square is resized to that side length by Pillow's antialiased bicubic filter:
   shortest side and centre crop in one resampling.
   """
   if image.has_transparency_data:
     image = image.convert('RGBA')
-    under = Image.new('RGBA', image.size, behind)
-    image = Image.alpha_composite(under, image)
+    white = Image.new('RGBA', image.size, 'white')
+    image = Image.alpha_composite(white, image)
   mode = 'L' if channels == 1 else 'RGB'
   if image.mode != mode:  # Else a copy; small images are all overhead.
     image = image.convert(mode)
@@ -69,8 +124,3 @@ def to_pixels(
     size = (image_size, image_size)
     image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
   return np.asarray(image).reshape(image.height, image.width, channels)
-
-
-def is_grey(mode: str) -> bool:
-  """Whether images of this Pillow mode need one channel only."""
-  return mode in ('1', 'L', 'LA', 'La')

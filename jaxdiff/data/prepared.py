@@ -10,17 +10,27 @@ TensorFlow is imported only to prepare a set, never to read one.
 import contextlib
 import fcntl
 import importlib.util
+import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxdiff.data.dataset import check_split
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
+
+# The keys of features.json under which TFDS looks for a class to import.
+_CLASS_KEYS = (
+  'pythonClassName',
+  'python_class_name',
+  'type',
+  'protoCls',
+  'proto_cls',
+)
 
 
 def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
@@ -72,7 +82,8 @@ def open_builder(
 
   Raises:
     FileNotFoundError: The set is not prepared; the message has the command.
-    ValueError: The set is not stored as array_record.
+    ValueError: The set is damaged, is not stored as array_record, or would run
+      code from elsewhere.
   """
   root = resolve_data_dir(data_dir)
   folder = find(root, name)
@@ -84,10 +95,19 @@ def open_builder(
       f"'tfds:{name}' is not prepared in {root}; prepare it once with: "
       f'{command}'
     )
+  with _damage(folder):
+    features = json.loads((folder / 'features.json').read_text('utf-8'))
+    foreign = sorted(set(_classes(features)))
+  if foreign:
+    raise ValueError(
+      f'{folder / "features.json"} names code outside tensorflow_datasets, '
+      f'which is not run: {", ".join(foreign)}'
+    )
   import tensorflow_datasets as tfds  # Half a second: only when needed.
 
-  builder = tfds.builder_from_directory(folder)
-  file_format = builder.info.file_format.value
+  with _damage(folder):
+    builder = tfds.builder_from_directory(folder)
+    file_format = builder.info.file_format.value
   if file_format != 'array_record':
     raise ValueError(
       f"'tfds:{name}' in {folder} is stored as {file_format}, which cannot be "
@@ -112,16 +132,23 @@ def feature(
     return preferred
   if len(keys) != 1:
     raise ValueError(
-      f"'tfds:{builder.name}' must have one feature that is {preferred}, got "
-      f'{keys} among {sorted(features)}'
+      f"'tfds:{builder.info.full_name}' must have one feature that is "
+      f'{preferred}, got {keys} among {sorted(features)}'
     )
   return keys[0]
 
 
+class Records(NamedTuple):
+  """The examples of a split: `read` gives those of indices [b]."""
+
+  size: int
+  read: Callable[[Iterable[int]], list[dict[str, Any]]]
+
+
 def records(
   builder: 'tfds.core.DatasetBuilder', split: str, keys: Collection[str]
-) -> Sequence[dict]:
-  """The examples of a split; only the features `keys` are decoded.
+) -> Records:
+  """Opens a split; only the features `keys` are decoded.
 
   Args:
     builder: From `open_builder`.
@@ -129,19 +156,88 @@ def records(
     keys: Names of features.
 
   Raises:
-    ValueError: The split does not exist.
+    ValueError: The split does not exist, or the set is damaged.
   """
   import tensorflow_datasets as tfds
 
+  name, splits = f'tfds:{builder.info.full_name}', builder.info.splits
+  folder = Path(builder.data_path)
   for part in split.split('+'):
     part = part.partition('[')[0].strip()
-    check_split(part, list(builder.info.splits), f'tfds:{builder.name}')
+    check_split(part, list(splits), name)
+    with _damage(folder):
+      _check_shards(splits[part])
+  try:
+    size = splits[split].num_examples
+  except Exception as error:
+    raise ValueError(f'{name} has no split {split!r}: {error}') from error
   skipped = {
     key: tfds.decode.SkipDecoding()
     for key in builder.info.features
     if key not in keys
   }
-  return builder.as_data_source(split, decoders=skipped)
+  with _damage(folder):
+    source = builder.as_data_source(split, decoders=skipped)
+
+  def read(indices: Iterable[int]) -> list[dict[str, Any]]:
+    with _damage(folder):
+      return source.__getitems__([int(index) for index in indices])
+
+  return Records(size, read)
+
+
+def content(
+  builder: 'tfds.core.DatasetBuilder', keys: Collection[str]
+) -> Iterator[bytes]:
+  """Yields the features `keys` of about 1,000 examples of every split.
+
+  These identify the data, wherever and whenever it was prepared.
+  """
+  for split in sorted(builder.info.splits):
+    source = records(builder, split, ())
+    yield f'{split} {source.size}'.encode()
+    for record in source.read(range(0, source.size, 1 + source.size // 1000)):
+      for value in (record[key] for key in keys):
+        yield value if isinstance(value, bytes) else str(value).encode()
+
+
+@contextlib.contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+  """Names the folder of a prepared set, and the cure, in any error."""
+  try:
+    yield
+  except Exception as error:
+    # TFDS, protobuf and array_record raise what they like.
+    reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+    raise ValueError(
+      f'the prepared set {folder} is damaged ({reason}); delete the folder and '
+      'prepare it again'
+    ) from error
+
+
+def _check_shards(split: 'tfds.core.SplitInfo') -> None:
+  """Raises ValueError unless the files have as many records as TFDS wrote."""
+  from array_record.python import array_record_module
+
+  for file, size in zip(split.filepaths, split.shard_lengths, strict=True):
+    reader = array_record_module.ArrayRecordReader(os.fspath(file))
+    found = reader.num_records()
+    reader.close()
+    if found != size:
+      raise ValueError(f'{file.name} has {found} of {size} records')
+
+
+def _classes(features: Any) -> Iterator[str]:
+  """Yields the classes outside TFDS that a features.json would import."""
+  if isinstance(features, dict):
+    for key, value in features.items():
+      if isinstance(value, str) and key in _CLASS_KEYS and '.' in value:
+        if not value.startswith('tensorflow_datasets.'):
+          yield value
+      yield from _classes(value)
+  elif isinstance(features, list):
+    for value in features:
+      yield from _classes(value)
 
 
 def prepare(name: str, data_dir: Path, manual_dir: Path | None = None) -> Path:

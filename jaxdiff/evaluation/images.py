@@ -48,7 +48,7 @@ def read(
   if isinstance(source, Dataset):
     images = of_dataset(source)
   elif Path(source).is_dir():
-    images = of_dataset(data.load(f'folder:{source}', cache_bytes=0))
+    images = of_dataset(data.load(f'folder:{source}', 'all', cache_bytes=0))
     images = images._replace(name=str(source))
   elif Path(source).suffix == '.npz':
     images = of_npz(source)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxdiff import files
 from jaxdiff.config import Spec
 from jaxdiff.data import vocabulary
 
@@ -72,4 +73,4 @@ def one_or_lines(text: str | None, file: str | None, what: str) -> list[str]:
     return [text or '']
   if not Path(file).is_file():
     raise FileNotFoundError(f'there is no file of {what}s {file}')
-  return Path(file).read_text('utf-8').splitlines() or ['']
+  return files.read_lines(file) or ['']

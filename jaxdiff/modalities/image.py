@@ -58,5 +58,5 @@ def _gather(
 
 
 def _read(path: Path) -> np.ndarray:
-  image = np.asarray(Image.open(path))
+  image = np.asarray(Image.open(path, formats=['PNG']))
   return image[..., None] if image.ndim == 2 else image

@@ -51,7 +51,9 @@ def test_folder_with_classes_and_splits(tmp_path):
   for data in (train, test):
     read = data.gather(np.arange(2))
     np.testing.assert_array_equal(read['x0'][:, 0, 0, 0], read['label'] + 97)
-  with pytest.raises(ValueError, match=r"\['train', 'test'\], got 'val'"):
+  with pytest.raises(
+    ValueError, match=r"\['train', 'test', 'all'\], got 'val'"
+  ):
     load(f'folder:{tmp_path}', 'val')
 
 
@@ -92,7 +94,7 @@ def test_broken_image_is_named(tmp_path, keep):
 
 def test_deep_image_is_named(tmp_path):
   save(tmp_path / 'deep.png', np.zeros((4, 4), np.uint16))
-  with pytest.raises(ValueError, match=r'8 bits a channel, got .*deep\.png'):
+  with pytest.raises(ValueError, match=r'deep\.png: it has more than 8 bits'):
     load(f'folder:{tmp_path}')
 
 
@@ -178,6 +180,17 @@ def test_broken_captions_are_named(tmp_path):
   name = captioned(tmp_path, {})
   (tmp_path / 'captions.json').write_text('{"a.png": ')
   with pytest.raises(ValueError, match=r'cannot read the captions .*json'):
+    load(name)
+
+
+@pytest.mark.parametrize('mark', [b'', b'\xef\xbb\xbf'])
+def test_captions_are_utf_8(tmp_path, mark):
+  name = captioned(tmp_path, {})
+  text = json.dumps({'a.png': 'Hündchen', 'b/c.png': ''}, ensure_ascii=False)
+  (tmp_path / 'captions.json').write_bytes(mark + text.encode())
+  assert load(name).gather(np.arange(1))['caption'] == ['Hündchen']
+  (tmp_path / 'captions.json').write_bytes(text.encode('latin-1'))
+  with pytest.raises(ValueError, match=r'captions\.json line 1 is not UTF-8'):
     load(name)
 
 

@@ -197,6 +197,25 @@ def test_what_is_no_graph_of_atoms_is_left_out_and_counted(tmp_path):
   assert len(found) == 10
 
 
+@pytest.mark.parametrize('num', range(2, 11))
+def test_few_molecules_are_split(tmp_path, num):
+  pytest.importorskip('rdkit')
+  path = tmp_path / f'{num}.smi'
+  path.write_text('\r\n'.join(SMILES.split()[:num]), encoding='utf-8-sig')
+  sizes = {s: len(load(f'smiles:{path}', s)) for s in ('train', 'test')}
+  assert sizes == {'train': num - 1, 'test': 1}
+  digests = {load(f'smiles:{path}', s).digest() for s in ('train', 'test')}
+  assert len(digests) == 1
+
+
+def test_one_molecule_is_refused(tmp_path):
+  pytest.importorskip('rdkit')
+  path = tmp_path / 'one.smi'
+  path.write_text('smiles,name\nCC,"ethane\nof two lines"\n')
+  with pytest.raises(ValueError, match='must have 2 molecules .* got 1'):
+    load(f'smiles:{path}', 'train')
+
+
 def test_what_is_no_molecule(tmp_path):
   pytest.importorskip('rdkit')
   path = tmp_path / 'wrong.smi'

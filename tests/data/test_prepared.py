@@ -1,7 +1,9 @@
 """Sets prepared by TFDS: read by index and from memory, and what is refused."""
 
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -140,3 +142,95 @@ def test_prepare_command(data_dir, tmp_path, monkeypatch, capsys):
 def test_a_bucket_is_no_data_dir():
   with pytest.raises(ValueError, match='local or mounted'):
     prepared.resolve_data_dir('gs://bucket/data')
+
+
+@pytest.fixture
+def copy(data_dir, tmp_path):
+  """A copy of the set, to be damaged: its directory and its folder."""
+  shutil.copytree(data_dir / 'squares/grey', tmp_path / 'squares/grey')
+  return tmp_path, tmp_path / 'squares/grey/1.0.0'
+
+
+RECORDS = 'squares-train.array_record-00000-of-00001'
+
+
+@pytest.mark.parametrize(
+  ('file', 'damage'),
+  [
+    ('dataset_info.json', lambda text: text[:90]),
+    ('dataset_info.json', lambda text: text.replace(b'"30"', b'"29"')),
+    ('dataset_info.json', lambda text: text.replace(b'"30"', b'"many"')),
+    ('dataset_info.json', lambda text: text.replace(b'"1.0.0"', b'[7]')),
+    ('dataset_info.json', lambda text: b'[]'),
+    ('features.json', lambda text: b''),
+    ('features.json', lambda text: b'\xff' + text),
+    ('features.json', lambda text: text.replace(b'"uint8"', b'"uint99"')),
+    (RECORDS, lambda raw: b''),
+    (RECORDS, lambda raw: raw[: len(raw) // 2]),
+    (RECORDS, lambda raw: raw[:200] + bytes(300) + raw[500:]),
+    (RECORDS, None),
+  ],
+)
+def test_damage_is_named_with_its_cure(copy, file, damage):
+  data_dir, folder = copy
+  if damage:
+    (folder / file).write_bytes(damage((folder / file).read_bytes()))
+  else:
+    (folder / file).unlink()
+  with pytest.raises(ValueError) as raised:
+    load('tfds:squares/grey', data_dir=data_dir)
+  message = str(raised.value)
+  assert message.startswith(f'the prepared set {folder} is damaged (')
+  assert message.endswith('delete the folder and prepare it again')
+  assert '\n' not in message
+
+
+@pytest.mark.parametrize(
+  'code',
+  [
+    {'pythonClassName': 'evil.Feature'},
+    {'python_class_name': 'evil.Feature'},
+    {'type': 'evil.Feature', 'content': {}},
+    {
+      'type': 'tensorflow_datasets.core.features.text_feature.Text',
+      'content': '',
+      'proto_cls': 'evil.Feature',
+    },
+    {'pythonClassName': 'tensorflow_datasets_evil.Feature'},
+  ],
+)
+def test_a_set_runs_no_code_beside_it(copy, code, monkeypatch):
+  data_dir, folder = copy
+  started = data_dir / 'started'
+  for module in ('evil', 'tensorflow_datasets_evil'):
+    (data_dir / f'{module}.py').write_text(f'open({str(started)!r}, "w")')
+  monkeypatch.syspath_prepend(data_dir)
+  described = json.loads((folder / 'features.json').read_text())
+  described['featuresDict']['features']['caption'] = code
+  (folder / 'features.json').write_text(json.dumps(described))
+  message = r'features\.json names code outside .*evil\.Feature$'
+  with pytest.raises(ValueError, match=message):
+    load('tfds:squares/grey', data_dir=data_dir)
+  assert not started.exists()
+
+
+def test_the_digest_is_of_the_records(data_dir, copy):
+  grey = load('tfds:squares/grey', data_dir=data_dir)
+  assert grey.class_names == ('even', 'odd') and grey.splits == ('train',)
+  again = load('tfds:squares/grey', 'train[:7]', data_dir=copy[0])
+  assert again.digest() == grey.digest()
+  other = load('tfds:squares/any_size', 'train', 8, data_dir=data_dir)
+  assert other.digest() == grey.digest()  # The same pixels.
+  (copy[1] / 'label.labels.txt').write_text('odd\neven\n')
+  turned = load('tfds:squares/grey', data_dir=copy[0])
+  assert turned.digest() != grey.digest()
+
+
+def test_records_that_are_no_images(tmp_path, monkeypatch):
+  postscript = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n'
+  monkeypatch.setattr(Image.Image, 'save', lambda _, f, *a: f.write(postscript))
+  builder = Squares(data_dir=str(tmp_path), config='grey')
+  builder.download_and_prepare(file_format='array_record')
+  message = r'image \d+ of tfds:squares/grey/1.0.0 train: it is none of PNG'
+  with pytest.raises(ValueError, match=message):
+    load('tfds:squares/grey', data_dir=tmp_path)

@@ -1,13 +1,16 @@
 """Texts as data: vocabularies, sums, files, TFDS sets, what they refuse."""
 
+import functools
 import io
 import json
+import os
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from jaxdiff import files
 from jaxdiff.data import load
 from jaxdiff.data.sets import text_files
 from jaxdiff.data.sets.sums import LENGTH, SYMBOLS, is_sum
@@ -89,7 +92,8 @@ def test_what_is_a_sum():
 
 def test_running_text_is_cut_into_windows(tmp_path, monkeypatch):
   # Chunks that end within the text must leave no trace.
-  monkeypatch.setattr(text_files, '_CHUNK', 7)
+  small = functools.partial(files.read_pieces, size=7)
+  monkeypatch.setattr(files, 'read_pieces', small)
   text = 'zäh\r\n€𝄞' * 10 + 'Q'  # the last character is in the test alone
   path = written(tmp_path / 'a.txt', text)
   train, test = (load_text(path, split, 3) for split in ('train', 'test'))
@@ -123,13 +127,58 @@ def test_text8_has_its_published_splits(tmp_path, monkeypatch):
 def test_a_byte_order_mark_is_no_character(tmp_path):
   path = written(tmp_path / 'a.txt', 'ab' * 10, 'utf-8-sig')
   assert load_text(path, 'train', 2).symbols == ('a', 'b')
+  path = written(tmp_path / 'b.txt', 'ab\r\nba\r\naa\n', 'utf-8-sig')
+  assert load_lines(path, 'train').symbols == ('a', 'b')
+
+
+def test_a_digest_is_of_the_text(tmp_path):
+  lines = [f'{i} {"x" * i}' for i in range(40)]
+  one = written(tmp_path / 'one.txt', '\n'.join(lines) + '\n')
+  two = written(tmp_path / 'two.txt', '\r\n'.join(lines), 'utf-8-sig')
+  back = written(tmp_path / 'back.txt', '\n'.join(lines[::-1]) + '\n')
+  digest = lambda kind, path, split, **options: load(
+    f'{kind}:{path}', split, **options
+  ).digest()
+  for split in ('train', 'test'):
+    # How a line ends is no part of a set of lines, but of running text.
+    first = digest('lines', one, 'train')
+    assert digest('lines', one, split) == digest('lines', two, split) == first
+    assert digest('lines', back, split) != first
+    running = digest('text', one, 'train', length=4)
+    assert digest('text', one, split, length=4) == running
+    assert digest('text', two, split, length=4) != running
+    assert digest('text', back, split, length=4) != running
+  assert load(f'lines:{one}').summary() == (
+    f'lines:{one} train: 36 texts of 42; splits: train, test'
+  )
+
+
+@pytest.mark.parametrize('kind', ['lines', 'text', 'smiles'])
+def test_what_can_be_read_only_once_is_refused(tmp_path, kind):
+  os.mkfifo(tmp_path / 'pipe')
+  options = {'length': 2} if kind == 'text' else {}
+  if kind == 'smiles':
+    pytest.importorskip('rdkit')
+  for path in (tmp_path / 'pipe', tmp_path, '/dev/null'):
+    with pytest.raises(ValueError, match='is not a regular file'):
+      load(f'{kind}:{path}', **options)
+
+
+@pytest.mark.parametrize('more', [b'', b'more'])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, more):
+  path = written(tmp_path / 'a.txt', 'ab' * 1000)
+  pieces = files.read_pieces(path, 10)
+  next(pieces)
+  path.write_bytes(b'ab' * 500 + more)
+  with pytest.raises(ValueError, match='a.txt changed while it was read'):
+    list(pieces)
 
 
 @pytest.mark.parametrize(
   ('content', 'length', 'message'),
   [
-    (b'\xff\xfe\x00' * 9, 2, 'a.txt is not UTF-8 text'),
-    (b'ab\0' * 9, 2, 'a.txt has NUL characters'),
+    (b'\xff\xfe\x00' * 9, 2, 'a.txt line 1 is not UTF-8 text'),
+    (b'a\nb\0' * 9, 2, 'a.txt line 2 has a NUL: it is not text'),
     (b'ab' * 10, 3, "'test' of text:.*a.txt has 2 elements, too few .* of 3"),
     (b'', 3, '0 elements'),
     (b'ab' * 10, 0, 'length must be at least 1'),

@@ -103,6 +103,7 @@ def load(split: str, image_size: int = 32) -> Dataset:
     num_classes=None,
     gather=in_memory({'x0': x0, 'caption': captions}),
     has_captions=True,
+    splits=tuple(NUM_SCENES),
   )
 
 

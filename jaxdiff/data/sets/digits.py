@@ -36,4 +36,5 @@ def load(split: str, image_size: int | None = None) -> Dataset:
     shape=x0.shape[1:],
     num_classes=10,
     gather=in_memory({'x0': x0, 'label': label}),
+    splits=('train', 'test'),
   )

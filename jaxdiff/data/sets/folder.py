@@ -1,25 +1,45 @@
-"""A folder of PNG and JPEG images.
+"""Folders of images, with classes, splits and captions.
 
   path/**/*.png               the split 'train', no labels
   path/<class>/**/*.png       the split 'train', labels by sub-folder
-  path/{train,test}/...       two splits, each laid out as above
+  path/{train,test}/...       splits, each laid out as above
   path/captions.json          captions of all images; or one in each split
 
-Every image below is used. Sub-folders are classes when there are at least two
-and no image lies beside them; they are numbered in alphabetical order over
-both splits together.
+Every image below is used, or loading fails and names what it would leave out.
+Links are followed; only hidden files and folders are skipped. The split 'all'
+has all images.
+
+Sub-folders are splits where all of them are named like splits ('Train',
+'testing', 'val2017'); the splits are then 'train', 'val' and 'test'. Otherwise
+they are classes, when there are at least two and no image lies beside them.
+Classes are numbered in alphabetical order over all splits together. Folders
+that are neither clearly splits nor clearly classes are refused, since a test
+split must not become a class.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from jaxdiff.data.captions import read_captions
-from jaxdiff.data.dataset import CACHE_BYTES, Arrays, Dataset, from_files
-from jaxdiff.data.images import decode_image, is_grey
+from jaxdiff.data.dataset import (
+  CACHE_BYTES,
+  Arrays,
+  Dataset,
+  check_split,
+  from_files,
+)
+from jaxdiff.data.images import (
+  decode_image,
+  is_grey,
+  open_image,
+  upright_size,
+)
+from jaxdiff.data.sets.folder_layout import find_images, split_of, splits_of
 
-_SUFFIXES = ('.png', '.jpg', '.jpeg')
+_CAPTIONS = 'captions.json'
+_SAMPLE = 64 << 20  # bytes of images that a digest reads
 
 
 def load(
@@ -28,68 +48,57 @@ def load(
   image_size: int | None = None,
   cache_bytes: int = CACHE_BYTES,
 ) -> Dataset:
-  """Reads a folder of images; grey if every one is grey, RGB otherwise.
+  """Loads a folder of images; grey if all are grey, else RGB.
 
   Args:
     path: The folder.
-    split: 'train', or 'test' where there are sub-folders of those names.
-    image_size: Edge to resize and crop to; needed when the sizes differ.
+    split: 'train', 'val' or 'test', by any name that `splits_of` knows; or
+      'all'.
+    image_size: Side length to resize and crop to; needed if the sizes differ.
+    cache_bytes: As in `data.load`.
 
   Raises:
-    FileNotFoundError: If there is no such folder, or no image in it.
-    ValueError: If the split does not exist, the sizes differ and `image_size`
-      is not given, a file is broken, or captions and images do not match
-      (what is wrong is named).
+    FileNotFoundError: There is no such folder, or no image in it.
+    ValueError: Images would be left out, the split does not exist, the sizes
+      differ and `image_size` is not given, an image cannot be read, or captions
+      and images do not match.
   """
-  path = Path(path).expanduser()
-  if not path.is_dir():
-    raise FileNotFoundError(f'no such folder of images: {path}')
-  roots = {s: path / s for s in ('train', 'test') if (path / s).is_dir()}
-  if 'train' not in roots:
-    roots = {'train': path}
-  if split not in roots:
-    raise ValueError(f'split must be one of {list(roots)}, got {split!r}')
-  images = {s: _images(root) for s, root in roots.items()}
-  files = images[split]
-  if not files:
-    raise FileNotFoundError(
-      f'no image under {roots[split]}; looked for {", ".join(_SUFFIXES)}'
-    )
-  # Over all splits, so that a class has one number.
-  classes = _classes(
-    [
-      file.relative_to(root).parts
-      for s, root in roots.items()
-      for file in images[s]
-    ]
+  root = Path(path).expanduser()
+  if not root.is_dir():
+    raise FileNotFoundError(f'no such folder of images: {root}')
+  images = find_images(root)
+  if not images:
+    raise FileNotFoundError(f'no image under {root}')
+  tops = splits_of(root, images)
+  split = split_of(split) or split
+  check_split(split, (*tops, 'all'), f'folder:{path}')
+  # Classes of all splits, so that each has one number.
+  depth = 0 if None in tops.values() else 1
+  classes = _classes([file.parts[depth:] for file in images])
+  captions, files = {}, []
+  for name, top in tops.items():
+    if split in (name, 'all'):
+      part = [f for f in images if top is None or f.parts[0] == top]
+      files += part
+      captions |= _captions(root, top or '', part, images)
+  labels = np.array(
+    [classes.index(f.parts[depth]) for f in files if classes], np.int32
   )
-  labels = [
-    classes.index(file.relative_to(roots[split]).parts[0])
-    for file in (files if classes else [])
-  ]
-  captions = None
-  for root in (roots[split], path):
-    if (root / 'captions.json').is_file():
-      known = [file for s in images for file in images[s]]
-      captions = read_captions(root / 'captions.json', files, known)
-      break
-  channels = _scan(files, image_size)
-  shape = decode_image(files[0], str(files[0]), channels, image_size).shape
+  channels = _scan([root / file for file in files], image_size)
+  first = root / files[0]
+  shape = decode_image(first, str(first), channels, image_size).shape
 
   def gather(indices: np.ndarray) -> Arrays:
     x0 = np.empty((len(indices), *shape), np.uint8)
     for row, index in enumerate(indices):
-      file = files[index]
-      image = decode_image(file, str(file), channels, image_size)
-      if image.shape != shape:
-        # Equal in the header, but turned by its EXIF tag.
-        raise ValueError(_sizes_differ(files[0], shape, file, image.shape))
-      x0[row] = image
+      file = root / files[index]
+      x0[row] = decode_image(file, str(file), channels, image_size)
     arrays = {'x0': x0}
     if classes:
-      arrays['label'] = np.array(labels, np.int32)[indices]
-    if captions is not None:
-      arrays['caption'] = np.array(captions, object)[indices]
+      arrays['label'] = labels[indices]
+    if captions:
+      texts = [captions[files[index]] for index in indices]
+      arrays['caption'] = np.array(texts, object)
     return arrays
 
   dataset = Dataset(
@@ -100,52 +109,60 @@ def load(
     shape=shape,
     num_classes=len(classes) or None,
     gather=gather,
-    has_captions=captions is not None,
+    has_captions=bool(captions),
+    class_names=tuple(classes),
+    splits=tuple(tops),
+    content=lambda: _content(root, images),
   )
   return from_files(dataset, cache_bytes)
 
 
-def _images(root: Path) -> list[Path]:
-  """Image files below a folder, sorted; hidden ones are left out."""
-  return sorted(
-    file
-    for file in root.rglob('*')
-    if file.suffix.lower() in _SUFFIXES
-    and not any(part.startswith('.') for part in file.relative_to(root).parts)
-    and file.is_file()
-  )
-
-
-def _classes(places: list[tuple[str, ...]]) -> list[str]:
-  """Names of the class sub-folders of relative paths, [] without classes."""
+def _classes(places: Sequence[tuple[str, ...]]) -> list[str]:
+  """Names of the class folders of relative paths, [] without classes."""
   names = sorted({parts[0] for parts in places})
   beside = any(len(parts) == 1 for parts in places)
   return [] if beside or len(names) < 2 else names
 
 
-def _scan(files: list[Path], image_size: int | None) -> int:
+def _captions(
+  root: Path, top: str, part: Sequence[Path], images: Sequence[Path]
+) -> dict[Path, str]:
+  """Captions of the images of a split: its own, or those of all."""
+  for folder in (root / top, root):
+    if (folder / _CAPTIONS).is_file():
+      known = [root / file for file in images]
+      files = [root / file for file in part]
+      captions = read_captions(folder / _CAPTIONS, files, known)
+      return dict(zip(part, captions, strict=True))
+  return {}
+
+
+def _scan(files: Sequence[Path], image_size: int | None) -> int:
   """Checks every header before anything runs; returns the channels, 1 or 3."""
   grey = True
   first = None
   for file in files:
-    try:
-      with Image.open(file) as image:
-        size, mode = (image.height, image.width), image.mode
-    except Exception as error:
-      raise ValueError(f'cannot read the image {file}: {error}') from error
+    with open_image(file, str(file)) as image:
+      grey = grey and is_grey(image)
+      size = upright_size(image) if image_size is None else None
     first = first or size
-    if image_size is None and size != first:
-      raise ValueError(_sizes_differ(files[0], first, file, size))
-    grey = grey and is_grey(mode)
+    if size != first:
+      raise ValueError(
+        'images must all have one size, got '
+        f'{first[0]}x{first[1]} ({files[0]}) and {size[0]}x{size[1]} ({file}); '
+        'give an image_size to resize and crop them'
+      )
   return 1 if grey else 3
 
 
-def _sizes_differ(
-  first: Path, size: tuple[int, ...], other: Path, other_size: tuple[int, ...]
-) -> str:
-  return (
-    'images must all have one size, got '
-    f'{size[0]}x{size[1]} ({first}) and '
-    f'{other_size[0]}x{other_size[1]} ({other}); give an image_size to resize '
-    'and crop them'
-  )
+def _content(root: Path, images: Sequence[Path]) -> Iterator[bytes]:
+  """Names and sizes of all images, bytes of an even sample, captions."""
+  sizes = [(root / file).stat().st_size for file in images]
+  names = [file.as_posix() for file in images]
+  yield repr(list(zip(names, sizes, strict=True))).encode()
+  for file in images[:: 1 + sum(sizes) // _SAMPLE]:
+    yield (root / file).read_bytes()
+  tops = {file.parts[0] for file in images if len(file.parts) > 1}
+  for folder in (root, *(root / top for top in sorted(tops))):
+    if (folder / _CAPTIONS).is_file():
+      yield (folder / _CAPTIONS).read_bytes()

@@ -1,26 +1,26 @@
 """Molecules of a file of SMILES, as graphs of their heavy atoms.
 
-Nodes are the heavy atoms, one category a symbol; the symbol has the formal
-charge, '+' or '-' once for each unit: 'N', 'N+', 'O-'. Edges are single, double
-and triple bonds, 1, 2, 3: aromatic rings are written in Kekule's form.
-Hydrogens are left to the valences and so are not stored, nor is
-stereochemistry. What cannot be had so (radicals, hydrogens that valences do not
-explain, isotopes, several fragments) is left out and counted.
+Nodes are the heavy atoms, one category a symbol. A symbol ends in the formal
+charge, one '+' or '-' for each unit: 'N', 'N+', 'O-'. Edges are single, double
+and triple bonds, 1, 2, 3; aromatic rings are written in Kekule's form.
+Hydrogens are left to the valences and stereochemistry is dropped. Molecules
+that this does not describe (radicals, hydrogens that valences do not explain,
+isotopes, several fragments) are left out and counted in a warning.
 
 RDKit reads and writes SMILES: `pip install rdkit`.
 """
 
 import csv
+import dataclasses
 import functools
-import os
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from types import ModuleType
 
 import networkx as nx
 import numpy as np
 
+from jaxdiff import files
 from jaxdiff.data.dataset import Dataset, check_split
 from jaxdiff.data.graphs import from_arrays, pair_mask
 from jaxdiff.data.shuffling import permutation
@@ -29,7 +29,7 @@ TEST = 0.1
 SEED = 6
 
 
-def load(path: str | os.PathLike, split: str) -> Dataset:
+def load(path: str, split: str) -> Dataset:
   """Loads the molecules of a file, one SMILES a line or in a column 'smiles'.
 
   A tenth is the split 'test', by a permutation fixed by the number of
@@ -44,25 +44,31 @@ def load(path: str | os.PathLike, split: str) -> Dataset:
     ValueError: There is no such split, a line is no SMILES, or RDKit is absent.
   """
   check_split(split, ('train', 'test'))
-  nodes, edges, exists, symbols = _read(os.fspath(path))
+  nodes, edges, exists, symbols = _read(path)
   order = permutation(len(nodes), SEED)
-  num_test = round(TEST * len(nodes))
+  # At least one: x[:-0] is empty.
+  num_test = max(1, round(TEST * len(nodes)))
   chosen = order[-num_test:] if split == 'test' else order[:-num_test]
   x0 = {'nodes': nodes[chosen], 'edges': edges[chosen]}
   arrays = {'x0': x0, 'mask': pair_mask(exists[chosen])}
   categories = {'nodes': len(symbols), 'edges': 4}
-  return from_arrays(f'smiles:{path}', split, arrays, categories, symbols)
+  dataset = from_arrays(f'smiles:{path}', split, arrays, categories, symbols)
+  return dataclasses.replace(
+    dataset,
+    splits=('train', 'test'),
+    content=lambda: [nodes.data, edges.data],
+  )
 
 
 def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
-  """The canonical SMILES of a molecule, or None where it is none.
+  """Writes a molecule as canonical SMILES, or None if it is not valid.
 
   A molecule is valid if its valences are (RDKit sanitises it) and it is in one
   piece.
 
   Args:
-    graph: 'kind' of nodes in 0 .. len(symbols) - 1, of edges in 1 .. 3.
-    symbols: as `load` has them.
+    graph: With 'kind' of nodes in 0 .. len(symbols) - 1, of edges in 1 .. 3.
+    symbols: Of the nodes, as `load` has them.
   """
   chem = _rdkit()
   if len(graph) == 0 or not nx.is_connected(graph):
@@ -76,7 +82,7 @@ def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
   for u, v, kind in graph.edges(data='kind'):
     bond = chem.BondType.values[kind]
     molecule.AddBond(place[u], place[v], bond)
-  # The reason, which RDKit prints, is not asked for.
+  # RDKit would print the reason.
   from rdkit import rdBase
 
   with rdBase.BlockLogs():
@@ -89,7 +95,7 @@ def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
 def smiles_of(
   graphs: Iterable[nx.Graph], symbols: tuple[str, ...]
 ) -> list[str | None]:
-  """`to_smiles` of each."""
+  """Applies `to_smiles` to each graph."""
   return [to_smiles(graph, symbols) for graph in graphs]
 
 
@@ -98,10 +104,10 @@ def smiles_of(
 def _read(
   path: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-  """(nodes, edges, which nodes exist, symbols) of all molecules of a file."""
+  """Reads all molecules: (nodes, edges, existing nodes, symbols)."""
   chem = _rdkit()
   molecules, left_out = [], 0
-  for line, text in _lines(Path(path)):
+  for line, text in _smiles(path):
     molecule = chem.MolFromSmiles(text)
     if molecule is None:
       raise ValueError(f'{path} line {line} is no SMILES: {text!r}')
@@ -109,8 +115,11 @@ def _read(
     left_out += parsed is None
     if parsed is not None:
       molecules.append(parsed)
-  if not molecules:
-    raise ValueError(f'{path} has no molecule that is a graph of atoms')
+  if len(molecules) < 2:
+    raise ValueError(
+      f'{path} must have 2 molecules that are graphs of atoms, one for each '
+      f'split, got {len(molecules)}'
+    )
   if left_out:
     warnings.warn(
       f'{path}: {left_out} of {left_out + len(molecules)} molecules are left '
@@ -133,15 +142,15 @@ def _read(
 
 
 def _atoms_and_bonds(chem, molecule):
-  """(symbols, [(u, v, kind)]) or None where those do not say it all."""
+  """(symbols, [(u, v, kind)]), or None where these lose something."""
   chem.Kekulize(molecule, clearAromaticFlags=True)
-  symbols, told = [], False
+  symbols, written = [], False
   for atom in molecule.GetAtoms():
     if atom.GetNumRadicalElectrons() or atom.GetIsotope():
       return None
     charge = atom.GetFormalCharge()
     symbols.append(atom.GetSymbol() + '+' * charge + '-' * -charge)
-    told |= atom.GetNoImplicit()
+    written |= atom.GetNoImplicit()
   bonds = [
     (b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType()))
     for b in molecule.GetBonds()
@@ -150,14 +159,14 @@ def _atoms_and_bonds(chem, molecule):
     return None
   if len(chem.GetMolFrags(molecule)) > 1:
     return None
-  # Hydrogens that the file tells must be as many as the valences leave.
-  if told and not _told_by_valences(molecule):
+  # Hydrogens in the file must be as many as the valences leave.
+  if written and not _by_valences(molecule):
     return None
   return symbols, bonds
 
 
-def _told_by_valences(molecule) -> bool:
-  """Whether the hydrogens are what they would be without being told."""
+def _by_valences(molecule) -> bool:
+  """Whether the hydrogens are those that the valences leave."""
   hydrogens = [atom.GetTotalNumHs() for atom in molecule.GetAtoms()]
   for atom in molecule.GetAtoms():
     atom.SetNoImplicit(False)
@@ -166,16 +175,19 @@ def _told_by_valences(molecule) -> bool:
   return hydrogens == [atom.GetTotalNumHs() for atom in molecule.GetAtoms()]
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-  """(number, SMILES) of the lines that have one."""
-  with path.open(newline='') as file:
-    rows = list(csv.reader(file))
-  column, first = 0, 0
-  if rows and 'smiles' in rows[0]:
-    column, first = rows[0].index('smiles'), 1
+def _smiles(path: str) -> list[tuple[int, str]]:
+  """(line number, SMILES) of the lines that have one."""
+  reader = csv.reader(files.read_lines(path))
+  try:
+    rows = [(reader.line_num, row) for row in reader]
+  except csv.Error as error:
+    raise ValueError(f'{path} line {reader.line_num}: {error}') from error
+  column = 0
+  if rows and 'smiles' in rows[0][1]:
+    column = rows.pop(0)[1].index('smiles')
   return [
     (number, row[column].split()[0])
-    for number, row in enumerate(rows[first:], first + 1)
+    for number, row in rows
     if len(row) > column and row[column].strip()
   ]
 

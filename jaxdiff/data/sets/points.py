@@ -67,4 +67,5 @@ def _dataset(
     shape=x0.shape[1:],
     num_classes=None if label is None else 2,
     gather=in_memory(arrays if label is None else arrays | {'label': label}),
+    splits=tuple(_NUM),
   )

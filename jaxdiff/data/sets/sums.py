@@ -57,4 +57,5 @@ def load(split: str) -> Dataset:
     gather=in_memory({'x0': x0}),
     categories=len(SYMBOLS),
     symbols=SYMBOLS,
+    splits=('train', 'test'),
   )

@@ -1,41 +1,40 @@
-"""Texts in files: running text cut into windows, or a text on every line.
+"""Text files: running text cut into windows, or a text on every line.
 
-Both are UTF-8, by character: the vocabulary is the characters of the whole
-file, sorted, so that the test has no other. A file is kept in memory as one
-number a character, a byte where there are at most 256 characters, and examples
-are cut out when asked for.
+Both are UTF-8, by character. The vocabulary is the characters of the whole
+file, sorted, so that the test split has no others. A file is kept in memory as
+one number a character, one byte where there are at most 256 characters.
+Examples are cut out when they are gathered.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
+from jaxdiff import files
 from jaxdiff.data.dataset import Arrays, Dataset, check_split
 from jaxdiff.data.shuffling import permutation
 from jaxdiff.data.vocabulary import CODE_POINTS, code_points, lookup
 
-_CHUNK = 1 << 20  # characters read at once
 TEXT8 = 100_000_000
 
 
 def load_text(path: str, split: str, length: int) -> Dataset:
-  """Running text, in windows of `length` characters.
+  """Loads running text, in windows of `length` characters.
 
-  The last tenth of the file is the split 'test', what is before it 'train'. A
-  file of exactly 100,000,000 characters is taken to be text8, whose published
-  splits are 'train' (90 M), 'valid' (5 M) and 'test' (the last 5 M).
+  The last tenth of the file is the split 'test', the rest 'train'. A file of
+  exactly 100,000,000 characters is taken to be text8, whose published splits
+  are 'train' (90 M), 'valid' (5 M) and 'test' (the last 5 M).
 
   Args:
     path: The file.
     split: As above.
-    length: Characters of a window; see `windows`.
+    length: Number of characters of a window; see `windows`.
 
   Raises:
     FileNotFoundError: There is no such file.
     ValueError: It is not text, or too short; the split does not exist.
   """
-  path = Path(path).expanduser()
   ids, symbols = _read(path)
   ends = {'train': len(ids) - len(ids) // 10, 'test': len(ids)}
   if len(ids) == TEXT8:
@@ -44,31 +43,34 @@ def load_text(path: str, split: str, length: int) -> Dataset:
   check_split(split, ends)
   starts = dict(zip(ends, (0, *ends.values()), strict=False))
   part = ids[starts[split] : ends[split]]
-  name = f'text:{path}'
-  return windows(name, split, part, symbols, length, overlap=split == 'train')
+  dataset = windows(
+    f'text:{path}', split, part, symbols, length, overlap=split == 'train'
+  )
+  return dataclasses.replace(
+    dataset, splits=tuple(ends), content=lambda: [ids.data]
+  )
 
 
 def load_lines(path: str, split: str, length: int | None = None) -> Dataset:
-  """A text on every line that is not empty, padded to `length`.
+  """Loads a text on every line that is not empty, padded to `length`.
 
   A tenth of the lines, by a fixed permutation, is the split 'test', the others
-  'train'; lines of the test that train has too are left out.
+  'train'. Lines of test that are in train too are left out.
 
   Args:
     path: The file.
     split: 'train' or 'test'.
-    length: Characters of an example; None is the longest line's.
+    length: Number of characters of an example; None is the longest line's.
 
   Raises:
     FileNotFoundError: There is no such file.
-    ValueError: It is not text; a line is longer than `length` (it is named);
-      the split does not exist, or has nothing left.
+    ValueError: It is not text; a line is longer than `length`; the split does
+      not exist, or nothing is left in it.
   """
-  path = Path(path).expanduser()
   check_split(split, ('train', 'test'))
-  text = ''.join(_chunks(path)).replace('\r\n', '\n')
-  # Not `splitlines`, which takes rarer characters for ends of lines too.
-  lines = [(i, line) for i, line in enumerate(text.split('\n'), 1) if line]
+  lines = [
+    (i, line) for i, line in enumerate(files.read_lines(path), 1) if line
+  ]
   if len(lines) < 2:
     raise ValueError(f'{path} must have at least 2 lines that are not empty')
   number, longest = max(lines, key=lambda line: len(line[1]))
@@ -90,7 +92,28 @@ def load_lines(path: str, split: str, length: int | None = None) -> Dataset:
   chosen = train if split == 'train' else test
   ids = lookup(symbols)[code_points(''.join(chosen))]
   ends = np.cumsum([len(line) for line in chosen])
-  return padded(f'lines:{path}', split, ids, ends, symbols, length)
+  starts = np.concatenate([[0], ends[:-1]])
+  offsets = np.arange(length)
+
+  def gather(indices: np.ndarray) -> Arrays:
+    places = starts[indices][:, None] + offsets
+    mask = places < ends[indices][:, None]
+    x0 = np.where(mask, ids[np.minimum(places, len(ids) - 1)], 0)
+    return {'x0': x0.astype(np.int32), 'mask': mask}
+
+  return Dataset(
+    name=f'lines:{path}',
+    split=split,
+    modality='text',
+    size=len(ends),
+    shape=(length,),
+    num_classes=None,
+    gather=gather,
+    categories=len(symbols),
+    symbols=symbols,
+    splits=('train', 'test'),
+    content=lambda: ['\n'.join(line for _, line in lines).encode()],
+  )
 
 
 def windows(
@@ -101,20 +124,20 @@ def windows(
   length: int,
   overlap: bool,
 ) -> Dataset:
-  """Running text as a set of its windows.
+  """Makes a Dataset of the windows of running text.
 
   Args:
-    name: What the set was asked for as.
-    split: The split.
+    name: Name of the set.
+    split: Name of the split.
     ids: Categories [n] of the whole split.
     symbols: The vocabulary.
-    length: Of a window.
+    length: Number of elements of a window.
     overlap: A window begins at every element but the last length - 1, as is
       best in training. Otherwise they lie side by side, so that a likelihood
-      counts everything once, and what is left at the end is left out.
+      counts every element once; the rest at the end is left out.
 
   Raises:
-    ValueError: The text is shorter than a window, or `length` below 1.
+    ValueError: The text is shorter than a window, or `length` is below 1.
   """
   if length < 1:
     raise ValueError(f'length must be at least 1, got {length}')
@@ -143,71 +166,14 @@ def windows(
   )
 
 
-def padded(
-  name: str,
-  split: str,
-  ids: np.ndarray,
-  ends: np.ndarray,
-  symbols: Sequence[str],
-  length: int,
-) -> Dataset:
-  """Texts of different lengths as a set, each followed by padding.
-
-  Args:
-    name: What the set was asked for as.
-    split: The split.
-    ids: Categories [n] of all texts, one after the other.
-    ends: [N] where each ends in `ids`.
-    symbols: The vocabulary.
-    length: L of every example; none is longer.
-  """
-  starts = np.concatenate([[0], ends[:-1]])
-  offsets = np.arange(length)
-
-  def gather(indices: np.ndarray) -> Arrays:
-    places = starts[indices][:, None] + offsets
-    mask = places < ends[indices][:, None]
-    x0 = np.where(mask, ids[np.minimum(places, len(ids) - 1)], 0)
-    return {'x0': x0.astype(np.int32), 'mask': mask}
-
-  return Dataset(
-    name=name,
-    split=split,
-    modality='text',
-    size=len(ends),
-    shape=(length,),
-    num_classes=None,
-    gather=gather,
-    categories=len(symbols),
-    symbols=tuple(symbols),
-  )
-
-
-def _read(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Categories and vocabulary of a file, in two passes to save memory."""
-  seen, size = np.zeros(CODE_POINTS, bool), 0
-  for chunk in _chunks(path):
-    seen[code_points(chunk)] = True
-    size += len(chunk)
+def _read(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Reads the categories and the vocabulary of a file."""
+  seen, pieces = np.zeros(CODE_POINTS, bool), []
+  for piece in files.read_pieces(path):
+    codes = code_points(piece)
+    seen[codes] = True
+    # In few bytes, since the vocabulary is known only at the end.
+    pieces.append(codes.astype(np.min_scalar_type(codes.max())))
   symbols = tuple(chr(code) for code in np.flatnonzero(seen))
   table = lookup(symbols)
-  ids, place = np.empty(size, table.dtype), 0
-  for chunk in _chunks(path):
-    ids[place : place + len(chunk)] = table[code_points(chunk)]
-    place += len(chunk)
-  return ids, symbols
-
-
-def _chunks(path: Path) -> Iterator[str]:
-  """The characters of a file, without a byte order mark."""
-  try:
-    # As they are: a line's end is part of the text.
-    with open(path, encoding='utf-8-sig', newline='') as file:
-      while chunk := file.read(_CHUNK):
-        if '\0' in chunk:
-          raise ValueError(f'{path} has NUL characters: it is not text')
-        yield chunk
-  except FileNotFoundError as error:
-    raise FileNotFoundError(f'no such file of text: {path}') from error
-  except UnicodeDecodeError as error:
-    raise ValueError(f'{path} is not UTF-8 text: {error.reason}') from error
+  return np.concatenate([table[:0], *(table[p] for p in pieces)]), symbols

@@ -63,7 +63,7 @@ def load_images(
   """
   import tensorflow_datasets as tfds
 
-  name, features = f'tfds:{builder.name}', builder.info.features
+  name, features = f'tfds:{builder.info.full_name}', builder.info.features
   key = prepared.feature(
     builder,
     'image',
@@ -81,16 +81,20 @@ def load_images(
       'and crop them'
     )
   shape = (*sides, 1 if channels == 1 else 3)
+  used = (key, *['label'] * has_label, *['caption'] * has_captions)
   # Images stay encoded: TFDS would decode them without the checks here.
   source = prepared.records(builder, split, ('label', 'caption'))
 
   def gather(indices: np.ndarray) -> Arrays:
-    records = source.__getitems__([int(index) for index in indices])
+    records = source.read(indices)
     x0 = np.empty((len(indices), *shape), np.uint8)
     for row, (index, record) in enumerate(zip(indices, records, strict=True)):
       file = io.BytesIO(record[key])
       at = f'{index} of {name} {split}'
-      x0[row] = decode_image(file, at, shape[-1], image_size)
+      image = decode_image(file, at, shape[-1], image_size)
+      if image.shape != shape:
+        raise ValueError(f'image {at} is {image.shape}, and not {shape}')
+      x0[row] = image
     arrays = {'x0': x0}
     if has_label:
       labels = [record['label'] for record in records]
@@ -104,10 +108,13 @@ def load_images(
     name=name,
     split=split,
     modality='image',
-    size=len(source),
+    size=source.size,
     shape=shape,
     num_classes=label.num_classes if has_label else None,
     gather=gather,
     has_captions=has_captions,
+    class_names=tuple(label.names) if has_label else (),
+    splits=tuple(builder.info.splits),
+    content=lambda: prepared.content(builder, used),
   )
   return from_files(dataset, cache_bytes)

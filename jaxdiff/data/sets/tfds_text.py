@@ -9,8 +9,9 @@ The elements are
   records              bytes of UTF-8, which need no pass over the data
 """
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from jaxdiff.data import prepared
 from jaxdiff.data.dataset import Arrays, Dataset
 from jaxdiff.data.sets.text_files import windows
 from jaxdiff.data.vocabulary import code_points, lookup
+from jaxdiff.tokenizer_files import read_library
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -58,16 +60,21 @@ def load(
 
   if length < 1:
     raise ValueError(f'length must be at least 1, got {length}')
-  name, infos = f'tfds:{builder.name}', builder.info.splits
+  name, infos = f'tfds:{builder.info.full_name}', builder.info.splits
   key = prepared.feature(
     builder, 'text', lambda f: isinstance(f, tfds.features.Text)
   )
   records = prepared.records(builder, split, (key,))
-  model = None if tokenizer is None else _tokenizer(Path(tokenizer))
+  model = None if tokenizer is None else read_library(tokenizer)
+
+  def content() -> Iterator[bytes]:
+    yield from prepared.content(builder, (key,))
+    if tokenizer is not None:
+      yield Path(tokenizer).expanduser().read_bytes()
 
   def running(split: str) -> str:
     source = prepared.records(builder, split, (key,))
-    return '\n'.join(record[key].decode() for record in source)
+    return '\n'.join(r[key].decode() for r in source.read(range(source.size)))
 
   # By the largest split: a slice of a set of examples is none of running text.
   if max(info.num_examples for info in infos.values()) <= MOST_RUNNING:
@@ -78,7 +85,8 @@ def load(
       symbols = _written(model)
       ids = np.array(model.encode(running(split), add_special_tokens=False).ids)
     overlap = split.partition('[')[0] == 'train' and '+' not in split
-    return windows(name, split, ids, symbols, length, overlap)
+    dataset = windows(name, split, ids, symbols, length, overlap)
+    return dataclasses.replace(dataset, splits=tuple(infos), content=content)
 
   if model is None:
     symbols = BYTES
@@ -90,19 +98,19 @@ def load(
       encoding.ids
       for encoding in model.encode_batch([text.decode() for text in texts])
     ]
-  read = lambda indices: [
-    record[key] for record in records.__getitems__([int(i) for i in indices])
-  ]
+  read = lambda indices: [record[key] for record in records.read(indices)]
   return Dataset(
     name=name,
     split=split,
     modality='text',
-    size=len(records),
+    size=records.size,
     shape=(length,),
     num_classes=None,
     gather=_padded(lambda indices: encode(read(indices)), length),
     categories=len(symbols),
     symbols=symbols,
+    splits=tuple(infos),
+    content=content,
   )
 
 
@@ -119,23 +127,6 @@ def _padded(
     return {'x0': x0, 'mask': mask}
 
   return gather
-
-
-def _tokenizer(path: Path) -> 'tokenizers.Tokenizer':
-  """Reads a tokenizer without the padding that the file may ask for."""
-  import tokenizers  # Only where needed.
-
-  path = path.expanduser()
-  if not path.is_file():
-    raise FileNotFoundError(f'no such tokenizer: {path}')
-  try:
-    model = tokenizers.Tokenizer.from_file(str(path))
-  # The library raises Exception itself.
-  except Exception as error:
-    raise ValueError(f'cannot read the tokenizer {path}: {error}') from error
-  model.no_padding()
-  model.no_truncation()
-  return model
 
 
 def _written(model: 'tokenizers.Tokenizer') -> tuple[str, ...]:
