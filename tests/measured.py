@@ -10,7 +10,8 @@ from jaxdiff import classifier, training
 from jaxdiff import config as c
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.networks.classifier import Classifier
-from jaxdiff.runs import Checkpoints, run_config
+from jaxdiff.runs import Checkpoints
+from jaxdiff.runs.run import save_config
 
 
 def make_run(workdir):
@@ -36,7 +37,7 @@ def make_run(workdir):
   )
   with Checkpoints(workdir) as store:
     store.save(3, state)
-  run_config.save_config(workdir, c.describe(config, tiny.SPEC))
+  save_config(workdir, c.describe(config, tiny.SPEC))
   return config
 
 
