@@ -58,7 +58,9 @@ def parse(text: str, flag: str) -> Call:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
       raise ValueError('not one call')
     args = tuple(ast.literal_eval(arg) for arg in node.args)
-    kwargs = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
+    if any(k.arg is None for k in node.keywords):
+      raise ValueError('unpacks a dict')
+    kwargs = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
   except (SyntaxError, TypeError, ValueError, MemoryError) as error:
     raise ValueError(
       f"{flag} must be a name or a call such as 'name(1, key=2)', got {text!r}"
@@ -127,17 +129,17 @@ def make(table: Table, text: str, flag: str, /, **context: Any) -> Any:
       raise ValueError(f'{flag}={text}: {call.name} takes no arguments')
     return factory.value
   signature = inspect.signature(factory)
-  context = {
-    name: value
-    for name, value in context.items()
-    if name in signature.parameters and name not in call.kwargs
-  }
+  context = {k: x for k, x in context.items() if k in signature.parameters}
+  # Written without a name, an argument is none of the context.
   free = [name for name in signature.parameters if name not in context]
-  written = dict(zip(free, call.args, strict=False)) | dict(call.kwargs)
+  unnamed = dict(zip(free, call.args, strict=False))
+  written = unnamed | dict(call.kwargs)
   try:
     if len(call.args) > len(free):
       raise TypeError(f'takes at most {len(free)} arguments')
-    bound = signature.bind(**context, **written)
+    if twice := sorted(unnamed.keys() & call.kwargs):
+      raise TypeError(f'gives {twice[0]} twice')
+    bound = signature.bind(**(context | written))
   except TypeError as error:
     raise ValueError(f'{flag}={text}: {error}') from error
   _check_literals(factory, written, f'{flag}={text}')

@@ -1,41 +1,72 @@
-"""A run small enough for a test: a few thousand parameters, real digits."""
+"""Tiny runs: real digits, networks of a few thousand parameters."""
 
 import dataclasses
 
 import jax
 import numpy as np
 
-from jaxdiff.config import (
-  Config,
-  Network,
-  Optimizer,
-  Sampling,
-  Spec,
-  Training,
-  UNet,
+from jaxdiff import config as c
+from jaxdiff import models, training
+from jaxdiff.losses import time_sampling
+from jaxdiff.models import optimizer as optimizers
+
+UNET = c.UNet(
+  channels=8,
+  channel_mults=(1, 2),
+  num_res_blocks=1,
+  attention_resolutions=(4,),
 )
 
-NETWORK = Network(
-  unet=UNet(
-    channels=8,
-    channel_mults=(1, 2),
-    num_res_blocks=1,
-    attention_resolutions=(4,),
+SPEC = c.Spec('image', (8, 8, 1), num_classes=10)
+
+config = c.Config(
+  network=UNET,
+  optimizer=c.Optimizer(learning_rate=1e-3),
+  training=c.Training(
+    num_steps=6, batch_size=16, log_every=2, preview_every=100
+  ),
+  sampling=c.Sampling(steps=2, num=4),
+)
+
+
+def changed(config, **sections):
+  """Replaces fields of sections: changed(config, sampling={'steps': 3})."""
+  return dataclasses.replace(
+    config,
+    **{
+      name: dataclasses.replace(getattr(config, name), **values)
+      for name, values in sections.items()
+    },
   )
-)
 
-SPEC = Spec((8, 8, 1), num_classes=10)
 
-config = Config(
-  network=NETWORK,
-  optimizer=Optimizer(learning_rate=1e-3),
-  training=Training(num_steps=6, batch_size=16, log_every=2, preview_every=100),
-  sampling=Sampling(steps=2, num=4),
-)
+def make_task(config, spec=SPEC, null=None):
+  """Builds the task as train.py does."""
+  model = models.make(config, spec, null)
+  return training.make_task(
+    model.init,
+    model.loss,
+    optimizers.make(config.optimizer, config.training.num_steps),
+    decay=config.training.ema_decay,
+    accumulate=config.training.accumulate,
+    positions=getattr(time_sampling, config.diffusion.positions),
+  )
+
+
+def abstract_params(config, spec=SPEC):
+  """Returns the shapes of the parameters."""
+  return jax.eval_shape(models.make(config, spec).init, jax.random.key(0))
+
+
+def random_params(config, spec=SPEC, size=0.3):
+  """Draws every parameter, those that start at zero too."""
+  rng = np.random.default_rng(1)
+  draw = lambda x: (size * rng.standard_normal(x.shape)).astype(x.dtype)
+  return jax.tree.map(draw, abstract_params(config, spec))
 
 
 def init(key, channels=64):
-  """Parameters of `apply`."""
+  """Draws the parameters of `apply`."""
   keys = jax.random.split(key, 3)
   return {
     'in': 0.3 * jax.random.normal(keys[0], (3, 3, 1, channels)),
@@ -55,98 +86,88 @@ def apply(params, xt, t, cond, dropout_key=None):
 
 
 def shrunken(config):
-  """A configuration of any size, cut down to one a test can run."""
-  shrink = dataclasses.replace
-  unet = config.network.unet
-  return shrink(
+  """Cuts a configuration of any size down to one that a test can run."""
+  unet = isinstance(config.network, c.UNet)
+  small = {'width': 8, 'edge_width': 8, 'global_width': 8, 'depth': 1}
+  small |= {'channels': 8, 'num_res_blocks': 1}
+  small |= {} if unet else {'num_heads': 2}
+  if unet and config.network.head_channels:
+    small['head_channels'] = 8
+  fields = {field.name for field in dataclasses.fields(config.network)}
+  return changed(
     config,
-    condition=shrink(config.condition, width=8, depth=1, num_heads=2),
-    network=shrink(
-      config.network,
-      unet=shrink(
-        unet,
-        channels=8,
-        num_res_blocks=1,
-        head_channels=8 if unet.head_channels else None,
-      ),
-      dit=shrink(config.network.dit, width=8, depth=1, num_heads=2),
-      transformer=shrink(
-        config.network.transformer, width=8, depth=1, num_heads=2
-      ),
-      graph_transformer=shrink(
-        config.network.graph_transformer,
-        width=8,
-        edge_width=8,
-        global_width=8,
-        depth=1,
-        num_heads=2,
-      ),
-    ),
-    optimizer=shrink(config.optimizer, warmup_steps=1),
-    training=shrink(config.training, num_steps=4, batch_size=8),
-    sampling=shrink(config.sampling, steps=2, num=2),
+    condition={'width': 8, 'depth': 1, 'num_heads': 2},
+    network={name: x for name, x in small.items() if name in fields},
+    optimizer={'warmup_steps': 1},
+    training={'num_steps': 4, 'batch_size': 8, 'steps_per_execution': 1},
+    sampling={'steps': 2, 'num': 2},
   )
 
 
 def with_text(config, spec):
-  """The spec with the sizes of the text that the configuration encodes."""
-  c = config.condition
-  return config, spec._replace(text_dims=(c.width,) * 2 if c.text else None)
+  """Adds the sizes of the text that the configuration encodes to a spec."""
+  condition = config.condition
+  dims = (condition.width,) * 2 if condition.text else None
+  return spec._replace(text_dims=dims)
 
 
 def conditions(config, num, sampling=False):
-  """Conditions of zeros, as a batch has them, or with what sampling adds."""
-  c, cond = config.condition, {}
-  if c.label:
+  """Conditions of zeros, as a batch has them, or with those of sampling."""
+  condition, cond = config.condition, {}
+  if condition.label:
     cond['label'] = np.zeros(num, np.int32)
-  if c.text:
-    cond['tokens'] = np.ones((num, c.length), np.int32)
-  if c.low_res and sampling:
-    cond['low_res'] = np.zeros((num, c.low_res, c.low_res, 3), np.float32)
+  if condition.text:
+    cond['tokens'] = np.ones((num, condition.length), np.int32)
+  if condition.low_res and sampling:
+    size = condition.low_res
+    cond['low_res'] = np.zeros((num, size, size, 3), np.float32)
   return cond
 
 
 def text_spec(length=6, symbols='abc', sizes=False):
-  """Of text over these characters, all alike; of any length, with sizes."""
+  """The spec of text over these characters, equally frequent.
+
+  All texts have one length, or with `sizes` each length equally often.
+  """
   num = len(symbols)
-  law = (0.0, *[1 / length] * length)
-  return Spec(
+  distribution = (0.0, *[1 / length] * length)
+  return c.Spec(
+    'text',
     (length,),
     categories=num,
     symbols=tuple(symbols),
     marginals=(1 / num,) * num,
-    sizes=law if sizes else None,
+    sizes=distribution if sizes else None,
   )
 
 
 def graph_spec(num=5, kinds=None, sizes=False):
-  """Of graphs of up to `num` nodes, of so many kinds."""
+  """The spec of graphs of up to `num` nodes, of so many kinds."""
   shape, categories = {'edges': (num, num)}, {'edges': 2}
   marginals = {'edges': (0.7, 0.3)}
   if kinds:
-    shape, categories = (
-      {'nodes': (num,), **shape},
-      {'nodes': kinds, **categories},
-    )
+    shape = {'nodes': (num,), **shape}
+    categories = {'nodes': kinds, **categories}
     marginals['nodes'] = (1 / kinds,) * kinds
-  law = (0.0, *[1 / num] * num)
-  return Spec(
+  distribution = (0.0, *[1 / num] * num)
+  return c.Spec(
+    'graph',
     shape,
     categories=categories,
     marginals=marginals,
-    sizes=law if sizes else None,
+    sizes=distribution if sizes else None,
   )
 
 
 def batch(config, spec, num):
-  """Zeros, and all there is in them."""
+  """A batch of zeros, with all that belongs to it."""
   kind = np.int32 if spec.categories else np.float32
-  zeros = lambda shape, kind: jax.tree.map(
-    lambda s: np.zeros((num, *s), kind),
-    shape,
+  x0 = jax.tree.map(
+    lambda shape: np.zeros((num, *shape), kind),
+    spec.shape,
     is_leaf=lambda x: isinstance(x, tuple),
   )
-  made = {'x0': zeros(spec.shape, kind), 'cond': conditions(config, num)}
+  made = {'x0': x0, 'cond': conditions(config, num)}
   if spec.sizes is not None:
-    made['mask'] = jax.tree.map(lambda x: x == 0, made['x0'])
+    made['mask'] = jax.tree.map(lambda x: x == 0, x0)
   return made

@@ -18,6 +18,8 @@ from jaxdiff.config import FIXED, Config, Spec, describe, undescribe
 from jaxdiff.models import Model
 from jaxdiff.runs.store import Checkpoints
 
+_ABSENT = 'no such field'
+
 
 class Run(NamedTuple):
   """The configuration, the model and the weights of a workdir."""
@@ -169,7 +171,7 @@ def check_config(
     if section not in saved and section not in new:
       raise ValueError(f'no section {section!r} among {sorted(new)}')
     differing += [
-      f'{name}: checkpoint has {old!r}, config has {now!r}'
+      f'{name}: checkpoint has {_shown(old)}, config has {_shown(now)}'
       for name, old, now in differences(section, saved, new)
     ]
   if differing:
@@ -187,12 +189,15 @@ def differences(
     dict(_fields(section, config[section])) if section in config else {}
     for config in (saved, new)
   )
-  absent = 'no such field'
   return [
-    (name, old_fields.get(name, absent), new_fields.get(name, absent))
+    (name, old_fields.get(name, _ABSENT), new_fields.get(name, _ABSENT))
     for name in old_fields | new_fields
-    if old_fields.get(name, absent) != new_fields.get(name, absent)
+    if old_fields.get(name, _ABSENT) != new_fields.get(name, _ABSENT)
   ]
+
+
+def _shown(value: Any) -> str:
+  return value if value is _ABSENT else repr(value)
 
 
 def _fields(name: str, value: Any) -> Iterator[tuple[str, Any]]:

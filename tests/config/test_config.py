@@ -1,4 +1,5 @@
-import dataclasses
+"""Configurations: files, flags, JSON; every file of configs/ takes a step."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -9,21 +10,24 @@ import pytest
 import tiny
 from nets import jit
 
-from jaxdiff import build, networks
-from jaxdiff import config as configs
-from jaxdiff.config import Spec
+from jaxdiff import config as c
+from jaxdiff import models, networks
+from jaxdiff.generation.sampler import make_sampler, traced_options
+from jaxdiff.runs.examples import with_null
 
 ROOT = Path(__file__).parents[2]
-DIGITS = Spec((8, 8, 1), num_classes=10)
+DIGITS = tiny.SPEC
+image = lambda *shape: c.Spec('image', shape, num_classes=10)
 SPECS = {
+  'two_moons': c.Spec('points', (2,)),
   'digits': DIGITS,
   'digits_class': DIGITS,
-  'fashion_mnist': Spec((28, 28, 1), num_classes=10),
-  'ddpm_cifar10': Spec((32, 32, 3), num_classes=10),
-  'captioned_shapes': Spec((16, 16, 3)),
-  'emoji': Spec((16, 16, 3)),
-  'emoji_small': Spec((8, 8, 3)),
-  'emoji_large': Spec((32, 32, 3)),
+  'fashion_mnist': image(28, 28, 1),
+  'ddpm_cifar10': image(32, 32, 3),
+  'captioned_shapes': image(16, 16, 3),
+  'emoji': image(16, 16, 3),
+  'emoji_small': image(8, 8, 3),
+  'emoji_large': image(32, 32, 3),
   'digits_categories': DIGITS._replace(
     categories=256, marginals=(1 / 256,) * 256
   ),
@@ -43,44 +47,43 @@ def in_the_repository(monkeypatch):
   monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')))
+@pytest.mark.parametrize(
+  'path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda path: path.stem
+)
 def test_every_config_takes_a_step(path):
-  config, spec = configs.load_file(str(path)), SPECS[path.stem]
-  config, spec = tiny.with_text(config, spec)
+  config = c.load_file(str(path))
+  spec = tiny.with_text(config, SPECS[path.stem])
   # At full size without computing, then shrunken for real.
-  full = build.make_task(config, spec)
+  full = tiny.make_task(config, spec)
   state = jax.eval_shape(full.init, jax.random.key(0))
   batch = tiny.batch(config, spec, config.training.batch_size)
   _, metrics = jax.eval_shape(full.step, state, batch)
   assert metrics['loss'].shape == ()
 
-  small, spec = tiny.with_text(tiny.shrunken(config), spec)
+  small = tiny.shrunken(config)
+  spec = tiny.with_text(small, spec)
   batch = tiny.batch(small, spec, 8)
   null = {name: x[0] for name, x in batch['cond'].items()}
-  task = build.make_task(small, spec, null)
+  task = tiny.make_task(small, spec, null)
   state = jit(task.init)(jax.random.key(0))
   state, metrics = jit(task.step)(state, batch)
   assert np.isfinite(metrics['loss']) and state.step == 1
   cond = tiny.conditions(small, 2, sampling=True)
-  told = build.with_null(cond, null) if cond else {}
-  options = build.options(small, **told)
-  draw = build.make_sampler(small, spec)
-  drawn = jax.eval_shape(draw, state.params, options, np.arange(2))
-  x = drawn if spec.categories is None else drawn.x
-  assert jax.tree.map(lambda x: x.shape[1:], x) == spec.shape
-  assert {len(x) for x in jax.tree.leaves(x)} == {2}
+  options = traced_options(small, **(with_null(cond, null) if cond else {}))
+  draw = make_sampler(models.make(small, spec), small.sampling)
+  samples = jax.eval_shape(draw, state.params, options, np.arange(2))
+  assert jax.tree.map(lambda x: x.shape[1:], samples.x) == spec.shape
+  assert {len(x) for x in jax.tree.leaves(samples.x)} == {2}
 
 
 def test_the_papers_network_has_the_papers_size():
-  config = configs.load_file('configs/ddpm_cifar10.py')
-  task = build.make_task(config, SPECS['ddpm_cifar10'])
-  state = jax.eval_shape(task.init, jax.random.key(0))
-  count = sum(x.size for x in jax.tree.leaves(state.params))
-  assert count == 35_746_307
+  config = c.load_file('configs/ddpm_cifar10.py')
+  params = tiny.abstract_params(config, SPECS['ddpm_cifar10'])
+  assert sum(x.size for x in jax.tree.leaves(params)) == 35_746_307
 
 
 def test_flags_go_over_the_file():
-  config = configs.parse(
+  config = c.parse(
     '--config configs/ddpm_cifar10.py --training.batch-size 64 --seed 3 '
     '--parallel.mode pmap --checkpoint.every 7 --workdir w '
     '--training.num-steps 9'.split()
@@ -93,13 +96,16 @@ def test_flags_go_over_the_file():
 
 
 def test_no_arguments_are_the_digits():
-  config = configs.parse([])
+  config = c.parse([])
   assert config.data.name == 'digits' and config.workdir == 'runs/digits'
 
 
-def test_json_round_trip():
-  config = configs.load_file('configs/ddpm_cifar10.py')
-  assert configs.from_dict(configs.to_dict(config)) == config
+@pytest.mark.parametrize('name', ['ddpm_cifar10', 'sums', 'qm9'])
+def test_json_round_trip(name):
+  config = c.load_file(f'configs/{name}.py')
+  assert c.from_dict(c.to_dict(config)) == config
+  spec = SPECS[name]
+  assert c.undescribe(c.describe(config, spec)) == (config, spec)
 
 
 @pytest.mark.parametrize(
@@ -112,45 +118,39 @@ def test_json_round_trip():
 )
 def test_bad_flags_are_named(flags, message, capsys):
   with pytest.raises(SystemExit):
-    configs.parse(flags.split())
+    c.parse(flags.split())
   assert message in capsys.readouterr().err
 
 
 def test_bad_files_are_named(tmp_path):
-  with pytest.raises(ValueError, match=r'ddpm_cifar10\.py'):
-    configs.load_file('configs/nothing.py')
-  (tmp_path / 'empty.py').write_text('x = 1')
+  with pytest.raises(ValueError, match=r'does not exist.*ddpm_cifar10\.py'):
+    c.load_file('configs/nothing.py')
+  with pytest.raises(ValueError, match=r'configs is a folder.*digits\.py'):
+    c.load_file('configs')
+  empty = tmp_path / 'empty.py'
+  empty.write_text('x = 1')
   with pytest.raises(ValueError, match='must define `config`'):
-    configs.load_file(str(tmp_path / 'empty.py'))
+    c.load_file(str(empty))
+  empty.write_text('import nothing_of_this_name')
+  with pytest.raises(ValueError, match='cannot be run: ModuleNotFoundError'):
+    c.load_file(str(empty))
+  empty.write_text(
+    'from jaxdiff import config as c\n'
+    'config = c.Config(training=c.Training(num_steps=0))\n'
+  )
+  with pytest.raises(ValueError, match='empty.py: --training.num-steps must'):
+    c.load_file(str(empty))
 
 
 def test_unknown_fields_name_the_nearest():
   with pytest.raises(
-    ValueError, match=r'unet\.chanels.*network\.unet\.channels'
+    ValueError, match=r'unknown field network\.chanels.*network\.channels'
   ):
-    configs.from_dict({'network': {'unet': {'chanels': 3}}})
-
-
-@pytest.mark.parametrize(
-  ('section', 'field', 'message'),
-  [
-    ('diffusion', 'prediction', r"prediction must be one of \['edm', 'eps'"),
-    ('diffusion', 'schedule', "schedule must be one of .*'cosine'"),
-    ('diffusion', 'loss', 'loss must be one of'),
-    ('diffusion', 'weighting', "weighting must be one of .*'min_snr'"),
-    ('diffusion', 'error', "error must be one of .*'huber'"),
-    ('diffusion', 'times', "times must be one of .*'log_normal'"),
-    ('sampling', 'guidance', "guidance must be one of .*'apg'"),
-    ('sampling', 'sampler', "sampler must be one of .*'ddim'"),
-    ('sampling', 'times', "times must be one of .*'uniform'"),
-    ('sampling', 'threshold', "threshold must be one of .*'clip'"),
-  ],
-)
-def test_bad_names_list_the_good_ones(section, field, message):
-  part = dataclasses.replace(getattr(tiny.config, section), **{field: 'no'})
-  config = dataclasses.replace(tiny.config, **{section: part})
-  with pytest.raises(ValueError, match=message + ".*got 'no'"):
-    build.make_task(config, DIGITS)
+    c.from_dict({'network': {'kind': 'UNet', 'chanels': 3}})
+  with pytest.raises(ValueError, match=r"network\.kind must be one of.*'DiT'"):
+    c.from_dict({'network': {'kind': 'UNett'}})
+  with pytest.raises(ValueError, match='training must be an object'):
+    c.from_dict({'training': 3})
 
 
 def test_imports_bring_neither_tensorflow_nor_torch():
@@ -183,8 +183,7 @@ def test_networks_import_nothing_of_the_rest():
     assert all('jaxdiff.networks' in line for line in lines), (path, lines)
 
 
-def test_conditions_that_the_set_has_not_are_refused():
-  label = dataclasses.replace(tiny.config.condition, label=True)
-  config = dataclasses.replace(tiny.config, condition=label)
-  with pytest.raises(ValueError, match='needs a set with labels'):
-    build.make_task(config, Spec((8, 8, 1)))
+def test_conditions_that_the_data_lack_are_refused():
+  config = tiny.changed(tiny.config, condition={'label': True})
+  with pytest.raises(ValueError, match='needs a data set with labels'):
+    models.make(config, DIGITS._replace(num_classes=None))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxdiff import pictures
+from jaxdiff.modalities import pictures
 
 
 @pytest.mark.parametrize('num', [6, 5])

@@ -5,8 +5,7 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-from jaxdiff.pictures import read_metrics
-from jaxdiff.runs.logs import Log, NonFiniteLossError
+from jaxdiff.runs.logs import Log, NonFiniteLossError, read_metrics
 
 
 def test_the_step_that_went_wrong_is_named(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxdiff.runs.run_config import check_config, load_config, save_config
+from jaxdiff.runs.run import check_config, load_config, save_config
 
 CONFIG = {
   'network': {'name': 'unet', 'channels': 64, 'attention': (8, 16), 'no': {}},
