@@ -1,12 +1,12 @@
-"""Do the images show what their captions say? For runs on captioned_shapes.
+"""Caption accuracy of a captioned_shapes run against the guidance scale.
 
   python -m benchmarks.alignment runs/captioned_shapes
 
-Draws an image for each of the first captions of two splits: `seen`, fresh
-scenes of combinations that were trained on, and `test`, each with one colour
-and shape that never came together in training. The checker of
-`jaxdiff.evaluation.scenes` reads colour, shape, size and relation off the
-pixels. Writes WORKDIR/alignment.json, a table, a plot and a labelled grid.
+Draws an image for each of `num` captions of two splits: `seen`, new scenes of
+combinations in the training set, and `test`, each with a colour and a shape
+that are never combined there. `benchmarks.scene_scores` compares colour, shape,
+size and relation with the caption. Writes WORKDIR/alignment.json, a table, a
+plot and a labelled grid.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ import tyro
 from matplotlib.figure import Figure
 
 import sample
+from benchmarks import scene_scores
 from jaxdiff import config as configs
 from jaxdiff import data, parallel, pictures
-from jaxdiff.evaluation import scenes
 from jaxdiff.runs import run_config
 
 NAMES = ('colour', 'shape', 'size', 'relation', 'number', 'caption')
@@ -57,7 +57,7 @@ def main(options: Options) -> None:
     prompts = workdir / 'alignment' / f'{split}.txt'
     prompts.parent.mkdir(exist_ok=True)
     prompts.write_text('\n'.join(captions) + '\n')
-    real = scenes.accuracy(scenes.score(arrays['x0'], captions))
+    real = scene_scores.accuracy(scene_scores.score(arrays['x0'], captions))
     results[split] = {'real': real}
     for scale in options.scales:
       out = prompts.with_name(f'{split}_{scale:g}.npz')
@@ -75,8 +75,8 @@ def main(options: Options) -> None:
         )
       )
       images = np.load(out)['arr_0']
-      score = scenes.score(images, captions)
-      results[split][f'{scale:g}'] = scenes.accuracy(score)
+      score = scene_scores.score(images, captions)
+      results[split][f'{scale:g}'] = scene_scores.accuracy(score)
       shown = pictures.labelled_grid(images[:10], captions[:10])
       pictures.save_png(shown, out.with_suffix('.png'))
   described = {**dataclasses.asdict(options), 'results': results}

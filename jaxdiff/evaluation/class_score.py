@@ -1,10 +1,10 @@
-"""How sure a classifier is of each image, and how different its answers are.
+"""Class score: confident and varied predictions of a classifier.
 
-  exp E_x KL(p(y | x) || p(y)),    p(y) = E_x p(y | x),
+  exp E_x KL(p(y | x) || p(y)),    p(y) = E_x p(y | x)
 
-from 1 (every image the same answer) to the number of classes. It needs no
-reference and does not notice memorised images. The "Inception Score" when the
-logits are those of the published Inception network.
+It ranges from 1 (the same prediction for every image) to the number of classes,
+needs no reference, and does not notice memorised images. It is called the
+Inception Score for the logits of the published Inception.
 """
 
 from typing import NamedTuple
@@ -15,8 +15,10 @@ from jaxdiff.data.shuffling import permutation
 
 
 class ClassScore(NamedTuple):
-  """The mean over splits, and their standard deviation (ddof 0, as printed
-  everywhere; it is not a standard error of the mean)."""
+  """Mean and standard deviation over splits.
+
+  `std` has ddof 0, as in other programs; it is no standard error of the mean.
+  """
 
   value: float
   std: float
@@ -26,20 +28,20 @@ class ClassScore(NamedTuple):
 def class_score(
   logits: np.ndarray, *, splits: int = 10, seed: int | None = 0
 ) -> ClassScore:
-  """The score of each split of the images, averaged.
+  """Computes the mean score over splits of the images.
 
-  A split's score is biased down, the more the smaller it is: 10 splits of
-  5,000 are what papers report.
+  A split's score is biased down, the more the smaller the split. Papers report
+  10 splits of 5,000.
 
   Args:
     logits: [N, K].
-    splits: N / splits images each; the last may have more.
-    seed: of a permutation before splitting, without which images sorted by
-      class would have a low score; None keeps the order (ADM, and the first
-      implementation).
+    splits: Number of splits of N / splits images; some have one more.
+    seed: Of a permutation before splitting, without which images sorted by
+      class would have a low score. None keeps the order, as ADM and the
+      original program do.
 
   Raises:
-    ValueError: fewer images than splits.
+    ValueError: Fewer images than splits.
 
   Source: Salimans et al. 2016, "Improved techniques for training GANs".
   """
@@ -61,6 +63,6 @@ def _score(logits: np.ndarray) -> float:
   log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
   p = np.exp(log_p)
   mean = p.mean(axis=0)
-  # A class that no image has any of: p = 0 there, and 0 log 0 = 0.
+  # A class of probability 0 in every image contributes 0 log 0 = 0.
   log_mean = np.log(mean, where=mean > 0, out=np.zeros_like(mean))
   return np.exp((p * (log_p - log_mean)).sum(axis=1).mean())

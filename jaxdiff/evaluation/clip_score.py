@@ -1,4 +1,4 @@
-"""How well images fit their captions, by a network that embeds both."""
+"""CLIP score: cosine of image and caption, each embedded by CLIP."""
 
 from typing import NamedTuple
 
@@ -6,24 +6,25 @@ import numpy as np
 
 
 class ClipScore(NamedTuple):
-  """From 0 to 100; standard_error is over pairs."""
+  """Score from 0 to 100, and its standard error over pairs."""
 
   value: float
   standard_error: float
 
 
 def clip_score(images: np.ndarray, texts: np.ndarray) -> ClipScore:
-  """max(100 mean cos(image, text), 0), as torchmetrics has it.
+  """Computes max(100 mean cos(image, text), 0), as torchmetrics defines it.
 
   The paper's is 2.5 max(cos, 0) for each pair. Scores of different networks do
-  not compare: name the network beside it.
+  not compare: name the network beside the score.
 
   Args:
-    images: [N, D] embeddings, of any length.
+    images: [N, D] embeddings of any length.
     texts: [N, D], row i the caption of image i.
 
   Raises:
-    ValueError: not as many texts as images, none, or an embedding is 0.
+    ValueError: Different numbers of texts and images, none, or an embedding of
+      length 0.
 
   Source: Hessel et al. 2021, "CLIPScore".
   """
@@ -35,7 +36,7 @@ def clip_score(images: np.ndarray, texts: np.ndarray) -> ClipScore:
   images, texts = images.astype(np.float64), texts.astype(np.float64)
   length = np.linalg.norm(images, axis=1) * np.linalg.norm(texts, axis=1)
   if not length.all():
-    raise ValueError('an embedding is 0 and points nowhere')
+    raise ValueError('an embedding has length 0, so its cosine is undefined')
   cosines = 100 * np.sum(images * texts, axis=1) / length
   num = len(cosines)
   error = cosines.std(ddof=1) / np.sqrt(num) if num > 1 else np.nan

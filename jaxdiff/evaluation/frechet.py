@@ -1,13 +1,12 @@
-"""The Frechet distance between two sets of features, as if they were Gaussian.
+"""Frechet distance of two sets of features, each taken as a Gaussian.
 
-  d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2,
+  d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2
 
-m the means and S the covariances. This is the squared 2-Wasserstein distance
-of the two Gaussians; it is what "FID" reports when the features are those of
-one particular network.
+with means m and covariances S: the squared 2-Wasserstein distance of the two
+Gaussians. It is called FID for the pool features of the published Inception.
 
-Everything is float64 on the host. In float32 sums over a pass err by 2 % of
-the covariance, and the distance by 0.1 where the covariance is singular.
+All of it is float64 on the host. Float32 sums over a data set are off by 2 % of
+the covariance, and by 0.1 of the distance where the covariance is singular.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +20,7 @@ _ROWS = 4096  # converted to float64 at a time
 class Moments(NamedTuple):
   """Mean [D] and covariance [D, D] (ddof 1) of `num` examples, float64.
 
-  `num` is None for published statistics that do not say it.
+  `num` is None for published statistics that do not state it.
   """
 
   mean: np.ndarray
@@ -30,7 +29,7 @@ class Moments(NamedTuple):
 
 
 def moments(features: np.ndarray) -> Moments:
-  """The moments of features [N, D], N >= 1; one example has covariance 0."""
+  """Computes the moments of features [N, D]; the covariance of one is 0."""
   if features.ndim != 2 or not len(features):
     raise ValueError(
       f'features must be [N, D] with N > 0, got {list(features.shape)}'
@@ -46,12 +45,14 @@ def moments(features: np.ndarray) -> Moments:
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-  """The moments of the union of two sets, from theirs.
+  """Computes the moments of the union of two sets.
 
     n m = na ma + nb mb,    C = Ca + Cb + (na nb / n) (mb - ma)(mb - ma)^T
 
-  with C = (n - 1) S: no difference of large sums, so nothing is lost where
-  the mean is far from 0. Source: Chan et al. 1979.
+  with C = (n - 1) S. There is no difference of large sums, so nothing is lost
+  where the mean is far from 0.
+
+  Source: Chan et al. 1979.
   """
   if a.num is None or b.num is None:
     raise ValueError('statistics of an unknown number of examples do not merge')
@@ -63,14 +64,7 @@ def merge(a: Moments, b: Moments) -> Moments:
 
 
 def accumulate(parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, Moments]:
-  """{name: Moments} over all the parts {name: [n, D]}, none of them kept.
-
-  Args:
-    parts: e.g. `features.stream`.
-
-  Raises:
-    ValueError: there are no parts.
-  """
+  """Computes {name: Moments} over parts {name: [n, D]} without keeping them."""
   totals: dict[str, Moments] = {}
   waiting: dict[str, list[np.ndarray]] = {}
 
@@ -83,27 +77,25 @@ def accumulate(parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, Moments]:
   for part in parts:
     for name, array in part.items():
       waiting.setdefault(name, []).append(array)
-    # A merge is D^2 work whatever the size of the part: not for every batch.
+    # A merge costs D^2 whatever the size of the part: not for every batch.
     if any(sum(map(len, arrays)) >= _ROWS for arrays in waiting.values()):
       flush()
   flush()
-  if not totals:
-    raise ValueError('there are no features to take the moments of')
   return totals
 
 
 def distance(a: Moments, b: Moments) -> float:
-  """The squared Frechet distance d^2 of two Gaussians.
+  """Computes the squared Frechet distance d^2 of two Gaussians.
 
   The trace is the sum of the roots of the eigenvalues of r S2 r, with r the
-  symmetric root of S1; both matrices are symmetric, so no general square root
-  and no complex number occurs. Exact to 1e-8 for covariances of full rank, to
-  1e-4 (absolute, features of order 1) for singular ones: equal moments may
-  then give a distance a little below 0.
+  symmetric root of S1. Both matrices are symmetric, so no complex number
+  occurs. The error is 1e-8 for covariances of full rank and 1e-4 (absolute,
+  features of order 1) for singular ones, so equal moments may have a distance
+  slightly below 0.
 
   Raises:
-    ValueError: the dimensions differ, a moment is of fewer than two examples,
-      or is not finite.
+    ValueError: Different dimensions, moments of a single example, or values
+      that are not finite.
 
   Source: Heusel et al. 2017 ("TTUR") eq. 6.
   """
@@ -120,11 +112,7 @@ def distance(a: Moments, b: Moments) -> float:
       )
     if not (np.isfinite(which.mean).all() and np.isfinite(which.cov).all()):
       raise ValueError('a mean or covariance of features is not finite')
-  if a.mean.shape != b.mean.shape:
-    raise ValueError(
-      f'features have {len(a.mean)} and {len(b.mean)} dimensions: they are '
-      'not of the same network'
-    )
+  check_dimensions(len(a.mean), len(b.mean))
   values, vectors = np.linalg.eigh(a.cov)
   root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
   product = root @ b.cov @ root
@@ -132,3 +120,12 @@ def distance(a: Moments, b: Moments) -> float:
   cross = np.sqrt(values.clip(min=0)).sum()
   apart = np.sum((a.mean - b.mean) ** 2)
   return float(apart + np.trace(a.cov) + np.trace(b.cov) - 2 * cross)
+
+
+def check_dimensions(samples: int, reference: int) -> None:
+  """Raises ValueError unless the features have the same dimension."""
+  if samples != reference:
+    raise ValueError(
+      f'features have {samples} and {reference} dimensions: they are not of '
+      'the same network'
+    )

@@ -1,11 +1,11 @@
-"""The kernel distance: maximum mean discrepancy with a cubic kernel.
+"""Kernel distance: maximum mean discrepancy with a cubic kernel.
 
-  MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y),   k(x, y) = (x.y / D + 1)^3,
+  MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y),   k(x, y) = (x.y / D + 1)^3
 
-unbiased by leaving out k(x, x): its expectation does not depend on how many
-examples there are, unlike that of the Frechet distance, and is 0 for equal
-laws. Computed on subsets and averaged; "KID" when the features are those of
-the published Inception network.
+The estimate leaves out k(x, x), so it is unbiased: its expectation does not
+depend on the number of examples, and is 0 for equal distributions. It is
+averaged over random subsets, and called KID for the pool features of the
+published Inception.
 """
 
 from typing import NamedTuple
@@ -13,13 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdiff.data.shuffling import permutation
+from jaxdiff.evaluation.frechet import check_dimensions
 
 
 class KernelDistance(NamedTuple):
-  """Over subsets of both sets.
+  """Mean of the estimates over subsets.
 
-  std is that between the subsets, which other programs print as the error;
-  standard_error is that of `value` as an estimate of the laws' MMD^2.
+  Attributes:
+    value: The mean.
+    standard_error: Of `value` as an estimate of the distributions' MMD^2.
+    std: Standard deviation over subsets, which other programs print.
+    subset_size: Examples in a subset.
+    num_subsets: Number of subsets.
   """
 
   value: float
@@ -30,7 +35,7 @@ class KernelDistance(NamedTuple):
 
 
 def mmd2(x: np.ndarray, y: np.ndarray) -> float:
-  """The unbiased estimate from x [n, D] and y [m, D]; may be negative.
+  """Computes the unbiased MMD^2 of x [n, D] and y [m, D]; may be negative.
 
   Source: Gretton et al. 2012 eq. 3.
   """
@@ -48,36 +53,31 @@ def distance(
   num_subsets: int = 100,
   seed: int = 0,
 ) -> KernelDistance:
-  """The mean of `mmd2` over random subsets, with its standard error.
+  """Computes the mean of `mmd2` over random subsets, and its standard error.
 
-  Subsets are drawn without replacement from sets of n, so they overlap: a
-  share r = subset_size / n of one is in another. With s the deviation between
-  them (ddof 1), K their number and n the smaller set's size,
+  Subsets are drawn without replacement from n examples, so they overlap: a
+  fraction r = subset_size / n of one is in another. With s the standard
+  deviation over K subsets (ddof 1) and n the size of the smaller set,
 
-    error^2 = s^2 (1 / K + r / (1 - r)),
+    error^2 = s^2 (1 / K + r / (1 - r)).
 
-  the first term for having few subsets, the second for having few examples,
-  which no number of subsets makes up for.
+  The first term comes from few subsets, the second from few examples.
 
   Args:
     samples: [N, D].
     reference: [M, D].
-    subset_size: at most half of the smaller set, or the error is unknown.
-    num_subsets: at least 2.
-    seed: of the subsets.
+    subset_size: At most half of the smaller set, or the error is unknown.
+    num_subsets: At least 2.
+    seed: Of the subsets.
 
   Raises:
-    ValueError: subset_size or num_subsets is out of range, or the dimensions
-      differ.
+    ValueError: subset_size or num_subsets out of range, or different
+      dimensions.
 
   Source: Binkowski et al. 2018, "Demystifying MMD GANs", section 4; the error
   follows from its U-statistic.
   """
-  if samples.shape[1] != reference.shape[1]:
-    raise ValueError(
-      f'features have {samples.shape[1]} and {reference.shape[1]} dimensions: '
-      'they are not of the same network'
-    )
+  check_dimensions(samples.shape[1], reference.shape[1])
   smaller = min(len(samples), len(reference))
   if not 2 <= subset_size <= smaller // 2:
     raise ValueError(

@@ -1,17 +1,20 @@
-"""Quality apart from variety, by balls around examples.
+"""Precision, recall, density and coverage from k-nearest-neighbour balls.
 
-Around each of n examples lies a ball that just reaches its k-th nearest
-neighbour; their union stands for where the data are. With X the reference, Y
-the samples,
+The ball of an example reaches to its k-th nearest neighbour in its own set.
+With X the reference and Y the samples,
 
-  precision = share of Y inside a ball of X      (samples that look real)
-  recall    = share of X inside a ball of Y      (reality that is covered)
-  density   = 1/(k |Y|) sum over Y of the balls of X it is in
-  coverage  = share of the balls of X that hold some of Y
+  precision = fraction of Y in a ball of X      (samples that look real)
+  recall    = fraction of X in a ball of Y      (data that is covered)
+  density   = 1/(k |Y|) sum over Y of the number of balls of X it is in
+  coverage  = fraction of the balls of X that hold some of Y
 
-One outlier of X has a ball so large that precision believes anything in it;
-density and coverage are the answer to that. All depend on the numbers of
-examples and on k: compare like with like.
+An outlier of X has a ball so large that precision accepts anything in it;
+density and coverage are less sensitive to that. All four depend on the numbers
+of examples and on k: compare only where these are the same.
+
+The balls of precision and recall are closed, as in their paper; those of
+density and coverage are open, as in the authors' program (prdc), so that
+density(X, X) = 1. Only examples exactly on a rim differ.
 """
 
 from collections.abc import Iterator
@@ -19,7 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-_BLOCK = 2**22  # distances held at a time
+from jaxdiff.evaluation.frechet import check_dimensions
+
+_BLOCK = 2**22  # distances in memory at a time
 
 
 class PrecisionRecall(NamedTuple):
@@ -37,10 +42,10 @@ class DensityCoverage(NamedTuple):
 def precision_recall(
   samples: np.ndarray, reference: np.ndarray, *, neighbours: int = 3
 ) -> PrecisionRecall:
-  """Improved precision and recall of samples [N, D] against reference [M, D].
+  """Computes precision and recall of samples [N, D], reference [M, D].
 
   Raises:
-    ValueError: dimensions differ, or a set has no more than k examples.
+    ValueError: Different dimensions, or a set of no more than k examples.
 
   Source: Kynkaanniemi et al. 2019 eq. 1, 2.
   """
@@ -49,7 +54,7 @@ def precision_recall(
   radii = _radii(reference, neighbours)
   real = np.zeros(len(samples), bool)
   covered = np.zeros(len(reference), bool)
-  for rows, squared in _blocks(samples, reference):
+  for rows, squared, _ in _blocks(samples, reference):
     real[rows] = (squared <= radii).any(axis=1)
     covered |= (squared <= reach[rows, None]).any(axis=0)
   return PrecisionRecall(float(real.mean()), float(covered.mean()), neighbours)
@@ -58,18 +63,19 @@ def precision_recall(
 def density_coverage(
   samples: np.ndarray, reference: np.ndarray, *, neighbours: int = 5
 ) -> DensityCoverage:
-  """Density and coverage of samples [N, D] against reference [M, D].
+  """Computes density and coverage of samples [N, D], reference [M, D].
 
   Raises:
-    ValueError: dimensions differ, or a set has no more than k examples.
+    ValueError: Different dimensions, or a set of no more than k examples.
 
-  Source: Naeem et al. 2020 eq. 3, 5.
+  Source: Naeem et al. 2020 eq. 3, 5, and their program.
   """
   samples, reference = _centred(samples, reference, neighbours)
   radii = _radii(reference, neighbours)
   total, covered = 0, np.zeros(len(reference), bool)
-  for _, squared in _blocks(samples, reference):
-    inside = squared <= radii
+  for _, squared, rounding in _blocks(samples, reference):
+    # A neighbour on the rim must not be inside by a rounding.
+    inside = squared < radii - rounding
     total += int(inside.sum())
     covered |= inside.any(axis=0)
   density = total / (neighbours * len(samples))
@@ -79,12 +85,8 @@ def density_coverage(
 def _centred(
   samples: np.ndarray, reference: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """In float64 about one point, for differences are taken of squares."""
-  if samples.shape[1] != reference.shape[1]:
-    raise ValueError(
-      f'features have {samples.shape[1]} and {reference.shape[1]} dimensions: '
-      'they are not of the same network'
-    )
+  """Centres both in float64, as distances are differences of squares."""
+  check_dimensions(samples.shape[1], reference.shape[1])
   smaller = min(len(samples), len(reference))
   if not 1 <= neighbours < smaller:
     raise ValueError(
@@ -96,17 +98,19 @@ def _centred(
 
 
 def _radii(x: np.ndarray, neighbours: int) -> np.ndarray:
-  """[N] squared distance of each example to its k-th nearest other one."""
+  """Returns the squared distance to the k-th nearest other example, [N]."""
   radii = np.empty(len(x))
-  for rows, squared in _blocks(x, x):
+  for rows, squared, _ in _blocks(x, x):
     np.fill_diagonal(squared[:, rows], np.inf)
     squared.partition(neighbours - 1, axis=1)
     radii[rows] = squared[:, neighbours - 1]
   return radii
 
 
-def _blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-  """Rows of x, and their squared distances [rows, M] to all of y."""
+def _blocks(
+  x: np.ndarray, y: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray, float]]:
+  """Yields rows of x, squared distances [rows, M] to y, and their rounding."""
   x2, y2 = np.sum(x**2, axis=1), np.sum(y**2, axis=1)
   # Copies must be at distance 0, whatever was rounded.
   rounding = 1e-12 * (x2.max() + y2.max())
@@ -118,4 +122,4 @@ def _blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     squared += x2[rows, None]
     squared += y2
     squared[squared < rounding] = 0
-    yield rows, squared
+    yield rows, squared, rounding

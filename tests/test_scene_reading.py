@@ -1,10 +1,12 @@
-"""The checker says what is drawn, and only that."""
+"""Detector of captioned_shapes objects and its scores, on drawn scenes."""
 
 import itertools
 
 import numpy as np
 import pytest
 
+from benchmarks import scene_scores as scenes
+from benchmarks.scene_reading import read
 from jaxdiff.data.sets.captioned_shapes import (
   COLOURS,
   RELATIONS,
@@ -17,8 +19,6 @@ from jaxdiff.data.sets.captioned_shapes import (
   draw,
 )
 from jaxdiff.data.sets.captioned_shapes import scenes as split_scenes
-from jaxdiff.evaluation import scenes
-from jaxdiff.evaluation.scene_reading import read
 
 RED = Object('large', 'red', 'square')
 OPPOSITE = {
@@ -67,10 +67,10 @@ def test_real_scenes_are_read_right(drawn, change):
   scores = scenes.score(x0, [caption(scene) for scene in told])
   assert min(scenes.accuracy(scores).values()) >= 0.99
   two = sum(len(scene.objects) == 2 for scene in told)
-  asked = {name: score.asked.sum() for name, score in scores.items()}
-  assert asked['colour'] == asked['shape'] == asked['size'] == len(told) + two
-  assert asked['relation'] == two
-  assert asked['number'] == asked['caption'] == len(told)
+  total = {name: score.total.sum() for name, score in scores.items()}
+  assert total['colour'] == total['shape'] == total['size'] == len(told) + two
+  assert total['relation'] == two
+  assert total['number'] == total['caption'] == len(told)
 
 
 @pytest.mark.parametrize('name', Object._fields)
@@ -86,11 +86,11 @@ def test_one_wrong_word_is_noticed(drawn, name):
   scores = scenes.score(images, wrong)
   assert not scores['caption'].right.any()
   one = scores['number'].right == 1
-  assert (scores[name].right < scores[name].asked).all() and one.all()
-  single = scores['relation'].asked == 0
+  assert (scores[name].right < scores[name].total).all() and one.all()
+  single = scores['relation'].total == 0
   for other in set(Object._fields) - {name}:
-    right, asked = scores[other]
-    assert (right == asked)[single].all() and single.sum() > 10
+    right, total = scores[other]
+    assert (right == total)[single].all() and single.sum() > 10
 
 
 def test_relations_are_of_one_direction(drawn):

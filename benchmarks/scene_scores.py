@@ -1,8 +1,4 @@
-"""Does an image show what its caption says? For `captioned_shapes`.
-
-`read` finds the objects on an image, each with the words that a caption would
-have for it; here they are compared with the caption's own.
-"""
+"""Accuracy of `captioned_shapes` images: detected objects against captions."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,43 +6,42 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.scene_reading import Found, read
 from jaxdiff.data.sets.captioned_shapes import RELATIONS, Object, parse
-from jaxdiff.evaluation.scene_reading import Found, read
 
 ATTRIBUTES = Object._fields
 
 
 class Score(NamedTuple):
-  """How much of what captions say images show.
+  """Correct and total counts of one attribute.
 
   Attributes:
-    right: int [N], how many of them the image shows.
-    asked: int [N], how many the caption tells: one a object of colours,
-      shapes and sizes; one of relations if it has two objects, else none.
+    right: int [N], correct ones of each image.
+    total: int [N], those of the caption: one an object for colour, shape and
+      size; for the relation one if there are two objects, else none.
   """
 
   right: np.ndarray
-  asked: np.ndarray
+  total: np.ndarray
 
 
 def score(images: np.ndarray, captions: Sequence[str]) -> dict[str, Score]:
   """Compares images with captions, attribute by attribute.
 
-  The objects found are told apart by what they look like: they are paired
-  with the caption's so that most attributes agree, and of equally good
-  pairings so that the relation holds. An object that is not there has every
-  attribute wrong.
+  Detected objects are paired with the caption's such that most attributes
+  agree, and among equally good pairings such that the relation holds. A missing
+  object has every attribute wrong.
 
   Args:
     images: [N, S, S, 3], uint8 or float in [-1, 1].
     captions: N captions.
 
   Returns:
-    'colour', 'shape', 'size', 'relation', 'number' (of objects) and 'caption'
-    (all of these), to scores.
+    Scores of 'colour', 'shape', 'size', 'relation', 'number' (of objects) and
+    'caption' (all of these).
 
   Raises:
-    ValueError: If the shapes do not fit, or a caption is none.
+    ValueError: Shapes that do not fit, or an invalid caption.
   """
   if len(images) != len(captions):
     raise ValueError(
@@ -62,30 +57,30 @@ def score(images: np.ndarray, captions: Sequence[str]) -> dict[str, Score]:
 
 
 def accuracy(scores: dict[str, Score]) -> dict[str, float]:
-  """The share that is right of all that is asked; nan if nothing is."""
+  """Returns the fraction that is correct; nan of none."""
   return {
-    name: float(right.sum() / asked.sum()) if asked.sum() else float('nan')
-    for name, (right, asked) in scores.items()
+    name: float(right.sum() / total.sum()) if total.sum() else float('nan')
+    for name, (right, total) in scores.items()
   }
 
 
 def _score_one(found: list[Found], caption: str) -> list[tuple[int, int]]:
-  """(right, asked) of every name of `score`, of one image."""
+  """Returns (right, total) of every name of `score`, for one image."""
   scene = parse(caption)
-  told = len(scene.objects)
+  num = len(scene.objects)
   # Pairings may leave objects of the caption out where too few are found.
-  missing = [None] * max(0, told - len(found))
+  missing = [None] * max(0, num - len(found))
   options = [
     _agreement(pairing, scene.objects, scene.relation)
-    for pairing in itertools.permutations([*found, *missing], told)
+    for pairing in itertools.permutations([*found, *missing], num)
   ]
   *attributes, relation = max(
     options, key=lambda right: (sum(right[:-1]), right[-1])
   )
-  number = int(len(found) == told)
-  asked = [told] * len(ATTRIBUTES) + [int(told == 2), 1]
+  number = int(len(found) == num)
+  total = [num] * len(ATTRIBUTES) + [int(num == 2), 1]
   right = [*attributes, relation, number]
-  return [*zip(right, asked, strict=True), (int(right == asked), 1)]
+  return [*zip(right, total, strict=True), (int(right == total), 1)]
 
 
 def _agreement(
@@ -93,11 +88,11 @@ def _agreement(
   objects: Sequence[Object],
   relation: str | None,
 ) -> list[int]:
-  """How many sizes, colours, shapes and relations are as told."""
+  """Counts the sizes, colours, shapes and relations that agree."""
   attributes = [
     sum(
-      seen is not None and getattr(seen, name) == getattr(told, name)
-      for seen, told in zip(pairing, objects, strict=True)
+      one is not None and getattr(one, name) == getattr(wanted, name)
+      for one, wanted in zip(pairing, objects, strict=True)
     )
     for name in ATTRIBUTES
   ]
@@ -108,7 +103,7 @@ def _agreement(
 
 
 def _holds(relation: str, first: Found, second: Found) -> bool:
-  """Whether the objects are farthest apart in the relation's direction."""
+  """Returns whether the relation's axis is the one they differ most in."""
   x, y = RELATIONS[relation]
   dx, dy = first.x - second.x, first.y - second.y
   along, across = x * dx + y * dy, y * dx + x * dy

@@ -1,18 +1,18 @@
-"""The objects of a `captioned_shapes` scene, read off its pixels.
+"""Detector of the objects in a `captioned_shapes` image.
 
-Objects are bright on black. With m the largest channel of a pixel p in
-[0, 1], an object is a connected region of m > 1/2. Its colour is
+Objects are bright on black. With m the largest channel of a pixel p in [0, 1],
+an object is a connected region of m > 1/2. Its colour is the palette's nearest
+to
 
-  c = sum m p / sum m^2,
+  c = sum m p / sum m^2.
 
-the nearest of the palette; its shape and size are those of the drawing T
-(`coverage` of every shape at a grid of edges and centres) nearest to it,
+Its shape, size and centre are those of the template T (`coverage` of every
+shape on a grid of side lengths and centres) with the least squared error,
 
-  argmin_T sum (m - T)^2,
+  argmin_T sum (m - T)^2.
 
-and its place is the centre of that drawing. What is near nothing, such as a
-blob or an object of two colours, has an attribute None, which no caption asks
-for. The words and the shapes are those of `captioned_shapes`.
+An attribute is None where nothing is near, as for a blob or an object of two
+colours. Words and shapes are those of the data set.
 """
 
 import functools
@@ -23,25 +23,22 @@ import numpy as np
 
 from jaxdiff.data.sets.captioned_shapes import COLOURS, SHAPES, SIZES, coverage
 
-# Of what is on the pixels, the share that the drawing may leave unexplained.
+# Largest fraction of the squared brightness that the template leaves out.
 _SHAPE_RESIDUAL = 0.12
 _COLOUR_RESIDUAL = 0.05
 # Half the distance of the two nearest colours (blue and purple), of 255.
 _COLOUR_DISTANCE = 0.35
-# Fainter or smaller (as a share of the image) is dirt, not an object.
+# What is fainter, or a smaller fraction of the image, is no object.
 _BRIGHT = 0.5
 _SPECK = 0.015
 
 
 class Found(NamedTuple):
-  """An object read off an image; a word is None where it is unclear.
+  """Object of an image, in a caption's words; None where unclear.
 
   Attributes:
-    size: As in captions.
-    colour: As in captions.
-    shape: As in captions.
-    x: Centre, as a fraction of the image's edge, to the right.
-    y: Downwards.
+    x: Centre, to the right, as a fraction of the image's side.
+    y: Centre, downwards.
   """
 
   size: str | None
@@ -52,13 +49,13 @@ class Found(NamedTuple):
 
 
 def read(images: np.ndarray) -> list[list[Found]]:
-  """The objects on each image, in no particular order.
+  """Returns the objects of each image, in no particular order.
 
   Args:
     images: [N, S, S, 3], uint8 or float in [-1, 1]; S at least 16.
 
   Raises:
-    ValueError: If the shape or the type is another.
+    ValueError: Another shape or dtype.
   """
   images = np.asarray(images)
   if images.ndim != 4 or images.shape[1:] != (images.shape[1],) * 2 + (3,):
@@ -79,7 +76,7 @@ def read(images: np.ndarray) -> list[list[Found]]:
 def _read_one(
   pixels: np.ndarray, bright: np.ndarray, regions: np.ndarray
 ) -> list[Found]:
-  """The objects of an image from its pixels, their brightness and regions."""
+  """Returns the objects of one image."""
   size = len(bright)
   labels, counts = np.unique(regions[regions > 0], return_counts=True)
   labels = labels[counts >= _SPECK * size**2]
@@ -98,7 +95,7 @@ def _read_one(
 
 
 def _regions(mask: np.ndarray) -> np.ndarray:
-  """Numbers the 4-connected regions of masks [N, S, S]; elsewhere 0."""
+  """Numbers the 4-connected regions of masks [N, S, S] from 1."""
   size = mask.shape[1] * mask.shape[2]
   numbers = np.arange(1, size + 1).reshape(1, *mask.shape[1:])
   regions = np.where(mask, numbers, 0)
@@ -110,7 +107,7 @@ def _regions(mask: np.ndarray) -> np.ndarray:
 
 
 def _neighbourhood(values: np.ndarray) -> np.ndarray:
-  """The maximum over a pixel [..., S, S] and its four neighbours."""
+  """Returns the maximum over each pixel [..., S, S] and its 4 neighbours."""
   outside = [(0, 0)] * (values.ndim - 2) + [(1, 1), (1, 1)]
   padded = np.pad(values, outside)
   centre = slice(1, -1)
@@ -127,7 +124,7 @@ def _neighbourhood(values: np.ndarray) -> np.ndarray:
 
 
 def _colour(pixels: np.ndarray, bright: np.ndarray) -> str | None:
-  """The colour of pixels [P, 3], None if it is not one of the palette."""
+  """Names the colour of pixels [P, 3]."""
   weight = bright[:, None]
   colour = (weight * pixels).sum(axis=0) / (weight**2).sum()
   left = ((pixels - weight * colour) ** 2).sum() / (pixels**2).sum()
@@ -143,9 +140,9 @@ def _colour(pixels: np.ndarray, bright: np.ndarray) -> str | None:
 def _shape(
   bright: np.ndarray, regions: np.ndarray, label: int
 ) -> tuple[str | None, float | None, float, float]:
-  """Shape, edge and centre of the nearest drawing to a region."""
+  """Returns shape, side and centre of the template nearest to a region."""
   size = len(bright)
-  # Its antialiased rim is its own, other objects with their rims are not.
+  # The region with its antialiased rim, without other objects and theirs.
   own = _neighbourhood(regions == label) & ((regions == 0) | (regions == label))
   others = _neighbourhood((regions != 0) & (regions != label)) & (
     regions != label
@@ -158,7 +155,7 @@ def _shape(
 
   drawings, words = _drawings(size)
   window = drawings.shape[-1]
-  # The window around the centroid may reach beyond the image: black there.
+  # The window around the centroid may reach beyond the image, black there.
   padded = np.pad(bright, window)
   weight = np.pad(~others, window, constant_values=True)
   rows, columns = (
@@ -172,7 +169,7 @@ def _shape(
   best = int(np.argmin(distance))
   shape, edge, x, y = words[best]
   x, y = (corner[1] + x) / size, (corner[0] + y) / size
-  # What the window does not show is not explained either.
+  # What lies outside the window is not explained either.
   beyond = (mass**2).sum() - (np.pad(mass, window)[rows, columns] ** 2).sum()
   energy = (weight * seen**2).sum()
   left = (distance[best] + energy + beyond) / (energy + beyond)
@@ -185,12 +182,12 @@ def _shape(
 def _drawings(
   image_size: int,
 ) -> tuple[np.ndarray, list[tuple[str, float, float, float]]]:
-  """Every shape at a grid of edges and centres.
+  """Draws every shape on a grid of side lengths and centres.
 
   Returns:
-    float32 [K, W, W], their centroids within 3/4 pixel of the middle; and of
-    each its shape, its edge as a fraction of the image's, and its centre from
-    the middle in pixels.
+    Templates, float32 [K, W, W], with centroids within 3/4 pixel of the
+    middle; and K tuples of shape, side as a fraction of the image's, and centre
+    in pixels from the middle.
   """
   edges = np.geomspace(SIZES['small'] * 0.75, SIZES['large'] * 1.25, 20)
   window = 2 * (int(edges[-1] * image_size) // 2 + 2)
