@@ -18,6 +18,7 @@ from jaxdiff.data.dataset import (
   count_cut,
   encoded,
   pixels,
+  spread,
   subset,
 )
 from jaxdiff.data.loading import load
@@ -34,5 +35,6 @@ __all__ = [
   'frequencies',
   'load',
   'pixels',
+  'spread',
   'subset',
 ]

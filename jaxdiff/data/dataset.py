@@ -118,6 +118,13 @@ def in_memory(arrays: Arrays) -> Gather:
   return lambda indices: jax.tree.map(lambda x: x[indices], arrays)
 
 
+def spread(size: int, num: int) -> np.ndarray:
+  """Draws one index from each of `num` equal stretches of 0 .. size - 1."""
+  ends = np.arange(1, num + 1) * size // num
+  starts = np.concatenate([[0], ends[:-1]])
+  return starts + (Uniforms(0).draw(num) * (ends - starts)).astype(np.int64)
+
+
 def subset(dataset: Dataset, num: int) -> Dataset:
   """Takes a fixed random subset, evenly spread over the set and in its order.
 
@@ -132,9 +139,7 @@ def subset(dataset: Dataset, num: int) -> Dataset:
       f'num must be in 1 .. {size}, the examples of {dataset.name} '
       f'{dataset.split}, got {num}'
     )
-  ends = np.arange(1, num + 1) * size // num
-  starts = np.concatenate([[0], ends[:-1]])
-  chosen = starts + (Uniforms(0).draw(num) * (ends - starts)).astype(np.int64)
+  chosen = spread(size, num)
   return dataclasses.replace(
     dataset, size=num, gather=lambda indices: dataset.gather(chosen[indices])
   )

@@ -1,20 +1,24 @@
-"""Groups of flags that several commands have."""
+"""Flags that several evaluation commands have."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
+from jaxdiff.config import Section
+from jaxdiff.config.ranges import In, Seed, Size
+from jaxdiff.generation.flags import SamplerFlags
+
 Flat = tyro.conf.arg(name='')  # the fields of a group, without its name
+Batch = Annotated[int, In('[1, 1048576]')]
 
 
 @dataclass(frozen=True)
-class Against:
-  """By which features, and against what."""
+class Against(Section):
+  """The features, and the reference that samples are measured against."""
 
-  # digits, captioned_shapes, tfds:NAME, each with :SPLIT; folder:PATH; DIR;
-  # .npz of images or of published statistics. None: what the run was
-  # trained on.
+  # A data set of `data.load` or NAME:SPLIT; a folder of images; an .npz of
+  # images or of published statistics. None: the training set of the run.
   reference: str | None = None
   features: str = 'inception'  # or clip:FOLDER, classifier:WORKDIR
   weights: str | None = None  # of Inception: the published file
@@ -22,33 +26,27 @@ class Against:
   # frechet: FID, sFID and IS. all: also KID, precision, recall, density and
   # coverage, for which the features of the reference are computed every time.
   metrics: Literal['frechet', 'all'] = 'frechet'
-  floor: bool = False  # also measure the other split of a named reference
-  image_size: int | None = None  # of a named reference; None: as of the run
-  data_dir: str | None = None  # of a named reference
+  floor: bool = False  # also measure the other split of the reference
+  image_size: Size | None = None  # of a data set; None: as of the run
+  data_dir: str | None = None  # of a data set
   cache: str | None = None  # where statistics of references are kept
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Drawing(SamplerFlags):
   """How samples of a WORKDIR are drawn. None: as it was configured."""
 
-  sampler: str | None = None  # ancestral:large has its variance, too
-  steps: int | None = None
-  scale: float | None = None  # of guidance
-  eta: float | None = None  # of ddim
-  seed: int = 0
+  seed: Seed = 0
   # Conditions: those of the examples of a split, or each class in turn.
   labels: Literal['train', 'test', 'uniform'] = 'train'
-  checkpoint: int | None = None  # a step; None: the newest
-  ema: bool = True  # the averaged weights
 
 
 @dataclass(frozen=True)
-class Running:
-  """On what; no number depends on it."""
+class Running(Section):
+  """The devices; no number depends on them."""
 
-  batch_size: int = 64
+  batch_size: Batch = 64
   mode: Literal['jit', 'pmap'] = 'jit'
   coordinator: str | None = None  # several hosts: 'auto', or host:port
-  num_processes: int | None = None
-  process_id: int | None = None
+  num_processes: Size | None = None
+  process_id: Annotated[int, In('[0, 65535]')] | None = None

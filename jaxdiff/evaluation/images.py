@@ -32,7 +32,7 @@ class Images(NamedTuple):
 def read(
   source: str | os.PathLike[str] | Dataset, num: int | None = None
 ) -> Images:
-  """The images of a source, the first `num` of them.
+  """Reads the images of a source, or a fixed random subset of `num` of them.
 
   Args:
     source: a folder of PNG or JPEG files, in the order of their names (see
@@ -45,24 +45,52 @@ def read(
     ValueError: the images have several sizes, are not uint8, or are fewer
       than `num`.
   """
-  if isinstance(source, Dataset):
-    images = of_dataset(source)
-  elif Path(source).is_dir():
-    images = of_dataset(data.load(f'folder:{source}', 'all', cache_bytes=0))
-    images = images._replace(name=str(source))
-  elif Path(source).suffix == '.npz':
+  if Path(str(source)).suffix == '.npz' and not isinstance(source, Dataset):
     images = of_npz(source)
+    return images if num is None else subset(images, num)
+  name = str(source)
+  if isinstance(source, Dataset):
+    dataset = source
+    name = f'{dataset.name} {dataset.split}'
+  elif Path(source).is_dir():
+    dataset = data.load(f'folder:{source}', 'all', cache_bytes=0)
   else:
     raise FileNotFoundError(
-      f'images must be a folder of PNG files or an .npz file, got {source}'
+      f'images must be a folder of image files or an .npz file, got {source}'
     )
-  if num is None:
-    return images
+  if num is not None:
+    dataset = data.subset(dataset, num)
+  return of_dataset(dataset)._replace(name=name)
+
+
+def subset(images: Images, num: int) -> Images:
+  """Takes a fixed random subset, evenly spread and in the order of the images.
+
+  Raises:
+    ValueError: there are not as many.
+  """
   if not 1 <= num <= images.num:
     raise ValueError(
       f'{num} images are asked for, {images.name} has {images.num}'
     )
-  return images._replace(num=num)
+  if num == images.num:
+    return images
+  chosen = data.spread(images.num, num)
+
+  def batches(batch_size: int, start: int, stop: int) -> Iterator[np.ndarray]:
+    waiting: list[np.ndarray] = []
+    first, wanted = int(chosen[start]), chosen[start:stop]
+    for batch in images.batches(batch_size, first, int(wanted[-1]) + 1):
+      here = wanted[(wanted >= first) & (wanted < first + len(batch))] - first
+      waiting.extend(batch[here])
+      first += len(batch)
+      while len(waiting) >= batch_size:
+        yield np.stack(waiting[:batch_size])
+        waiting = waiting[batch_size:]
+    if waiting:
+      yield np.stack(waiting)
+
+  return Images(images.name, num, images.shape, batches)
 
 
 def of_dataset(dataset: Dataset) -> Images:

@@ -1,41 +1,30 @@
-"""Measuring a run while it trains."""
+"""Measurement of a run while it trains."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from jaxdiff import build
-from jaxdiff.config import Config, Spec
-from jaxdiff.evaluation import generate, measuring, protocol, subjects
+from jaxdiff import parallel
+from jaxdiff.config import Config
+from jaxdiff.evaluation import measuring, protocol, subjects
 from jaxdiff.evaluation.flags import Against, Drawing
+from jaxdiff.models import Model
+from jaxdiff.runs import Run
 
 
 def make(
-  config: Config,
-  spec: Spec,
-  *,
-  features: str,
-  weights: str | None = None,
-  resize: str | None = None,
-  num: int = 1000,
-  batch_size: int = 64,
+  config: Config, model: Model, batch_size: int = 64
 ) -> Callable[[Any, int], dict[str, float]]:
   """Builds evaluate(params, step) -> {metric: value}.
 
-  Samples are drawn as the run is configured to, with its own seed, asked for
-  what its training set has, and measured against that set. Each result is
-  stamped and written to WORKDIR/evaluation/STEP.json. Every process must
-  call it; each draws its share.
+  Samples are drawn as the run is configured, with its own seed and the
+  conditions of its training set, and measured against that set. Each result is
+  stamped and written to WORKDIR/evaluation/STEP.json. Every process must call
+  it; each draws its part.
 
   Args:
     config: of the run.
-    spec: of its data.
-    features: 'inception', 'clip:FOLDER' or 'classifier:WORKDIR'.
-    weights: file of Inception's.
-    resize: rule, see `extractors.load`.
-    num: of samples, each time.
+    model: of the run.
     batch_size: samples at a time.
 
   Returns:
@@ -44,37 +33,29 @@ def make(
   Raises:
     ValueError, FileNotFoundError: see `extractors.load`.
   """
-  generate.check_images(config, spec)
+  c = config.evaluation
+  subjects.check_images(config, model.spec.modality)
   machine = measuring.machine(batch_size, config.parallel.mode, quiet=True)
-  against = Against(features=features, weights=weights, resize=resize)
+  against = Against(features=c.features, weights=c.weights, resize=c.resize)
   reference = subjects.reference_of(against, config)
   extractor = subjects.extractor_of(against, reference)
   target = subjects.target(against, reference, extractor, machine)
-  draw = policy = None
+  drawing, workdir = Drawing(seed=config.seed), Path(config.workdir)
+  rows = draw = None
 
   def evaluate(params: Any, step: int) -> dict[str, float]:
-    nonlocal draw, policy
-    run = build.Run(config, spec, step, params)
-    draw = draw or generate.compiled(run, machine.mesh, machine.mode)
-    drawing = Drawing(seed=config.seed)
-    if policy is None:  # Reads the set, once.
-      policy = generate.asked_as(drawing.labels, run, config.workdir, None)
-    subject = subjects.drawn(
-      run,
-      config.workdir,
-      drawing,
-      machine,
-      num,
-      draw=draw,
-      policy=policy,
-    )
+    nonlocal rows, draw
+    run = Run(workdir, config, model.spec, model, step, params)
+    if rows is None:  # reads the data set, once
+      rows = subjects.conditions_of(run, drawing.labels)
+    subject = subjects.drawn(run, drawing, machine, c.num, rows=rows, draw=draw)
+    draw = subject.draw
     ours = measuring.samples(subject.images, extractor, machine)
     measured = measuring.measure(extractor, ours, target)
     described = subjects.protocol_of(subject, extractor, target, None)
     result = protocol.stamp(measured, described)
-    if jax.process_index() == 0:
-      folder = Path(config.workdir) / 'evaluation'
-      protocol.write(result, folder / f'{step:07d}.json')
+    if parallel.is_primary():
+      protocol.write(result, workdir / 'evaluation' / f'{step:07d}.json')
     return {name: values['value'] for name, values in measured.items()}
 
   return evaluate

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxdiff import files
 from jaxdiff.evaluation.spaces import FeatureSpace
 
 NUM_SAMPLES = 50_000
@@ -89,21 +90,26 @@ def stamp(
     **protocol._asdict(),
     'space': protocol.space._asdict(),
     'warnings': _warnings(protocol),
-    'commit': commit(),
-    'versions': versions(),
-    'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
   }
   # NaN, the error of one example, is not JSON.
-  return _jsonable(result)
+  return _jsonable(stamped(result))
+
+
+def stamped(result: Mapping[str, Any]) -> dict[str, Any]:
+  """Adds the commit, the versions and the date to any result."""
+  now = datetime.datetime.now(datetime.UTC)
+  return {
+    **result,
+    'commit': commit(),
+    'versions': versions(),
+    'date': now.isoformat(timespec='seconds'),
+  }
 
 
 def write(result: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
   """Writes a result as JSON, whole or not at all."""
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + '\n')
-  temporary.replace(path)
+  text = json.dumps(result, indent=2, allow_nan=False) + '\n'
+  files.write_text(text, Path(path))
 
 
 def commit() -> str:

@@ -1,18 +1,22 @@
-"""The result of a command: its JSON, and what it prints."""
+"""Results of commands: their JSON, and what is printed."""
 
 import contextlib
+import dataclasses
+import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import jax
+from typing import Annotated, Any
 
 from jaxdiff import parallel
-from jaxdiff.evaluation import protocol
+from jaxdiff.config.ranges import In
+from jaxdiff.evaluation import named, protocol
 from jaxdiff.evaluation.protocol import Protocol
-from jaxdiff.evaluation.subjects import Floor
+from jaxdiff.evaluation.subjects import Floor, Subject
+
+Num = Annotated[int, In('[2, 2147483647]')]
 
 
 def finish(
@@ -45,7 +49,7 @@ def finish(
       f'the floor is of {floor.num} images and the samples are '
       f'{described.num_samples}: of fewer images a Frechet distance is larger'
     )
-  if jax.process_index() == 0:
+  if parallel.is_primary():
     protocol.write(result, out)
     print(table(result))
     for warning in result['warnings']:
@@ -56,6 +60,42 @@ def finish(
   if directory is not None:
     discard(directory)
   return result
+
+
+def beside(samples: str, kind: str, subject: Subject, command: Any) -> Path:
+  """Returns the default file of a result: another for every other setting.
+
+  Args:
+    samples: a WORKDIR, a folder, or an .npz.
+    kind: of the result, such as 'inception'.
+    subject: the samples.
+    command: the flags; the file is named after those that are set.
+  """
+  path = Path(samples)
+  settings = _given(command)
+  for name in ('samples', 'out', 'num'):
+    settings.pop(name, None)
+  tail = f'_{subject.images.num}'
+  if settings:
+    text = json.dumps(settings, sort_keys=True, default=str)
+    tail += f'_{hashlib.sha256(text.encode()).hexdigest()[:6]}'
+  if named.is_run(path):
+    return path / 'evaluation' / f'{kind}_{subject.title}{tail}.json'
+  return path.with_name(f'{path.name}.{kind}{tail}.json')
+
+
+def _given(command: Any) -> dict[str, Any]:
+  """Lists the flags that differ from their defaults; devices do not matter."""
+  found: dict[str, Any] = {}
+  for field in dataclasses.fields(command):
+    value = getattr(command, field.name)
+    if field.name == 'running':
+      continue
+    if dataclasses.is_dataclass(value):
+      found |= _given(value)
+    elif value != field.default:
+      found[field.name] = value
+  return found
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -1,14 +1,15 @@
-"""The two sides of a measurement, from what was typed."""
+"""Samples and references of a measurement, from the flags of a command."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxdiff import build
+import numpy as np
+
+from jaxdiff import parallel
 from jaxdiff.config import Config
 from jaxdiff.evaluation import (
   extractors,
-  generate,
   images,
   measuring,
   metrics,
@@ -21,24 +22,30 @@ from jaxdiff.evaluation.images import Images
 from jaxdiff.evaluation.measuring import Machine, Target
 from jaxdiff.evaluation.named import Named
 from jaxdiff.evaluation.protocol import NUM_SAMPLES, Protocol
+from jaxdiff.generation import conditions, job
+from jaxdiff.generation.conditions import Conditions
+from jaxdiff.generation.job import Job
+from jaxdiff.runs import Run
 
 
 class Subject(NamedTuple):
   """Images to measure.
 
-  Attributes:
-    images: they.
-    described: fields of a `Protocol` that say where they are from.
-    title: a short name for a file.
+  images: the images.
+  described: fields of a `Protocol`: where they are from.
+  title: a short name for a file.
+  draw: the compiled sampler, for another run that differs in weights, scale and
+    eta at most; None for stored images.
   """
 
   images: Images
   described: dict[str, Any]
   title: str
+  draw: Any = None
 
 
 def stored(path: str | Path, num: int | None) -> Subject:
-  """Images of a folder or an .npz, the first `num`; errors as `images.read`."""
+  """Reads images of a folder or an .npz; errors as `images.read`."""
   found = images.read(path, num)
   described = {
     'samples': str(path),
@@ -48,68 +55,110 @@ def stored(path: str | Path, num: int | None) -> Subject:
   return Subject(found, described, Path(path).stem)
 
 
-def load_run(
-  workdir: str | Path, drawing: Drawing, machine: Machine
-) -> build.Run:
-  """A run that is to be sampled as told; errors as `build.load_run`."""
-  run = build.load_run(
-    workdir, machine.mesh, checkpoint=drawing.checkpoint, ema=drawing.ema
-  )
-  generate.check_images(run.config, run.spec)
-  return generate.chosen(
-    run,
-    sampler=drawing.sampler,
-    steps=drawing.steps,
-    scale=drawing.scale,
-    eta=drawing.eta,
-  )
+def load_run(workdir: str | Path, drawing: Drawing, machine: Machine) -> Run:
+  """Loads a run that draws images; errors as `generation.job.load_run`."""
+  run = job.load_run(workdir, drawing, machine.mesh)
+  check_images(run.config, run.spec.modality)
+  return run
+
+
+def check_images(config: Config, modality: str) -> None:
+  """Raises ValueError unless a run draws images."""
+  if modality == 'image':
+    return
+  command = {'text': 'text', 'graph': 'graphs'}.get(modality)
+  advice = f': use jaxdiff.evaluation {command}' if command else ''
+  raise ValueError(f'a model of {config.data.name} draws no images{advice}')
 
 
 def drawn(
-  run: build.Run,
-  workdir: str | Path,
+  run: Run,
   drawing: Drawing,
   machine: Machine,
   num: int | None = None,
   *,
-  draw: generate.Draw | None = None,
   prompts: Sequence[str] | None = None,
-  policy: generate.Policy | None = None,
+  rows: Conditions | None = None,
+  draw: Any = None,
 ) -> Subject:
-  """Samples of a run, drawn as they are measured.
+  """Draws samples of a run while they are measured.
 
   Args:
     run: from `load_run`.
-    workdir: of the run.
-    drawing: as `load_run` was told.
+    drawing: the flags of the run.
     machine: devices.
-    num: 50,000 by default.
-    draw: from `generate.compiled` of a run that differs in weights, scale and
-      eta at most.
-    prompts: what to ask for, instead of `drawing.labels`.
-    policy: from `generate.asked_as`, instead of both.
+    num: of samples, 50,000 by default.
+    prompts: the conditions, instead of `drawing.labels`.
+    rows: the conditions, instead of both.
+    draw: of another subject.
   """
-  policy = policy or generate.asked_as(drawing.labels, run, workdir, prompts)
-  found = generate.images(
+  if rows is None:
+    rows = conditions_of(run, drawing.labels, prompts)
+  made = job.job_of_run(
     run,
-    draw or generate.compiled(run, machine.mesh, machine.mode),
-    policy,
     machine.mesh,
+    rows,
     num=NUM_SAMPLES if num is None else num,
     seed=drawing.seed,
-    batch_size=machine.batch_size,
+    ema=drawing.ema,
+    mode=machine.mode,
+    draw=draw,
   )
-  described = generate.described(
-    run, workdir, policy, seed=drawing.seed, ema=drawing.ema
-  )
-  c = run.config.sampling
-  title = f'{c.sampler}{c.steps}_seed{drawing.seed}_step{run.step}'
-  title = ''.join(x if x.isalnum() or x in '._-' else '_' for x in title)
-  return Subject(found, described, title)
+  found = images_of(made, machine)
+  return Subject(found, described(made, rows), made.name, made.draw)
+
+
+def conditions_of(
+  run: Run, labels: str, prompts: Sequence[str] | None = None
+) -> Conditions:
+  """Builds the conditions that samples of a run are drawn with."""
+  if prompts is not None:
+    return conditions.prompted(run, prompts)
+  if labels == 'uniform':
+    return conditions.uniform(run)
+  return conditions.of_split(run, labels)
+
+
+def images_of(made: Job, machine: Machine) -> Images:
+  """Returns the samples of a job as images, drawn when they are read.
+
+  Any part of them can be drawn again: they need not be stored.
+  """
+  size = parallel.batch_size(made.num, machine.batch_size, machine.mesh)
+
+  def batches(some: int, start: int, stop: int) -> Iterator[np.ndarray]:
+    del some  # it is compiled for `size`
+    for first in range(start, stop, size):
+      index = np.arange(first, first + size, dtype=np.int32)
+      yield np.stack(made.samples(index))[: stop - first]
+
+  m = made.metadata
+  name = f'{m["sampler"]}, {m["steps"]} steps, seed {m["seed"]}'
+  return Images(name, made.num, tuple(made.run.spec.shape), batches)
+
+
+def described(made: Job, rows: Conditions) -> dict[str, Any]:
+  """Returns all on which samples depend, as fields of `Protocol`."""
+  m, conditional = made.metadata, bool(rows.null)
+  names = ['eta', 'times', 'threshold', 'variance', 'params_sha256']
+  names += ['temperature'] if made.run.model.schedule is None else []
+  names += ['guidance', 'interval', 'rescale'] if conditional else []
+  names += ['augment'] if made.run.config.condition.low_res else []
+  average = 'average' if m['ema'] else 'no average'
+  return {
+    'samples': m['workdir'],
+    'labels': rows.name,
+    'sampler': m['sampler'],
+    'steps': m['steps'],
+    'scale': m['scale'] if conditional else None,
+    'seed': m['seed'],
+    'checkpoint': f'step {made.run.step}, {average}',
+    'options': {name: m[name] for name in names},
+  }
 
 
 def extractor_of(against: Against, reference: Named | Path) -> Extractor:
-  """The network; beside published statistics their resize rule, 'tf1'."""
+  """Loads the network; for published statistics its resize rule is 'tf1'."""
   rule = against.resize
   if named.is_statistics(reference) and against.features == 'inception':
     rule = rule or 'tf1'
@@ -117,15 +166,15 @@ def extractor_of(against: Against, reference: Named | Path) -> Extractor:
 
 
 def reference_of(against: Against, config: Config | None) -> Named | Path:
-  """What --reference names; by default what the run was trained on.
+  """Parses --reference; None is the training set of the run.
 
   Args:
     against: the flags.
     config: of the run that is measured, if it is one: a reference that is its
-      set is of the same size.
+      data set has its image size.
 
   Raises:
-    ValueError: neither a reference nor a run.
+    ValueError: neither a reference nor a run; flags of a data set for files.
   """
   if against.reference is None:
     if config is None:
@@ -137,6 +186,12 @@ def reference_of(against: Against, config: Config | None) -> Named | Path:
   else:
     source = named.parse(against.reference, against.image_size)
   if not isinstance(source, Named):
+    for flag in ('image_size', 'data_dir'):
+      if getattr(against, flag) is not None:
+        raise ValueError(
+          f'--{flag.replace("_", "-")} is for a data set, and --reference '
+          f'{against.reference} is a folder or a file: use folder:PATH'
+        )
     return source
   source = source._replace(data_dir=against.data_dir)
   if config is not None and source.name == config.data.name:
@@ -153,7 +208,7 @@ def target(
   extractor: Extractor,
   machine: Machine,
 ) -> Target:
-  """The reference's statistics; with --metrics all, its features."""
+  """Returns the statistics of the reference; with --metrics all, its features."""
   whole = against.metrics == 'all'
   if named.is_statistics(reference):
     if whole:
@@ -187,28 +242,28 @@ def floor(
   machine: Machine,
   num: int,
 ) -> Floor | None:
-  """The other split of the reference, measured like samples; if asked for.
+  """Measures the other split of the reference like samples; None without --floor.
 
   Args:
     against: the flags.
-    reference: that `found` is of.
+    reference: whose statistics are `found`.
     extractor: of features.
     found: the reference.
     machine: devices.
-    num: of samples; as many real images, or all there are.
+    num: of samples; as many real images are taken at random, or all.
 
   Raises:
-    ValueError: the reference is no named set.
+    ValueError: the reference is no data set.
   """
   if not against.floor:
     return None
   if not isinstance(reference, Named):
     raise ValueError(
-      '--floor compares two splits of a named set, such as tfds:cifar10; '
+      '--floor compares two splits of a data set, such as tfds:cifar10; '
       f'{reference} has none'
     )
   source = named.load(named.other_split(reference))
-  source = source._replace(num=min(num, source.num))
+  source = images.subset(source, min(num, source.num))
   reduced = measuring.samples(
     source,
     extractor,
@@ -223,7 +278,7 @@ def floor(
 def protocol_of(
   subject: Subject, extractor: Extractor, found: Target, floor: Floor | None
 ) -> Protocol:
-  """All that a result has to say."""
+  """Builds the protocol of a result."""
   options = {**subject.described.get('options', {}), **extractor.notes}
   if floor is not None:
     options |= {'floor': floor.name, 'floor_num': floor.num}

@@ -36,7 +36,9 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     )
   schedule = _schedule(c)
   kind = _prediction(c, schedule)
-  process = processes.gaussian(schedule, c.variance)
+  # Images have 256 values, and lie in [-1, 1].
+  bins = 256 if spec.modality == 'image' else None
+  process = processes.gaussian(schedule, c.variance, bins)
   channels = spec.shape[-1] * (2 if learned else 1)
   network = networks.make(config, spec, out_channels=channels)
   apply = _scaled(network.apply, schedule)
@@ -51,8 +53,7 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
 
   def estimator(params: Params, cond: Cond) -> Any:
     mean = denoiser(params, cond)
-    # Data of 256 values lie in [-1, 1], and so does their mean.
-    mean = guidance.clip(mean) if spec.modality == 'image' else mean
+    mean = mean if bins is None else guidance.clip(mean)
     if not learned:
       return mean
     variance = fraction(params, cond)
@@ -118,6 +119,7 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     takes=network.takes,
     schedule=schedule,
     process=process,
+    bins=bins,
     init=network.init,
     loss=networks.with_conditions(
       _loss(c, pair, schedule, kind, process), config, null

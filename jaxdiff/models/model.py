@@ -33,6 +33,7 @@ class Model(NamedTuple):
   takes         the conditions of its network, such as ('label',)
   schedule      the noise levels; None for categories
   process       for one example
+  bins          values that a datum can have; None for others than 8-bit images
   init          key -> params
   loss          (params, keys[B], batch) -> (per_example[B], metrics)
   encode        (params, cond) -> cond, its tokens encoded once for all steps
@@ -55,6 +56,7 @@ class Model(NamedTuple):
   takes: tuple[str, ...] = ()
   schedule: Schedule | None = None
   process: Process | None = None
+  bins: int | None = None
   encode: Callable[[Params, Cond], Cond] | None = None
   denoiser: Callable[[Params, Cond], Denoiser] | None = None
   estimator: Callable[[Params, Cond], Callable[[Any, Array], Any]] | None = None

@@ -1,4 +1,4 @@
-"""`python -m jaxdiff.evaluation sweep WORKDIR`: one table of many samplers."""
+"""The command `python -m jaxdiff.evaluation sweep WORKDIR`."""
 
 import itertools
 import json
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import jax
 import tyro
 
-from jaxdiff import build, parallel
+from jaxdiff import models, parallel
+from jaxdiff.config import Section
+from jaxdiff.config.ranges import Seed
 from jaxdiff.evaluation import (
   blocks,
-  generate,
   measuring,
   protocol,
   reports,
@@ -21,6 +21,9 @@ from jaxdiff.evaluation import (
   tables,
 )
 from jaxdiff.evaluation.flags import Against, Drawing, Flat, Running
+from jaxdiff.generation.flags import configure
+from jaxdiff.generation.sampler import make_sampler
+from jaxdiff.runs import Run
 
 
 class Row(NamedTuple):
@@ -34,7 +37,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Section):
   """Measure every combination of samplers, steps, etas, scales and weights.
 
   Leaves OUT/sweep.csv, sweep.md, sweep.png and OUT/rows/, a stamped JSON for
@@ -47,8 +50,8 @@ class Sweep:
   etas: tuple[float, ...] = ()  # of ddim and dpmpp_sde_2m
   scales: tuple[float, ...] = ()  # of guidance
   ema: Literal['on', 'off', 'both'] = 'on'  # the averaged weights
-  num: int = 5000  # samples of each row
-  seed: int = 0
+  num: reports.Num = 5000  # samples of each row
+  seed: Seed = 0
   labels: Literal['train', 'test', 'uniform'] = 'train'
   checkpoint: int | None = None
   out: str | None = None  # None: WORKDIR/sweep
@@ -68,10 +71,11 @@ class Sweep:
     }
     config = next(iter(runs.values())).config
     rows = list(self.rows(weights))
-    # What can be wrong is found out before anything is computed.
+    # Errors are found before anything is computed.
     for row in rows:
-      chosen = _chosen(runs[row.ema], row)
-      build.make_sampler(chosen.config, chosen.spec)
+      chosen = _chosen(runs[row.ema], drawing, row)
+      make_sampler(chosen.model, chosen.config.sampling)
+    conditions = subjects.conditions_of(runs[weights[0]], self.labels)
     reference = subjects.reference_of(self.against, config)
     extractor = subjects.extractor_of(self.against, reference)
     target = subjects.target(self.against, reference, extractor, machine)
@@ -80,14 +84,18 @@ class Sweep:
     )
     results, draws = [], {}
     for i, row in enumerate(rows):
-      run = _chosen(runs[row.ema], row)
+      flags = replace(drawing, ema=row.ema)
+      run = _chosen(runs[row.ema], flags, row)
       like = row.sampler, row.steps
-      if like not in draws:  # One at a time: none is needed again.
-        draws = {like: generate.compiled(run, machine.mesh, machine.mode)}
-      told = replace(drawing, ema=row.ema)
       subject = subjects.drawn(
-        run, self.workdir, told, machine, self.num, draw=draws[like]
+        run,
+        flags,
+        machine,
+        self.num,
+        rows=conditions,
+        draw=draws.get(like),
       )
+      draws = {like: subject.draw}  # no other one is needed again
       described = subjects.protocol_of(subject, extractor, target, floor)
       plain = subjects.protocol_of(subject, extractor, target, None)
       key = {
@@ -110,7 +118,7 @@ class Sweep:
           described,
           floor=floor.metrics if floor else None,
         )
-        if jax.process_index() == 0:
+        if parallel.is_primary():
           protocol.write(result, path)
           reports.discard(directory)
       else:
@@ -119,9 +127,9 @@ class Sweep:
       if floor:
         beside |= {'floor': floor.metrics, 'options': described.options}
       results.append({**result, **beside})
-      if jax.process_index() == 0:
+      if parallel.is_primary():
         tables.save(results, out)
-    if jax.process_index() == 0:
+    if parallel.is_primary():
       print(tables.markdown(results))
       print(f'{out / "sweep.csv"}, {out / "sweep.png"}, {out / "rows"}')
     return results
@@ -144,11 +152,12 @@ class Sweep:
         yield row
 
 
-def _chosen(run: build.Run, row: Row) -> build.Run:
-  return generate.chosen(
-    run,
-    sampler=row.sampler,
-    steps=row.steps,
-    scale=row.scale,
-    eta=row.eta,
-  )
+def _chosen(run: Run, drawing: Drawing, row: Row) -> Run:
+  """Returns the run with the sampler of a row."""
+  settings = {k: v for k, v in row._asdict().items() if k != 'ema'}
+  flags = replace(drawing, **settings)
+  config = configure(run.config, flags)
+  model = run.model
+  if config.diffusion != run.config.diffusion:
+    model = models.make(config, run.spec)
+  return run._replace(config=config, model=model)
