@@ -50,7 +50,7 @@ def train(config: Config) -> None:
 
 def announce(config: Config, data: examples.Examples) -> None:
   """Prints the data, and what was changed."""
-  print(f'{config.workdir}: {len(data.dataset)} examples of {config.data.name}')
+  print(f'{config.workdir}: {data.dataset.summary()}')
   c, steps = config.optimizer, config.training.num_steps
   warmup = optimizers.warmup_steps(c, steps)
   if warmup != c.warmup_steps:

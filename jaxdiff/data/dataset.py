@@ -48,8 +48,9 @@ class Dataset:
       molecule. None where they have no names.
     class_names: Name of each label; () where they have none.
     splits: Names of all splits of the set, where it says them.
-    content: Bytes that identify the data of all splits, without their path; a
-      set that is made by code needs none.
+    content: Yields bytes that identify the data of all splits, without their
+      path: of large data the names, the sizes and a sample. A set that is made
+      by code needs none.
   """
 
   name: str
@@ -70,19 +71,19 @@ class Dataset:
     return self.size
 
   def digest(self) -> str:
-    """SHA-256 of the set: the same for all its splits, wherever it lies.
+    """SHA-256 of the data: the same for all splits, and under every path.
 
-    Hashes the kind of the set, its classes and symbols, and `content`: the
-    names, the sizes and some of the bytes of many files, all bytes of few.
+    It is of the kind of the set, its classes and symbols, and `content`.
     """
     about = (self.name.partition(':')[0], self.modality, self.symbols)
     digest = hashlib.sha256(repr((*about, self.class_names)).encode())
     for part in self.content():
+      digest.update(b'%d:' % len(part))
       digest.update(part)
     return digest.hexdigest()
 
   def summary(self) -> str:
-    """Size, shape, classes and splits, in one line.
+    """Describes the set in one line: size, shape, classes and splits.
 
     Example:
       'digits train: 1,497 images of 8x8x1, 10 classes; splits: train, test'
@@ -126,9 +127,9 @@ def spread(size: int, num: int) -> np.ndarray:
 
 
 def subset(dataset: Dataset, num: int) -> Dataset:
-  """Takes a fixed random subset, evenly spread over the set and in its order.
+  """Takes a fixed random subset, in the order of the set.
 
-  One example is drawn from each of `num` stretches of equal length.
+  It is evenly spread: one random example of each of `num` equal stretches.
 
   Raises:
     ValueError: `num` is not in 1 .. len(dataset).
@@ -232,9 +233,9 @@ def from_files(dataset: Dataset, cache_bytes: int = CACHE_BYTES) -> Dataset:
     parts = list(pool.map(dataset.gather, pieces))
     return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 
-  fits = dataset.size * math.prod(dataset.shape) <= cache_bytes
-  if fits:
+  if dataset.size * math.prod(dataset.shape) <= cache_bytes:
     gather = in_memory(_everything(gather, len(dataset)))
+    pool.shutdown()
   return dataclasses.replace(dataset, gather=gather)
 
 

@@ -72,6 +72,8 @@ def load(
     length=length,
     tokenizer=tokenizer,
   )
+  if not isinstance(dataset, Dataset):
+    raise ValueError(f'{name!r} must return a Dataset, got {dataset!r:.80}')
   return dataclasses.replace(dataset, name=name)
 
 
@@ -86,7 +88,7 @@ def call(
   """
   parameters = inspect.signature(loader).parameters
   given = {option: x for option, x in options.items() if x is not None}
-  needed = [n for n, p in parameters.items() if p.default is p.empty]
+  needed = _needed(loader)
   takes = [_FLAGS[n] for n in parameters if n in _FLAGS]
   parts = [n.upper() for n in needed if n != 'split' and n not in _FLAGS]
   if len(parts) != len(args):
@@ -105,7 +107,23 @@ def call(
 
 
 def _outside(name: str) -> Callable[..., Dataset]:
+  """Imports a loader outside this library."""
   try:
-    return names.resolve(name, 'data.name')
-  except ValueError as error:
+    loader = names.resolve(name, 'data.name')
+    needed = _needed(loader)
+  except (TypeError, ValueError) as error:
     raise ValueError(f'{error}; the known names are {sorted(SETS)}') from error
+  if 'split' not in inspect.signature(loader).parameters or (
+    set(needed) - {'split', *_FLAGS}
+  ):
+    raise ValueError(
+      f'{name!r} must be a function of split and of options of data.load, got '
+      f'{loader.__name__}{inspect.signature(loader)}'
+    )
+  return loader
+
+
+def _needed(loader: Callable[..., Dataset]) -> list[str]:
+  """The parameters without a default."""
+  parameters = inspect.signature(loader).parameters
+  return [name for name, p in parameters.items() if p.default is p.empty]

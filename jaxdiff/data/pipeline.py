@@ -1,11 +1,9 @@
 """Batches as a pure function of (seed, step), and one pass in order.
 
-A whole batch of indices is gathered at once, an order of magnitude faster
-than item by item. Row r of batch k is place g = k B + r of the endless
-sequence of permutations, so it costs the same at any step, and host p of P
-computes its rows [p B/P, (p + 1) B/P) without the others'.
-
-Grain maps steps to batches and prefetches them.
+Row r of batch k is place k B + r of the endless sequence of permutations, so it
+costs the same at any step, and host p of P computes its rows [p B/P, (p + 1)
+B/P) without the others'. A whole batch of indices is gathered at once, an order
+of magnitude faster than item by item. Grain prefetches the batches.
 """
 
 import sys
@@ -18,7 +16,7 @@ from jaxdiff.data.shuffling import random_raw, shuffled
 
 Batch = dict[str, np.ndarray | Arrays]
 
-_FLIPS = 1  # a stream of random numbers; `shuffling` has another
+_FLIPS = 1  # a stream of random numbers; `shuffling` has stream 0
 
 
 def batches(
@@ -33,11 +31,10 @@ def batches(
   prefetch: int = 2,
   at_once: int = 1,
 ) -> grain.DatasetIterator[Batch]:
-  """Endless shuffled batches; batch k depends on (seed, k) alone.
+  """Makes endless shuffled batches; batch k depends on (seed, k) alone.
 
-  Each epoch is a new permutation; a batch may end one epoch and begin the
-  next, so every example comes exactly once an epoch. Starting at step k costs
-  the same as starting at 0.
+  Each epoch is a new permutation, in which every example comes exactly once. A
+  batch may end one epoch and begin the next.
 
   Args:
     dataset: What `load` returns.
@@ -48,21 +45,20 @@ def batches(
       (seed, step, row of the global batch).
     process_index: This host, p.
     process_count: Number of hosts, P.
-    prefetch: Batches a background thread keeps ready. The iterator's
-      `close()` ends the thread; what fails in it is raised by `next`.
+    prefetch: Number of batches that a background thread keeps ready. `close()`
+      of the iterator ends the thread; `next` raises what fails in it.
     at_once: n; from 2 on n batches come as one, with [n] before each shape.
 
   Returns:
     An iterator of rows [p B/P, (p + 1) B/P) of each batch, b = B/P, on the
-    host: {'x0': float32 [b, H, W, C] in [-1, 1], 'cond': {'label': int32
-    [b], 'tokens': int32 [b, L]}}; 'cond' has what the set has, and is {} for
-    a set without labels whose captions, if any, are not `encoded`. Of
-    categories x0, and 'mask' where examples differ in size, are as `gather`
-    gives them.
+    host: {'x0': [b, ...], 'cond': {'label': int32 [b], 'tokens': int32 [b,
+    L]}}. Pixels become float32 in [-1, 1]; other x0, and 'mask' where examples
+    differ in size, are as `gather` gives them. 'cond' has what the set has, and
+    never captions that are not `encoded`.
 
   Raises:
-    ValueError: If the set is empty, the batch does not divide among the
-      hosts, or a number is out of range.
+    ValueError: The set is empty, the batch does not divide among the hosts, a
+      number is out of range, or `flip` is given without images.
   """
   _check_sizes(dataset, batch_size, prefetch)
   if process_count < 1 or batch_size % process_count:
@@ -92,7 +88,7 @@ def batches(
       indices[here] = shuffled(seed, int(e), len(dataset), places[here])
     arrays = dataset.gather(indices)
     if flip:
-      # Drawn for the global batch, whoever asks: rows do not know the hosts.
+      # For the global batch: rows must not depend on the number of hosts.
       coins = random_raw(seed, (_FLIPS, step), batch_size) >> np.uint64(63)
       mirrored = coins[first : first + rows] == 1
       arrays['x0'][mirrored] = arrays['x0'][mirrored, :, ::-1]
@@ -106,7 +102,7 @@ def batches(
 def epoch(
   dataset: Dataset, batch_size: int, *, prefetch: int = 2
 ) -> grain.DatasetIterator[Batch]:
-  """Every example exactly once, in order; the last batch may be smaller.
+  """Makes one pass over a set in order; the last batch may be smaller.
 
   Args:
     dataset: What `load` returns.
@@ -117,7 +113,7 @@ def epoch(
     An iterator of batches as those of `batches`.
 
   Raises:
-    ValueError: If the set is empty or a number is out of range.
+    ValueError: The set is empty or a number is out of range.
   """
   _check_sizes(dataset, batch_size, prefetch)
   indices = grain.MapDataset.range(len(dataset))
@@ -128,7 +124,7 @@ def epoch(
 
 
 def _to_batch(arrays: Arrays) -> Batch:
-  """Images become floats in [-1, 1]; what is not x0 is the condition."""
+  """Converts pixels to floats in [-1, 1], and labels to the condition."""
   # No device holds strings: captions are a condition once they are tokens.
   apart = ('x0', 'mask', 'caption')
   cond = {k: v for k, v in arrays.items() if k not in apart}

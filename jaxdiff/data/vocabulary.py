@@ -1,4 +1,4 @@
-"""Between strings and categories: category k is written as symbols[k].
+"""Vocabulary: strings to categories and back; category k is symbols[k].
 
 A text is its symbols joined. MASK, the category len(symbols) of absorbing
 noise, is in no vocabulary, but can be written and shown as a character that is
@@ -15,20 +15,20 @@ CODE_POINTS = 0x110000  # of Unicode
 def encode(
   text: str, symbols: Sequence[str], mask_symbol: str | None = None
 ) -> np.ndarray:
-  """The categories of a text, character by character.
+  """Encodes a text, character by character.
 
   Args:
-    text: Any.
+    text: The text.
     symbols: The vocabulary, characters.
-    mask_symbol: A character that stands for MASK, as in '037+481=___'; None
-      takes none.
+    mask_symbol: The character that stands for MASK, as in '037+481=___', if
+      any.
 
   Returns:
     int32 [L] in 0 .. len(symbols), the last only where MASK is.
 
   Raises:
-    ValueError: Characters are outside the vocabulary (they are named), MASK's
-      is inside it, or the vocabulary is one of longer tokens.
+    ValueError: Characters are outside the vocabulary, `mask_symbol` is in it,
+      or it has longer tokens.
   """
   if longer := [s for s in symbols if len(s) != 1]:
     raise ValueError(
@@ -57,14 +57,14 @@ def decode(
   mask: np.ndarray | None = None,
   mask_symbol: str = '_',
 ) -> str:
-  """The text of one example.
+  """Decodes one example.
 
   Args:
     x: Integers [L] in 0 .. len(symbols).
     symbols: The vocabulary.
-    mask: bool [L], true where an element exists; what follows the first that
-      does not is left out. None: all exist.
-    mask_symbol: Written for MASK.
+    mask: bool [L], true where an element exists; the text ends before the first
+      that does not. None: all exist.
+    mask_symbol: How MASK is written.
   """
   length = len(x) if mask is None or np.all(mask) else int(np.argmin(mask))
   written = (*symbols, mask_symbol)
@@ -72,15 +72,15 @@ def decode(
 
 
 def code_points(text: str) -> np.ndarray:
-  """Unicode's numbers [L] of characters, uint32."""
+  """Unicode's numbers of characters, uint32 [L]."""
   return np.frombuffer(text.encode('utf-32-le'), '<u4')
 
 
 def lookup(symbols: Sequence[str]) -> np.ndarray:
-  """The table from code points to categories: `encode` for a long text.
+  """Makes a table from code points to categories, for long texts.
 
-  lookup(symbols)[code_points(text)], in the smallest integers that hold them;
-  a character outside the vocabulary is 0.
+  lookup(symbols)[code_points(text)] is `encode`, in the smallest integers that
+  hold the categories; a character outside the vocabulary is 0.
   """
   codes = [ord(symbol) for symbol in symbols]
   table = np.zeros(CODE_POINTS, np.min_scalar_type(max(len(codes) - 1, 0)))

@@ -133,3 +133,27 @@ def test_every_name_has_a_loader():
 
   for path in SETS.values():
     assert callable(names.resolve(path, 'data.name'))
+
+
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [
+    ('os.path:exists', 'must be a function of split .* got exists.path'),
+    ('os.path:getcwd', 'cannot be imported.*known names are'),
+    ('os:getcwd', 'must be a function of split'),
+    ('os:sep', 'not a callable.*known names are'),
+    ('re:split', 'must be a function of split'),
+    ('os:', 'cannot be imported'),
+    (':', 'cannot be imported'),
+  ],
+)
+def test_names_that_are_no_loaders(name, message):
+  with pytest.raises(ValueError, match=message):
+    load(name)
+
+
+def test_a_loader_must_return_a_dataset(outside, monkeypatch):
+  load(outside)
+  monkeypatch.setattr('mylab.sets.spiral', lambda split: split)
+  with pytest.raises(ValueError, match='must return a Dataset, got .train'):
+    load(outside)

@@ -55,14 +55,14 @@ _SEEN = tuple(
   if (colour, shape) not in HELD_OUT
 )
 NUM_SCENES = {'train': 20_000, 'seen': 2_000, 'test': 2_000}
-# Numbers drawn for a scene, used or not: scene i needs no other.
+# Random numbers of a scene, used or not, so that scene i depends on i alone.
 _NUMBERS = 16
 # Between two objects: at 16x16 a pixel and a half, so that one stays dark.
 _GAP = 1.5 / 16
 
 
 class Object(NamedTuple):
-  """What a caption says of one object."""
+  """Words of a caption for one object."""
 
   size: str
   colour: str
@@ -70,7 +70,7 @@ class Object(NamedTuple):
 
 
 class Scene(NamedTuple):
-  """What a caption says: one object, or two and their relation."""
+  """One object, or two and their relation."""
 
   objects: tuple[Object, ...]
   relation: str | None = None
@@ -233,8 +233,8 @@ def draw(
   """Draws a scene on black, antialiased.
 
   Args:
-    scene: What to draw.
-    places: Where each object is; they must not overlap.
+    scene: The scene.
+    places: Of its objects, which must not overlap.
     image_size: S.
 
   Returns:
