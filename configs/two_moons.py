@@ -1,4 +1,4 @@
-"""Two moons in the plane: the smallest run, points by a small network.
+"""Two moons: points in the plane by a small network, the smallest run.
 
 python train.py --config configs/two_moons.py
 """
