@@ -1,4 +1,4 @@
-"""A classifier of the digits, whose features measure samples.
+"""Classifier of the digits, whose features measure samples.
 
   python train.py --config configs/classifier_digits.py
 

@@ -1,4 +1,4 @@
-"""The 1,797 real 8x8 digits of scikit-learn: the default run.
+"""Digits: the 1,797 real 8x8 digits of scikit-learn, the default run.
 
   python train.py
 

@@ -1,8 +1,8 @@
-"""The digits with their pixels as categories, by masked diffusion (D3PM, MD4).
+"""Digits with pixel values as categories, by masked diffusion (D3PM, MD4).
 
   python train.py --config configs/digits_categories.py
 
---diffusion.process ordinal has noise that moves a value to its neighbours.
+With --diffusion.process ordinal the noise moves a value to its neighbours.
 """
 
 from jaxdiff import config as c

@@ -1,12 +1,12 @@
 """Super-resolution of emoji, 8x8 to 32x32: the second stage of a cascade.
 
-python train.py --config configs/emoji_large.py --data.name folder:PATH
-python sample.py runs/emoji_large --image SMALL.png
-python sample.py runs/emoji_large --base runs/emoji_small --prompt "red heart"
+  python train.py --config configs/emoji_large.py --data.name folder:PATH
+  python sample.py runs/emoji_large --image SMALL.png
+  python sample.py runs/emoji_large --base runs/emoji_small --prompt "red heart"
 
-1,030,491 parameters, 800 steps of 16. 6 minutes on a two-core CPU that did
-other work as well (2026-11-22, Python 3.11, jax 0.10.2); loss 0.134, still
-grainy: docs/results.md.
+1,030,491 parameters, 800 steps of 16. 6 minutes on two CPU cores with other
+work (2026-11-22, Python 3.11, jax 0.10.2). Expected: loss 0.134; samples are
+still grainy (docs/results.md).
 """
 
 from jaxdiff import config as c

@@ -1,10 +1,10 @@
 """Emoji at 8x8: the first stage of a cascade; `configs/emoji_large.py`.
 
-python train.py --config configs/emoji_small.py --data.name folder:PATH
+  python train.py --config configs/emoji_small.py --data.name folder:PATH
 
-1,511,683 parameters; 901 of its 1,800 steps of 32 took 6 minutes on a two-core
-CPU that did other work as well (2026-11-22, Python 3.11, jax 0.10.2); loss
-0.150: docs/results.md.
+1,511,683 parameters. 901 of its 1,800 steps of 32 took 6 minutes on two CPU
+cores with other work (2026-11-22, Python 3.11, jax 0.10.2). Expected then: loss
+0.150 (docs/results.md).
 """
 
 import dataclasses

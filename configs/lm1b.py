@@ -3,11 +3,12 @@
   python -m jaxdiff.data prepare tfds:lm1b
   python train.py --config configs/lm1b.py --data.tokenizer tokenizer.json
 
-128 tokens of bert-base-uncased, whose tokenizer.json is to be had from Hugging
-Face: a sentence each, padded or cut. 12 layers of width 768, a million steps of
-512: for many accelerators. Two things differ: MDLM undoes the spacing of the
-set's tokens, and its noise is log-linear, whose bound is infinite without its
-cut at t = 1; the bound does not depend on that choice.
+An example is one sentence of 128 tokens, padded or truncated. The tokenizer is
+that of bert-base-uncased, whose tokenizer.json is on Hugging Face. 12 layers of
+width 768, a million steps of 512: for many accelerators; no result yet. Two
+things differ: MDLM undoes the spacing of the set's tokens. Its noise is
+log-linear, whose bound is infinite without its cut at t = 1; the bound does not
+depend on that choice.
 """
 
 from jaxdiff import config as c

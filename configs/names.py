@@ -1,7 +1,11 @@
-"""A file of lines, such as names, each as long as it is, by masked diffusion.
+"""Lines of a file, such as names, each of its own length, by masked diffusion.
 
-python train.py --config configs/names.py --data.name lines:names.txt
-python -m jaxdiff.evaluation text runs/names
+  python train.py --config configs/names.py --data.name lines:names.txt
+  python -m jaxdiff.evaluation text runs/names
+
+1,000 of the 3,000 steps take 4 minutes on one CPU core (2026-11-22, Python
+3.11, jax 0.10.2). Expected then, on the 32,033 names of makemore: at most 3.42
+bits/character of held-out names (docs/results.md).
 """
 
 from jaxdiff import config as c

@@ -3,7 +3,7 @@
   python train.py --config configs/qm9.py --data.name smiles:qm9.csv
   python -m jaxdiff.evaluation graphs runs/qm9
 
-Reading the file needs RDKit: pip install rdkit
+Reading the file needs RDKit: pip install rdkit. No result yet.
 """
 
 from jaxdiff import config as c

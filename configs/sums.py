@@ -1,14 +1,14 @@
-"""Sums as text, '037+481=518', by masked diffusion: real, checkable structure.
+"""Sums as text, '037+481=518', by masked diffusion: samples can be checked.
 
   python train.py --config configs/sums.py
   python sample.py runs/sums --show
   python sample.py runs/sums --infill "037+481=___" --show
 
-795,149 parameters; 6,000 steps of 128, then on to 14,000, 77 minutes on one
-core of a two-core CPU with other work on the second (2026-11-22, Python 3.11,
-jax 0.10.2): 1.77 bits/character, of 1.72 that are needed. What is drawn is the
-question first and then its answer, in each the surest character first: 99.9 %
-of free samples are right. See docs/results.md.
+795,149 parameters; 6,000 steps of 128, then on to 14,000. 77 minutes on one CPU
+core with other work on the second (2026-11-22, Python 3.11, jax 0.10.2).
+Expected: 1.77 bits/character, of 1.72 that are needed. A sample is the question
+first and then its answer, in each the most certain character first: 99.9 % of
+free samples are right (docs/results.md).
 """
 
 from jaxdiff import config as c

@@ -1,12 +1,12 @@
-"""A file of running text, character by character, by masked diffusion.
+"""Running text of a file, character by character, by masked diffusion.
 
   python train.py --config configs/tiny_shakespeare.py --data.name text:FILE
   python -m jaxdiff.evaluation likelihood runs/tiny_shakespeare
 
---diffusion.process uniform --network.transformer.time redraws characters
-instead of masking them. After 1,500 steps, half an hour on one busy core: at
-most 3.15 bits/character of held-out text, 3.36 for uniform noise
-(docs/results.md).
+With --diffusion.process uniform --network.time characters are redrawn instead
+of masked. 1,500 steps take half an hour on one busy CPU core (2026-11-22,
+Python 3.11, jax 0.10.2). Expected then: at most 3.15 bits/character of held-out
+text, 3.36 for uniform noise (docs/results.md).
 """
 
 from jaxdiff import config as c

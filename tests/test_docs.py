@@ -1,34 +1,38 @@
-"""What the pages say exists, does."""
+"""Documentation: links, linked names, commands and code examples."""
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
-from jaxdiff import guidance, processes, samplers, schedules
+from jaxdiff import config as configs
+from jaxdiff import data, guidance, models, processes, samplers, schedules
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 LINK = re.compile(r'\[([^\]]*)\]\(([^)\s]+)\)')
 
 
 def prose(page):
-  """The page without its blocks of code and mathematics."""
+  """Removes blocks of code and mathematics from a page."""
   return re.sub(r'^```.*?^```', '', page.read_text(), flags=re.M | re.S)
 
 
 def files(page):
-  """(text, path) of the page's links to files, pictures among them."""
+  """Yields (text, path) of links to files, pictures among them."""
   for text, target in LINK.findall(prose(page)):
     if not target.startswith(('http://', 'https://', '#')):
       yield text, page.parent / target.split('#')[0]
 
 
 def definitions(path):
-  """The functions and classes of a module, and its and their constants.
+  """Lists the functions and classes of a module, and its and their constants.
 
-  What it imports is not among them: a link goes to where a name is defined.
+  Imported names are not among them: a link goes to where a name is defined.
   """
   tree = ast.parse(path.read_text())
   names, blocks = set(), [tree]
@@ -88,3 +92,32 @@ def test_our_side_of_the_correspondence_exists():
   assert not [c for c in calls if not any(hasattr(m, c) for m in homes)]
   wrappers = re.findall(r'guidance\.(\w+)', ' '.join(rows))
   assert wrappers and not [w for w in wrappers if not hasattr(guidance, w)]
+
+
+@pytest.mark.parametrize('page', PAGES[1:], ids=lambda page: page.name)
+def test_training_commands_parse(page, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  for flags in re.findall(r'^python train\.py *(.*)', page.read_text(), re.M):
+    configs.parse(shlex.split(flags, comments=True))
+
+
+def test_the_names_from_outside_train_and_sample(tmp_path, monkeypatch):
+  text = (ROOT / 'README.md').read_text()
+  library, recipe = re.findall(r'```py\n(.*?)```', text, re.S)
+  (tmp_path / 'mylab').mkdir()
+  (tmp_path / 'mylab' / 'diffusion.py').write_text(library)
+  (tmp_path / 'ring.py').write_text(recipe)
+  monkeypatch.syspath_prepend(tmp_path)
+
+  config = configs.load_file(str(tmp_path / 'ring.py'))
+  dataset = data.load(config.data.name)
+  spec = configs.Spec(dataset.modality, dataset.shape)
+  model = models.make(config, spec)
+  params = model.init(jax.random.key(0))
+  x0 = dataset.gather(np.arange(8))['x0']
+  keys = jax.random.split(jax.random.key(1), 8)
+  loss, _ = model.loss(params, keys, {'x0': x0})
+  assert loss.shape == (8,) and np.isfinite(loss).all()
+  step = model.solver(config.sampling, {}, params, {})
+  x = samplers.sample(step, model.denoiser(params, {}), keys, x0, [1.0, 0.5, 0])
+  assert x.shape == (8, 2) and np.isfinite(x).all()
