@@ -37,6 +37,7 @@ def trial_categorical() -> dict[str, object]:
     'noise': np.full(2, 0.5),
     'parts': ('nodes', 'edges'),
     'num_classes': 2,
+    'times': lambda u: u,
     'num_steps': 1000,
     'estimate': 'logits',
   }

@@ -1,4 +1,4 @@
-"""Measures a trained model: `python -m jaxdiff.evaluation --help`.
+"""Evaluation of a trained model: `python -m jaxdiff.evaluation --help`.
 
 fid         samples against a reference, by features of a network
 clip-score  samples against their captions
@@ -10,9 +10,8 @@ sweep       samplers, steps, scales, weights: a table and a plot
 
 import sys
 
-import tyro
-
 from jaxdiff import parallel
+from jaxdiff.config import parse_flags
 from jaxdiff.evaluation.commands.clip_score import ClipScore
 from jaxdiff.evaluation.commands.fid import Fid
 from jaxdiff.evaluation.commands.graphs import Graphs
@@ -33,12 +32,12 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-  command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv)
   try:
+    command = parse_flags(COMMANDS, argv)
     on = getattr(command, 'running', Running())
     parallel.start(on.coordinator, on.num_processes, on.process_id)
     command.run()
-  except (ValueError, FileNotFoundError, DamagedCheckpointError) as error:
+  except (ValueError, OSError, DamagedCheckpointError) as error:
     sys.exit(f'jaxdiff.evaluation: {error}')
 
 

@@ -208,7 +208,7 @@ def target(
   extractor: Extractor,
   machine: Machine,
 ) -> Target:
-  """Returns the statistics of the reference; with --metrics all, its features."""
+  """Returns the statistics of the reference, or with --metrics all features."""
   whole = against.metrics == 'all'
   if named.is_statistics(reference):
     if whole:
@@ -242,7 +242,7 @@ def floor(
   machine: Machine,
   num: int,
 ) -> Floor | None:
-  """Measures the other split of the reference like samples; None without --floor.
+  """Measures the other split of the reference like samples, with --floor.
 
   Args:
     against: the flags.
