@@ -83,6 +83,7 @@ def decode_image(
   name: str,
   channels: int,
   image_size: int | None = None,
+  behind: str = 'white',
 ) -> np.ndarray:
   """Decodes one image, turned as its EXIF tag says.
 
@@ -91,6 +92,7 @@ def decode_image(
     name: Name of the image in an error.
     channels: 1 (grey) or 3 (RGB).
     image_size: Side length of the square wanted; None keeps the size.
+    behind: Colour on which transparency is composited.
 
   Returns:
     uint8 [H, W, channels] in [0, 255].
@@ -101,22 +103,25 @@ def decode_image(
   with open_image(file, name) as image:
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
-  return to_pixels(image, channels, image_size)
+  return to_pixels(image, channels, image_size, behind)
 
 
 def to_pixels(
-  image: Image.Image, channels: int, image_size: int | None = None
+  image: Image.Image,
+  channels: int,
+  image_size: int | None = None,
+  behind: str = 'white',
 ) -> np.ndarray:
   """Converts a decoded image to uint8 [H, W, channels].
 
-  Transparency is composited on white. With `image_size` the largest centred
+  Transparency is composited on `behind`. With `image_size` the largest centred
   square is resized to that side length by Pillow's antialiased bicubic filter:
   shortest side and centre crop in one resampling.
   """
   if image.has_transparency_data:
     image = image.convert('RGBA')
-    white = Image.new('RGBA', image.size, 'white')
-    image = Image.alpha_composite(white, image)
+    under = Image.new('RGBA', image.size, behind)
+    image = Image.alpha_composite(under, image)
   mode = 'L' if channels == 1 else 'RGB'
   if image.mode != mode:  # Else a copy; small images are all overhead.
     image = image.convert(mode)

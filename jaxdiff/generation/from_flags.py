@@ -30,7 +30,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
   run, seed = loaded[-1], flags.seed or 0
   c = run.config.sampling
   _check_flags(flags, loaded)
-  rows, names = _conditions(flags, loaded)
+  rows, names = condition_rows(flags, loaded)
   given = read_infills(
     run.spec, flags.infill, flags.infills, flags.blank or '_'
   )
@@ -97,7 +97,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
   )
 
 
-def _conditions(
+def condition_rows(
   flags: Flags, loaded: list[Run]
 ) -> tuple[list[dict[str, Any]], list[str]]:
   """Returns the condition rows of each run, and the names of the rows."""

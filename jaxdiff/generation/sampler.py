@@ -90,7 +90,9 @@ def make_sampler(
   ) -> Samples:
     del axis_name  # each sample is its own
     prior_keys, step_keys = sample_keys(options, index)
-    start = model.start(options, prior_keys, step_keys, index)
+    # An edit starts elsewhere: of this start only the conditions are used.
+    first_keys = jax.random.clone(prior_keys) if edit else prior_keys
+    start = model.start(options, first_keys, step_keys, index)
     encoded = model.encode(params, start.cond)
     denoise = denoiser(params, start.cond, encoded, options, index)
     step = model.solver(sampling, options, params, encoded)

@@ -7,8 +7,8 @@ what they depend on: samples of another job are never taken for those of this
 one.
 """
 
+import contextlib
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def write(
   for i in range(num):
     file(i).unlink()
   (folder / _METADATA).unlink()
-  shutil.rmtree(folder, ignore_errors=True)
+  with contextlib.suppress(OSError):
+    folder.rmdir()  # files of somebody else stay
   return out
 
 

@@ -8,22 +8,28 @@ import pytest
 import tiny
 from PIL import Image
 
-from jaxdiff import build, edits, inputs
+from jaxdiff import models
+from jaxdiff.generation import edits, inputs
+from jaxdiff.generation.sampler import make_sampler
 
 SHAPE = (8, 8, 1)
 
 
 @pytest.fixture(scope='module')
 def params():
-  init = build.make_task(tiny.config, tiny.SPEC).init
-  return jax.jit(init)(jax.random.key(0)).params
+  return jax.jit(tiny.make_task(tiny.config).init)(jax.random.key(0)).params
 
 
-def drawing(params, edit, images):
+@pytest.fixture(scope='module')
+def model():
+  return models.make(tiny.config, tiny.SPEC)
+
+
+def drawing(model, params, edit, images):
   """Three indices -> three images."""
-  sampler = jax.jit(build.make_sampler(tiny.config, tiny.SPEC, edit=edit))
+  sampler = jax.jit(make_sampler(model, tiny.config.sampling, edit=edit))
   options = {'seed': 0, 'eta': 0.5, **images}
-  return lambda *index: np.asarray(sampler(params, options, jnp.array(index)))
+  return lambda *index: np.asarray(sampler(params, options, jnp.array(index)).x)
 
 
 @pytest.fixture
@@ -31,16 +37,16 @@ def image(key):
   return jax.random.uniform(key, SHAPE, minval=-1, maxval=1)
 
 
-def test_img2img_without_strength_is_the_image(params, image):
-  x = drawing(params, edits.img2img(0.0), {'image': image})(0, 1, 2)
+def test_img2img_without_strength_is_the_image(model, params, image):
+  x = drawing(model, params, edits.img2img(0.0), {'image': image})(0, 1, 2)
   np.testing.assert_allclose(x, np.stack([image] * 3), atol=5e-3)
 
 
-def test_inpainting_fills_the_mask_and_nothing_else(params, image):
+def test_inpainting_fills_the_mask_and_nothing_else(model, params, image):
   mask = np.zeros((8, 8, 1), bool)
   mask[4:] = True
   images = {'image': image, 'mask': mask}
-  draw = drawing(params, edits.inpaint(jump=1, repeats=2), images)
+  draw = drawing(model, params, edits.inpaint(jump=1, repeats=2), images)
   x = draw(0, 1, 2)
   np.testing.assert_array_equal(x[:, :4], np.stack([image[:4]] * 3))
   assert np.abs(x[:, 4:] - image[None, 4:]).mean() > 0.1
@@ -49,10 +55,10 @@ def test_inpainting_fills_the_mask_and_nothing_else(params, image):
   np.testing.assert_allclose(draw(2, 7, 0)[0], x[2], atol=1e-5)
 
 
-def test_interpolation_counts_from_one_end_to_the_other(params, image):
+def test_interpolation_counts_from_one_end_to_the_other(model, params, image):
   images = {'image': image, 'other': -image}
   edit = edits.interpolate(3, iterations=40)
-  x = drawing(params, edit, images)(2, 0, 1)
+  x = drawing(model, params, edit, images)(2, 0, 1)
   # Two steps are long, and undone only roughly.
   near = lambda a, b: np.abs(a - b).mean()
   assert near(x[1], images['image']) < 0.2 < near(x[1], images['other'])
@@ -61,13 +67,15 @@ def test_interpolation_counts_from_one_end_to_the_other(params, image):
     edits.interpolate(1)
 
 
-def test_another_image_does_not_recompile(params, image):
-  sampler = build.make_sampler(tiny.config, tiny.SPEC, edit=edits.img2img(0.5))
+def test_another_image_does_not_recompile(model, params, image):
+  edit = edits.img2img(0.5)
+  sampler = make_sampler(model, tiny.config.sampling, edit=edit)
   sampler = jax.jit(chex.assert_max_traces(sampler, 1))
   options = lambda x, seed: {'seed': seed, 'eta': 0.0, 'image': x}
   index = jnp.arange(2)
-  first = sampler(params, options(image, 0), index)
-  assert np.any(first != sampler(params, options(-image, 1), index))
+  first = sampler(params, options(image, 0), index).x
+  other = sampler(params, options(-image, 1), index).x
+  assert np.any(first != other)
 
 
 def save(path, pixels, mode=None):
@@ -98,6 +106,18 @@ def test_white_is_filled(tmp_path):
   np.testing.assert_array_equal(mask[..., 0], pixels[::2, ::2] > 0)
   with pytest.raises(ValueError, match='black.png has nothing white'):
     inputs.read_mask(save(tmp_path / 'black.png', 0 * pixels), SHAPE)
+  with pytest.raises(ValueError, match='white.png is white everywhere'):
+    inputs.read_mask(save(tmp_path / 'white.png', 255 + 0 * pixels), SHAPE)
+
+
+@pytest.mark.parametrize('stroke', [255, 128 + 60])
+def test_transparent_pixels_of_a_mask_are_kept(tmp_path, stroke):
+  pixels = np.full((8, 8, 4), 255)
+  pixels[..., 3] = 0
+  pixels[2:4, :, :3] = stroke
+  pixels[2:4, :, 3] = 255
+  mask = inputs.read_mask(save(tmp_path / 'm.png', pixels), SHAPE)
+  np.testing.assert_array_equal(mask.any(axis=(1, 2)), [0, 0, 1, 1, 0, 0, 0, 0])
 
 
 def test_images_that_do_not_serve_are_refused(tmp_path):

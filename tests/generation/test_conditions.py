@@ -1,0 +1,183 @@
+"""Conditions as they are typed: labels, prompts and seeds."""
+
+import numpy as np
+import pytest
+import tiny
+
+from jaxdiff import config as c
+from jaxdiff import models
+from jaxdiff.generation import conditions, from_flags
+from jaxdiff.generation.conditions import Request
+from jaxdiff.generation.flags import Flags
+from jaxdiff.models import prompts
+from jaxdiff.runs import Run
+
+
+def run_of(scale=2.0, **condition):
+  config = tiny.changed(
+    tiny.config,
+    condition={'length': 12, 'width': 8, **condition},
+    sampling={'scale': scale},
+  )
+  spec = c.Spec('image', (8, 8, 1), 10, (8, 8))
+  return Run('w', config, spec, models.make(config, spec), 0, None)
+
+
+def requested(run, **request):
+  return conditions.requested(run, Request(**request))
+
+
+def rows(found):
+  return found.options(np.arange(2))
+
+
+def test_labels():
+  np.testing.assert_array_equal(conditions.read_labels('3', 10), [3])
+  np.testing.assert_array_equal(conditions.read_labels('0, 9,2', 10), [0, 9, 2])
+  np.testing.assert_array_equal(conditions.read_labels(None, 4), range(4))
+
+
+@pytest.mark.parametrize('text', ['10', '-1', 'cat', '1,,2', '1.5', ''])
+def test_wrong_labels_are_named(text):
+  with pytest.raises(ValueError, match='whole numbers from 0 to 9, got'):
+    conditions.read_labels(text, 10)
+
+
+def test_prompts_of_a_file(tmp_path):
+  file = tmp_path / 'prompts.txt'
+  file.write_text('a red circle\n  a square \n')
+  lines = conditions.read_prompts(None, str(file))
+  assert lines == ['a red circle', 'a square']
+  file.write_text('a red circle\n\na square\n')
+  with pytest.raises(ValueError, match=r'prompts.txt line 2 is empty.*--scale'):
+    conditions.read_prompts(None, str(file))
+  file.write_text('')
+  with pytest.raises(ValueError, match='is empty'):
+    conditions.read_prompts(None, str(file))
+  with pytest.raises(FileNotFoundError, match='no file of prompts'):
+    conditions.read_prompts(None, str(tmp_path / 'nothing'))
+
+
+def test_one_way_of_giving_prompts():
+  with pytest.raises(ValueError, match='the prompt is empty'):
+    conditions.read_prompts('  ', None)
+  for both_or_none in [(None, None), ('a', 'b')]:
+    with pytest.raises(ValueError, match=r'give --prompt "..." or --prompts'):
+      conditions.read_prompts(*both_or_none)
+
+
+def test_seeds():
+  assert conditions.read_seeds(None, 7, 3) == 7
+  np.testing.assert_array_equal(conditions.read_seeds('5,6', 0, 2), [5, 6])
+  for wrong in ('1', '1,2,3', '1,x'):
+    with pytest.raises(ValueError, match='--seeds needs 2 whole numbers'):
+      conditions.read_seeds(wrong, 0, 2)
+
+
+def test_a_prompt_that_is_cut_is_said(capsys):
+  run = run_of(text='bytes')
+  found = requested(run, prompt='a very long prompt indeed')
+  assert 'reads 12 tokens, the prompt has 27' in capsys.readouterr().err
+  assert rows(found)['cond']['tokens'].shape == (1, 12)
+  requested(run, prompt='short')
+  assert capsys.readouterr().err == ''
+
+
+def test_negative_prompts_and_none():
+  run = run_of(text='bytes')
+  null = lambda **request: rows(requested(run, **request))['null']['tokens']
+  encode = prompts.make(run.config.condition, 'w').encode
+  np.testing.assert_array_equal(null(prompt='red'), encode([''])['tokens'])
+  np.testing.assert_array_equal(
+    null(prompt='red', negative_prompt='blue'), encode(['blue'])['tokens']
+  )
+
+
+def test_what_a_model_does_not_take_is_refused():
+  check = lambda request, *runs: conditions.check_request(runs, request)
+  with pytest.raises(ValueError, match=r'--prompt; it takes --labels'):
+    check(Request(prompt='a'), run_of(label=True))
+  with pytest.raises(ValueError, match='--labels; it takes no condition'):
+    check(Request(labels='1'), run_of())
+  # Of a cascade, one stage that takes it is enough.
+  check(Request(labels='1'), run_of(label=True), run_of())
+
+
+def test_classes_in_turn_without_labels():
+  found = requested(run_of(label=True))
+  np.testing.assert_array_equal(rows(found)['cond']['label'], range(10))
+  np.testing.assert_array_equal(rows(found)['null']['label'], [10])
+  assert found.names == [str(i) for i in range(10)]
+  assert requested(run_of()) == conditions.NONE
+
+
+def test_uniform_labels_are_those_of_a_model_of_labels_alone():
+  found = conditions.uniform(run_of(label=True))
+  np.testing.assert_array_equal(rows(found)['cond']['label'], range(10))
+  for run in (run_of(), run_of(label=True, text='bytes')):
+    with pytest.raises(ValueError, match='uniform is for a model of labels'):
+      conditions.uniform(run)
+
+
+def test_guidance_that_cannot_be_is_refused():
+  with pytest.raises(ValueError, match='trained with condition.drop=0'):
+    requested(run_of(label=True, drop=0.0))
+  requested(run_of(scale=1.0, label=True, drop=0.0))
+  with pytest.raises(ValueError, match='with --scale 1 there is no guidance'):
+    run = run_of(scale=1.0, text='bytes')
+    requested(run, prompt='red', negative_prompt='blue')
+
+
+def test_samples_are_told_apart_by_a_hash():
+  run = run_of(text='bytes')
+  of = lambda **request: conditions.digest(rows(requested(run, **request)))
+  assert of(prompt='red') == of(prompt='red')
+  others = of(prompt='blue'), of(prompt='red', negative_prompt='a')
+  assert len({of(prompt='red'), *others}) == 3
+
+
+def test_stages_are_asked_for_equally_many_conditions():
+  runs = [run_of(text='bytes'), run_of(label=True)]
+  with pytest.raises(ValueError, match='asked for 1 and 10 conditions'):
+    from_flags.condition_rows(Flags(workdir='w', prompt='red'), runs)
+
+
+def test_seeds_fit_an_integer():
+  for wrong in (-1, 2**31):
+    with pytest.raises(
+      ValueError, match=r'--seed must be in \[0, 2147483647\]'
+    ):
+      Flags(workdir='w', seed=wrong)
+  with pytest.raises(ValueError, match='below 2.31, got .3000000000'):
+    conditions.read_seeds('3000000000', 0, 1)
+
+
+def test_the_vocabulary_of_a_run_is_missed(tmp_path):
+  with pytest.raises(FileNotFoundError, match='vocabulary of the run'):
+    prompts.make(run_of(text='bpe').config.condition, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    ({'seed': 1, 'seeds': '2'}, 'give --seed or --seeds'),
+    ({'label': 1, 'labels': '2'}, 'give --label or --labels'),
+    ({'strength': 0.5}, '--strength needs --edit img2img'),
+    ({'jump': 2, 'edit': 'img2img'}, '--jump needs --edit inpaint'),
+    ({'other': 'a.png'}, '--other needs --edit interpolate'),
+    ({'blank': '.'}, '--blank needs --infill'),
+    ({'blank': '..', 'infill': 'a'}, '--blank must be one character'),
+    ({'edit': 'interpolate', 'eta': 0.5}, 'interpolate has --sampler ddim'),
+    ({'edit': 'interpolate', 'num': 1}, 'shows both ends'),
+    ({'num': 0}, '--num must be in'),
+    ({'eta': 1.5}, r'--eta must be in \[0, 1\]'),
+    ({'scale': float('nan')}, '--scale must be a finite number'),
+    ({'temperature': 0.0}, '--temperature must be above 0'),
+    ({'batch_size': 0}, '--batch-size must be in'),
+    ({'steps': 0}, '--steps must be in'),
+    ({'strength': -0.1, 'edit': 'img2img'}, r'--strength must be in'),
+  ],
+)
+def test_flags_that_cannot_be_are_refused(flags, message):
+  with pytest.raises(ValueError, match=message):
+    Flags(workdir='w', **flags)
