@@ -200,11 +200,13 @@ def check_finite(drawn: Samples, index: np.ndarray) -> None:
     x = np.asarray(x)
     bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
     if bad.any():
-      listed = ', '.join(str(i) for i in np.asarray(index)[bad][:5])
+      # The last batch is filled up with copies.
+      wrong, every = np.unique(np.asarray(index)[bad]), np.unique(index)
+      listed = ', '.join(map(str, wrong[:5]))
       raise ValueError(
-        f'{bad.sum()} of {len(bad)} samples are not finite (sample {listed}): '
-        'use a smaller --scale, more --steps, another sampler, or an earlier '
-        '--checkpoint'
+        f'{len(wrong)} of {len(every)} samples are not finite (sample {listed}'
+        f'{", ..." if len(wrong) > 5 else ""}): use a smaller --scale, more '
+        '--steps, another sampler, or an earlier --checkpoint'
       )
 
 

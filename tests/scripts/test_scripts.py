@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,14 +19,17 @@ from PIL import Image
 
 import sample
 import train
-from jaxdiff import build
 from jaxdiff import config as configs
+from jaxdiff import models, runs, training
 from jaxdiff.evaluation import __main__ as evaluation
-from jaxdiff.runs import Checkpoints, run_config
+from jaxdiff.generation.flags import Flags
+from jaxdiff.models import optimizer as optimizers
+from jaxdiff.runs import Checkpoints, loop
+from jaxdiff.runs.run import only_writer
 
 ROOT = Path(__file__).parents[2]
 FLAGS = (
-  '--network.unet.channels 8 --network.unet.channel-mults 1 2 '
+  '--network.channels 8 --network.channel-mults 1 2 '
   '--training.batch-size 16 --training.log-every 3 --sampling.steps 2 '
   '--sampling.num 4 --optimizer.warmup-steps 2 --checkpoint.every 4 '
   '--training.preview-every 1000'
@@ -39,8 +43,10 @@ def in_the_repository(monkeypatch):
 
 def state_of(workdir, step=None):
   """The newest state of a run, as numpy arrays."""
-  saved = json.loads((workdir / 'config.json').read_text())
-  task = build.make_task(*configs.undescribe(saved))
+  config, spec = runs.read_config(workdir)
+  model = models.make(config, spec)
+  optimizer = optimizers.make(config.optimizer, config.training.num_steps)
+  task = training.make_task(model.init, model.loss, optimizer)
   abstract = jax.eval_shape(task.init, jax.random.key(0))
   found, state = Checkpoints(workdir).restore(abstract, step)
   key = jax.random.key_data(state.key)
@@ -156,7 +162,7 @@ def run(*args):
 
 
 def test_a_loss_gone_wrong_stops_the_run(tmp_path, monkeypatch):
-  real = train.data.batches
+  real = loop.data.batches
 
   class Poisoned:
     """The batches, with a nan in the seventh."""
@@ -172,7 +178,7 @@ def test_a_loss_gone_wrong_stops_the_run(tmp_path, monkeypatch):
         batch['x0'][3, 0, 0, 0] = np.nan
       return batch
 
-  monkeypatch.setattr(train.data, 'batches', Poisoned)
+  monkeypatch.setattr(loop.data, 'batches', Poisoned)
   with pytest.raises(SystemExit, match=r'step 7: .*loss = nan'):
     run('--workdir', tmp_path, '--training.num-steps', 40)
   step, state = state_of(tmp_path)
@@ -189,7 +195,7 @@ def test_steps_in_one_program_train_as_single_ones_do(finished, tmp_path):
   first = json.loads((finished[0] / 'metrics.jsonl').open().readline())
   for name in ('loss', 'grad_norm'):
     assert rows[0][name] == pytest.approx(first[name], rel=1e-3)
-  with pytest.raises(SystemExit, match='goes on from=30'):
+  with pytest.raises(SystemExit, match='must divide 30, the step'):
     run(
       '--workdir',
       tmp_path,
@@ -219,19 +225,19 @@ def test_pmap_over_eight_devices_trains_as_one_device_does(finished, tmp_path):
 def test_bits_per_dim_of_a_run(finished, capsys):
   flags = '--steps 4 --num 16 --batch-size 16 --no-ode'
   evaluation.main(['likelihood', str(finished[0]), *flags.split()])
-  assert 'bits/dim of 16 examples' in capsys.readouterr().out
+  assert 'bits per value of 16 examples' in capsys.readouterr().out
   report = json.loads((finished[0] / 'likelihood.json').read_text())
   assert report['checkpoint_step'] == 30 and report['bound'][0] > 0
   assert (finished[0] / 'likelihood.png').stat().st_size > 1000
 
 
 def test_another_network_is_refused(finished):
-  with pytest.raises(SystemExit, match=r'network\.unet\.channels.* 8.* 16'):
-    run('--workdir', finished[0], '--network.unet.channels', 16)
+  with pytest.raises(SystemExit, match=r'network\.channels.* 8.* 16'):
+    run('--workdir', finished[0], '--network.channels', 16)
 
 
 def test_one_run_at_a_time(finished):
-  with run_config.only_writer(finished[0]):
+  with only_writer(finished[0]):
     with pytest.raises(SystemExit, match='another run is writing'):
       run('--workdir', finished[0], '--training.num-steps', 30)
 
@@ -240,14 +246,14 @@ def test_one_run_at_a_time(finished):
   ('flags', 'message'),
   [
     ('--training.batch-size 12', 'multiple of 8'),
-    ('--training.num-steps 0', 'num_steps'),
-    ('--training.steps-per-execution 2', 'divide training.log_every=3'),
-    ('--training.steps-per-execution 0', 'at least 1'),
+    ('--training.num-steps 0', 'num-steps must be in'),
+    ('--training.steps-per-execution 2', 'must divide --training.log-every 3'),
+    ('--training.steps-per-execution 0', 'execution must be in'),
     ('--data.name no-such-set', 'digits'),
     ('--data.name tfds:cifar10', 'jaxdiff.data prepare tfds:cifar10'),
     ('--diffusion.prediction epsilon', "'eps'.*got 'epsilon'"),
-    ('--network.unet.channel-mults 1 2 3 4 5 6', 'levels|small|size'),
-    ('--sampling.steps 0', 'at least 1 step'),
+    ('--network.channel-mults 1 2 3 4 5 6', 'levels|small|size'),
+    ('--sampling.steps 0', 'steps must be in'),
   ],
 )
 def test_impossible_runs_are_refused_at_once(flags, message, tmp_path):
@@ -302,6 +308,56 @@ def test_an_interrupted_job_goes_on(finished, tmp_path):
     draw(workdir, *args, '--seed', 1)
 
 
+def test_samples_that_are_not_finite_are_named(finished, tmp_path):
+  broken = tmp_path / 'broken'
+  shutil.copytree(finished[0], broken)
+  step, state = state_of(broken)
+  spoil = lambda x: np.full_like(x, np.nan)
+  key = jax.random.wrap_key_data(state.key)
+  state = state._replace(
+    ema_params=jax.tree.map(spoil, state.ema_params), key=key
+  )
+  with Checkpoints(broken) as store:
+    store.save(step + 1, state)
+  with pytest.raises(SystemExit, match='4 of .* are not finite .sample 0, 1'):
+    draw(broken, '--num', 4, '--steps', 2, '--threshold', 'none')
+  assert not list(broken.glob('*.png.parts/*.png'))
+
+
+def test_only_the_averaged_weights_are_restored(finished, monkeypatch):
+  read = []
+  real = Checkpoints._read
+
+  def seen(self, directory, abstract, partial):
+    read.extend(jax.tree.leaves(abstract))
+    return real(self, directory, abstract, partial)
+
+  monkeypatch.setattr(Checkpoints, '_read', seen)
+  mesh = jax.make_mesh((1, 1), ('data', 'fsdp'), devices=jax.devices()[:1])
+  found = runs.load(finished[0], mesh)
+  size = lambda leaves: sum(x.size * x.dtype.itemsize for x in leaves)
+  assert size(read) == size(jax.tree.leaves(found.params))
+
+
+def test_a_longer_cosine_run_says_so_and_keeps_its_history(
+  finished, tmp_path, capsys
+):
+  workdir = tmp_path / 'longer'
+  shutil.copytree(finished[0], workdir)
+  run('--workdir', workdir, '--training.num-steps', 33)
+  out = capsys.readouterr().out
+  assert 'continues from step 30' in out
+  assert 'num-steps is 33 and was 30' in out and 'cosine' in out
+  (change,) = json.loads((workdir / 'config.json').read_text())['history']
+  assert change == {'step': 30, 'changed': {'training.num_steps': [30, 33]}}
+
+
+def test_a_warmup_longer_than_the_run_is_shortened_and_said(tmp_path, capsys):
+  flags = ['--optimizer.warmup-steps', 100, '--training.num-steps', 4]
+  run('--workdir', tmp_path / 'short', *flags)
+  assert 'warmup-steps 100 is as long as the run' in capsys.readouterr().out
+
+
 def test_editing_an_image(finished, tmp_path):
   image = tmp_path / 'image.png'
   pixels = np.tile(np.arange(8, dtype=np.uint8) * 30, (8, 1))
@@ -328,7 +384,10 @@ def test_editing_an_image(finished, tmp_path):
   ('args', 'message'),
   [
     (('--out', 'x.gif'), r'must end in \.png'),
-    (('--num', 0), 'at least 1'),
+    (('--num', 0), '--num must be in'),
+    (('--eta', 0.5), '--eta is for ddim'),
+    (('--scale', 2), 'no condition'),
+    (('--temperature', 0.5), 'temperature is for categories'),
     (
       ('--edit', 'interpolate', '--sampler', 'heun'),
       'interpolate has --sampler ddim',
@@ -368,4 +427,4 @@ def test_the_readme_commands_parse(monkeypatch):
     if script == 'train':
       configs.parse(flags)
     else:
-      sample.tyro.cli(sample.Options, args=flags)
+      configs.parse_flags(Flags, flags)
