@@ -23,7 +23,7 @@ from PIL import Image
 
 from jaxdiff import processes, samplers, schedules
 from jaxdiff.samplers import Denoiser, Solver, Step
-from jaxdiff.schedules import NoiseLevel, Schedule, learned
+from jaxdiff.schedules import NoiseLevel, Schedule
 
 FOLDER = Path(__file__).parent.parent / 'docs' / 'images'
 STD = 0.1
@@ -111,7 +111,7 @@ def draw_process(path: Path, num: int = 900, num_steps: int = 200) -> None:
 
 
 def draw_schedules(path: Path) -> None:
-  """log-SNR over t: closed forms on the left, tables and learned right."""
+  """log-SNR over t: closed forms on the left, tables right."""
   # One that changes another follows it, in its colour and dashed.
   closed = {
     'cosine()': schedules.cosine(),
@@ -134,8 +134,6 @@ def draw_schedules(path: Path) -> None:
     'sigmoid_betas()': schedules.sigmoid_betas(),
   }
   tables = {name: schedules.from_betas(betas) for name, betas in tables.items()}
-  start = learned.init(jax.random.key(0))
-  tables['learned, as it starts'] = learned.schedule(start)
 
   dashed = 'sub_vp()', 'shifted', 'zero_terminal_snr'
 
@@ -160,7 +158,7 @@ def draw_schedules(path: Path) -> None:
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8, loc='lower left')
   left.set(ylabel='log_snr(schedule, t)', title='in closed form')
-  right.set(title='from_betas(...), and learned')
+  right.set(title='from_betas(...)')
   save(figure, path)
 
 

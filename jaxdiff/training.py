@@ -16,8 +16,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff.losses import Batch, Loss, importance
-from jaxdiff.losses.importance import Importance
+from jaxdiff.losses import Batch, Loss
 from jaxdiff.losses.time_sampling import Positions, stratified
 
 
@@ -29,8 +28,6 @@ class TrainState(NamedTuple):
   ema_params: Any
   opt_state: Any
   key: Array
-  # What is known of the loss over time; None unless times are drawn by it.
-  importance: Importance | None = None
 
 
 class Task(NamedTuple):
@@ -67,18 +64,14 @@ def make_task(
 
 
 def init_state(
-  params: Any,
-  optimizer: optax.GradientTransformation,
-  key: Array,
-  bins: int | None = None,
+  params: Any, optimizer: optax.GradientTransformation, key: Array
 ) -> TrainState:
-  """Step 0.
+  """The state before the first step.
 
   Args:
     params: of the network.
     optimizer: an optax chain.
     key: of all randomness in training.
-    bins: of time, drawn as often as the loss is large there (`importance`).
   """
   # The average is a copy: two names for one buffer would both die when the
   # first step is donated its state.
@@ -88,7 +81,6 @@ def init_state(
     ema_params=jax.tree.map(jnp.copy, params),
     opt_state=optimizer.init(params),
     key=key,
-    importance=importance.init(bins) if bins is not None else None,
   )
 
 
@@ -130,18 +122,16 @@ def make_train_step(
   ) -> tuple[Array, Any]:
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
     per_example, metrics = loss(params, keys, batch)
-    weight = batch.get('weight', 1.0)
-    mean = lambda x: jnp.mean(weight * x if x.ndim else x)
-    return mean(per_example), (jax.tree.map(mean, metrics), per_example)
+    return jnp.mean(per_example), jax.tree.map(jnp.mean, metrics)
 
   gradient = jax.value_and_grad(mean_loss, has_aux=True)
 
   def accumulated(params: Any, key: Array, index: Array, batch: Batch) -> Any:
-    """(loss, metrics, gradients), and the loss of each example [B]."""
+    """(loss, metrics, gradients), means over the batch."""
 
     def one(part: Any) -> Any:
-      (value, (metrics, per_example)), grads = gradient(params, key, *part)
-      return (value, metrics, grads), per_example
+      (value, metrics), grads = gradient(params, key, *part)
+      return value, metrics, grads
 
     if accumulate == 1:
       return one((index, batch))
@@ -149,16 +139,11 @@ def make_train_step(
     # devices stays where it is.
     cut = lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1)
     parts = jax.tree.map(cut, (index, batch))
-    first, _ = jax.eval_shape(one, jax.tree.map(lambda x: x[0], parts))
+    first = jax.eval_shape(one, jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
-
-    def add(total: Any, part: Any) -> tuple[Any, Array]:
-      means, per_example = one(part)
-      return jax.tree.map(jnp.add, total, means), per_example
-
-    total, per_example = jax.lax.scan(add, zeros, parts)
-    means = jax.tree.map(lambda x: x / accumulate, total)
-    return means, jnp.swapaxes(per_example, 0, 1).reshape(-1)
+    add = lambda total, part: (jax.tree.map(jnp.add, total, one(part)), None)
+    total, _ = jax.lax.scan(add, zeros, parts)
+    return jax.tree.map(lambda x: x / accumulate, total)
 
   def step(
     state: TrainState, batch: Batch, axis_name: str | None = None
@@ -172,13 +157,7 @@ def make_train_step(
     step_key = jax.random.fold_in(state.key, state.step)
     example_key, time_key = jax.random.split(step_key)
     batch = {**batch, 'u': positions(time_key, index, total)}
-    if state.importance is not None:
-      u, weight = importance.warp(state.importance, batch['u'])
-      batch |= {'u': u, 'weight': weight}
-
-    (value, metrics, grads), per_example = accumulated(
-      state.params, example_key, index, batch
-    )
+    value, metrics, grads = accumulated(state.params, example_key, index, batch)
     if axis_name:
       value, metrics, grads = jax.lax.pmean((value, metrics, grads), axis_name)
 
@@ -186,30 +165,9 @@ def make_train_step(
     params = optax.apply_updates(state.params, updates)
     rate = 1.0 - ema_decay(state.step, decay)
     average = lambda ema, new: ema + rate.astype(ema.dtype) * (new - ema)
+    ema_params = jax.tree.map(average, state.ema_params, params)
     metrics = {'loss': value, 'grad_norm': optax.global_norm(grads), **metrics}
-    return (
-      TrainState(
-        state.step + 1,
-        params,
-        jax.tree.map(average, state.ema_params, params),
-        opt_state,
-        state.key,
-        seen(state.importance, batch['u'], per_example, axis_name),
-      ),
-      metrics,
-    )
-
-  def seen(
-    known: Importance | None,
-    u: Array,
-    per_example: Array,
-    axis_name: str | None,
-  ) -> Importance | None:
-    if known is None:
-      return None
-    if axis_name:
-      every = lambda x: jax.lax.all_gather(x, axis_name, tiled=True)
-      u, per_example = every(u), every(per_example)
-    return importance.update(known, u, per_example)
+    new = TrainState(state.step + 1, params, ema_params, opt_state, state.key)
+    return new, metrics
 
   return step

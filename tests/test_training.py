@@ -7,9 +7,8 @@ import pytest
 from exact import SCHEDULES, gaussian_denoiser, keys
 
 from jaxdiff import losses, predictions, training
-from jaxdiff.build.run import clipped
 from jaxdiff.losses import time_sampling
-from jaxdiff.losses.importance import Importance
+from jaxdiff.models import optimizer as optimizers
 
 SCHEDULE = SCHEDULES['cosine']
 
@@ -64,30 +63,6 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch():
   chex.assert_trees_all_close(whole.params, parts.params, rtol=1e-6)
   np.testing.assert_allclose(a['loss'], b['loss'], rtol=1e-6)
   np.testing.assert_allclose(a['grad_norm'], b['grad_norm'], rtol=1e-6)
-
-
-def test_importance_moves_times_and_weights_undo_it():
-  optimizer, num = optax.sgd(0.1), 6000
-  # Root mean squares 1 : 3 : 2.
-  known = Importance(jnp.array([1.0, 9.0, 4.0]), jnp.full(3, 50, jnp.int32))
-
-  def loss(params, keys, batch):
-    return params['scale'] * jnp.exp(batch['u']), {}
-
-  def run(accumulate):
-    step = training.make_train_step(loss, optimizer, accumulate=accumulate)
-    state = start(optimizer)._replace(importance=known)
-    return jax.jit(step)(state, {'x0': jnp.zeros((num, 1)), 'cond': {}})
-
-  (whole, metrics), (parts, _) = run(1), run(4)
-  share = np.asarray(whole.importance.count - known.count) / num
-  np.testing.assert_allclose(share, [1 / 6, 1 / 2, 1 / 3], atol=2e-3)
-  # Whatever is drawn more often weighs less: the mean over u uniform stays.
-  mean = start(optimizer).params['scale'] * (np.e - 1)
-  np.testing.assert_allclose(metrics['loss'], mean, rtol=2e-3)
-  # What is learned of the loss does not depend on the microbatches.
-  chex.assert_trees_all_close(whole.importance, parts.importance, rtol=1e-5)
-  chex.assert_trees_all_close(whole.params, parts.params, rtol=1e-5)
 
 
 def test_noise_is_a_function_of_step_and_seed():
@@ -145,7 +120,7 @@ def test_stratified_times_lower_the_variance_of_the_loss():
 @pytest.mark.parametrize('norm', [0.1, 4.9, 5.1, 1e9])
 def test_gradients_are_clipped_as_optax_does(norm):
   grads = {'a': jnp.asarray([3.0, 0.0]), 'b': jnp.asarray([[-4.0]])}
-  ours, theirs = clipped(norm), optax.clip_by_global_norm(norm)
+  ours, theirs = optimizers.clip(norm), optax.clip_by_global_norm(norm)
   state = theirs.init(grads)
   chex.assert_trees_all_equal_structs(ours.init(grads), state)
   clip = lambda side: side.update(grads, state)[0]

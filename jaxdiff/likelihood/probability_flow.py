@@ -1,4 +1,4 @@
-"""The probability-flow ODE: exact likelihood, encoding and sampling.
+"""The probability-flow ODE: exact likelihood.
 
 The ODE whose marginals are those of the diffusion is, for any schedule,
 
@@ -190,46 +190,6 @@ def log_likelihood(
     _scale(schedule, grid[-1]) * z,
     evaluations,
   )
-
-
-def encode(
-  denoiser: Denoiser,
-  schedule: Schedule,
-  x0: Array,
-  grid: Array,
-  integrator: Integrator | None = None,
-) -> Array:
-  """x0 -> x1 along the ODE: the latent that `decode` maps back to x0.
-
-  Args are those of `log_likelihood`.
-
-  Returns:
-    [B, ...] at the grid's end, distributed as the prior if x0 is as the data.
-  """
-  integrator = integrator or ode.fixed(ode.RK4)
-  alpha = schedules.variance_preserving(grid[0]).alpha
-  z, _ = integrator(_field(denoiser, schedule), alpha * x0, grid)
-  return _scale(schedule, grid[-1]) * z
-
-
-def decode(
-  denoiser: Denoiser,
-  schedule: Schedule,
-  x1: Array,
-  grid: Array,
-  integrator: Integrator | None = None,
-) -> Array:
-  """x1 -> x0: the same ODE backwards, from a draw of the prior to a sample.
-
-  Args are those of `log_likelihood`; the grid too still starts at the data.
-
-  Returns:
-    [B, ...] in the data's range.
-  """
-  integrator = integrator or ode.fixed(ode.RK4)
-  alpha = schedules.variance_preserving(grid[0]).alpha
-  z = x1 / _scale(schedule, grid[-1])
-  return integrator(_field(denoiser, schedule), z, grid[::-1]).y / alpha
 
 
 def _field(

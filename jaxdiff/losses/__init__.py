@@ -3,8 +3,8 @@
   Loss = (params, keys[B], batch) -> (per_example[B], metrics)
 
 `regression` has the error of a prediction, in any space and with any of the
-`weightings`; `times` says at which t, `importance` lets the loss itself say;
-`learned_variance` has the losses of a network that also predicts a variance.
+`weightings`, at times from `time_sampling`; `elbo` the losses from the bound;
+`learned_variance` those of a network that also predicts a variance.
 """
 
 from jaxdiff.losses.regression import (

@@ -2,7 +2,7 @@
 
 A time sampler is an inverse distribution function: of u uniform in [0, 1] it
 makes t. The positions u of a batch come from `independent`, `stratified` or
-`antithetic`, and may pass through `importance.warp`; each composes with each.
+`antithetic`; each composes with each.
 """
 
 from collections.abc import Callable

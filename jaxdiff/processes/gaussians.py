@@ -91,23 +91,28 @@ def gaussian(
     alpha, sigma = schedule(t)
     return normal.kl(alpha * x0, sigma**2, 0.0, sigma**2)
 
-  def step(xt: Array, x0: Array, estimate: Any, t: Array, s: Array) -> Array:
-    x0_hat, v = split(estimate)
+  def model(
+    xt: Array, estimate: Any, t: Array, s: Array
+  ) -> tuple[Array, Array]:
+    """Mean and variance of p(xs | xt); at s = 0 those of the decoder."""
+    x0, v = split(estimate)
     mean, var = posterior(xt, x0, t, s)
-    mean_hat, var_hat = posterior(xt, x0_hat, t, s)
     if variance != 'small':
-      var_hat = wide(v, t, s)
-    return normal.kl(mean, var, mean_hat, jnp.broadcast_to(var_hat, xt.shape))
+      var = wide(v, t, s)
+    if not learned:
+      alpha, sigma = schedule(t)
+      # At alpha = 0, in a chain of one step, xt says nothing of x0.
+      decoder = jnp.square(sigma / jnp.maximum(alpha, 1e-3))
+      var = jnp.where(s == 0, decoder, var)
+    mean = jnp.where(s == 0, x0, mean)
+    return mean, jnp.broadcast_to(var, mean.shape)
+
+  def step(xt: Array, x0: Array, estimate: Any, t: Array, s: Array) -> Array:
+    return normal.kl(*posterior(xt, x0, t, s), *model(xt, estimate, t, s))
 
   def decode(xt: Array, x0: Array, estimate: Any, t: Array) -> Array:
-    x0_hat, v = split(estimate)
-    alpha, sigma = schedule(t)
-    # At alpha = 0, in a chain of one step, xt says nothing of x0.
-    var = jnp.square(sigma / jnp.maximum(alpha, 1e-3))
-    if learned:
-      var = wide(v, t, jnp.zeros_like(t))
-    std = jnp.sqrt(jnp.broadcast_to(var, xt.shape))
-    return -_log_decoder(x0, x0_hat, std, bins)
+    mean, var = model(xt, estimate, t, jnp.zeros_like(t))
+    return -_log_decoder(x0, mean, jnp.sqrt(var), bins)
 
   def rate(xt: Array, x0: Array, estimate: Any, t: Array) -> Array:
     del xt, t

@@ -39,7 +39,6 @@ from jaxdiff.samplers.stochastic import (
   churn,
   dpmpp_sde_2m,
   edm_stochastic,
-  euler_ancestral,
   euler_maruyama,
 )
 
@@ -60,7 +59,6 @@ __all__ = [
   'encode',
   'estimate',
   'euler',
-  'euler_ancestral',
   'euler_maruyama',
   'heun',
   'karras_times',

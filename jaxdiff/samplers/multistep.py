@@ -23,7 +23,12 @@ from jax import Array
 
 from jaxdiff import predictions
 from jaxdiff.samplers.sampling import Denoiser, Solver, estimate
-from jaxdiff.samplers.solvers import advance, half_gain, trapezoid
+from jaxdiff.samplers.solvers import (
+  advance,
+  half_gain,
+  transfer,
+  trapezoid,
+)
 from jaxdiff.schedules import Schedule, log_snr
 
 
@@ -251,15 +256,6 @@ def pndm(schedule: Schedule) -> Solver:
     return transfer(schedule, xt, mean, t, s)
 
   return _pseudo_multistep(schedule, start, 3)
-
-
-def transfer(
-  schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
-) -> Array:
-  """DDIM's step with a given eps; alpha_t > 0. (PNDM, eq. 11.) [...]"""
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-  scale = alpha_s / alpha_t
-  return scale * xt + (sigma_s - scale * sigma_t) * eps
 
 
 def _eps(schedule: Schedule, denoiser: Denoiser, xt: Array, t: Array) -> Array:

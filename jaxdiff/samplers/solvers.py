@@ -37,6 +37,17 @@ def advance(
   return sigma_s / sigma_t * xt + alpha_s * (1.0 - decay) * x0
 
 
+def transfer(
+  schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
+) -> Array:
+  """DDIM's step with the noise held at eps; alpha_t > 0.
+
+  xs = (alpha_s / alpha_t) (xt - sigma_t eps) + sigma_s eps. (PNDM, eq. 11.)
+  """
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  return alpha_s / alpha_t * (xt - sigma_t * eps) + sigma_s * eps
+
+
 def half_gain(schedule: Schedule, t: Array, s: Array) -> Array:
   """h = (log_snr(s) - log_snr(t)) / 2; infinite at an end of some schedules."""
   return 0.5 * (log_snr(schedule, s) - log_snr(schedule, t))
@@ -201,11 +212,10 @@ def encode(schedule: Schedule, iterations: int = 1) -> Step:
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
   ) -> Array:
     del keys
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
 
     def improve(_: int, xs: Array) -> Array:
       eps = _eps(schedule, estimate(denoiser, xs, s), xs, s)
-      return alpha_s / alpha_t * (xt - sigma_t * eps) + sigma_s * eps
+      return transfer(schedule, xt, eps, t, s)
 
     return jax.lax.fori_loop(0, iterations, improve, xt)
 

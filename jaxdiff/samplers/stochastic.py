@@ -34,16 +34,6 @@ def split(keys: Array) -> tuple[Array, Array]:
   return jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
 
 
-def euler_ancestral(schedule: Schedule, eta: ArrayLike = 1.0) -> Step:
-  """k-diffusion's name for `samplers.ddim`; eta = 1 is `ancestral`.
-
-  In y = x / alpha and rho = sigma / alpha: Euler's step down to rho_down, then
-  noise of rho_up, where rho_up^2 = eta^2 rho_s^2 (1 - rho_s^2 / rho_t^2) and
-  rho_down^2 + rho_up^2 = rho_s^2. That is DDIM's step, for every eta.
-  """
-  return sampling.ddim(schedule, eta)
-
-
 def euler_maruyama(schedule: Schedule) -> Step:
   """xs = xt + (s - t) (f xt - g^2 score) + g sqrt(t - s) z: weak order 1.
 

@@ -3,8 +3,7 @@
   xt = alpha(t) x0 + sigma(t) eps,  eps ~ N(0, I);  t = 0 is data, t = 1 prior
 
 `levels` says what a schedule is; `closed_forms` and DDPM's tables in `betas`
-have them by name; `learned` has one with parameters; `mixing` has those of
-categories, alpha + sigma = 1.
+have them by name; `mixing` has those of categories, alpha + sigma = 1.
 """
 
 from jaxdiff.schedules.betas import (

@@ -6,7 +6,7 @@ import scipy.stats
 from exact import SCHEDULES, keys
 
 from jaxdiff import losses, predictions, schedules
-from jaxdiff.losses import importance, time_sampling, weightings
+from jaxdiff.losses import time_sampling, weightings
 
 KINDS = {
   'x0': predictions.x0,
@@ -302,58 +302,3 @@ def test_stratified_times_lower_the_variance_of_the_loss():
   assert spread(time_sampling.stratified) < 0.5 * spread(
     time_sampling.independent
   )
-
-
-def trained_importance(bins, loss):
-  def body(state, key):
-    u = time_sampling.stratified(key, jnp.arange(64), 64)
-    u, _ = importance.warp(state, u)
-    return importance.update(state, u, loss(u)), None
-
-  return jax.lax.scan(body, importance.init(bins), keys(0, 20))[0]
-
-
-def test_importance_is_unbiased_and_follows_the_loss():
-  loss = lambda u: 0.1 + u**3
-  state = trained_importance(8, loss)
-  p = importance.probabilities(state, uniform=0.0)
-  centres = (np.arange(8) + 0.5) / 8
-  np.testing.assert_allclose(p, loss(centres) / loss(centres).sum(), rtol=0.15)
-  # The mean of a stratified, warped draw is an integral: exact to 1 / 2000.
-  u, weight = importance.warp(state, U)
-  np.testing.assert_allclose(np.mean(weight * loss(u)), 0.35, atol=1e-3)
-  np.testing.assert_allclose(np.mean(weight), 1.0, atol=1e-3)
-  assert np.std(weight * loss(u)) < 0.3 * np.std(loss(U))
-  share = np.histogram(u, 8, (0, 1))[0] / len(u)
-  want = importance.probabilities(state)
-  np.testing.assert_allclose(share, want, atol=2e-3)
-
-
-def test_importance_is_even_until_every_bin_is_known():
-  state = importance.init(4)
-  u, weight = importance.warp(state, U)
-  np.testing.assert_allclose(u, U, atol=1e-6)
-  np.testing.assert_allclose(weight, 1.0, rtol=1e-6)
-  state = importance.update(state, jnp.full(50, 0.1), jnp.full(50, 9.0))
-  np.testing.assert_allclose(importance.probabilities(state), 0.25)
-  assert state.count[0] == 50
-  np.testing.assert_allclose(state.second_moment[0], 81.0, rtol=1e-6)
-  with pytest.raises(ValueError, match='at least 1, got 0'):
-    importance.init(0)
-
-
-def test_importance_does_not_depend_on_the_order_of_a_batch():
-  u, loss = U[::100], U[::100] ** 2
-  state = trained_importance(4, lambda u: 1 + u)
-  one, other = (
-    importance.update(state, *pair)
-    for pair in [(u, loss), (u[::-1], loss[::-1])]
-  )
-  np.testing.assert_allclose(one.second_moment, other.second_moment, rtol=1e-6)
-  # Neither a bin's own losses nor a gradient reach another's.
-  apart = importance.update(state, jnp.array([0.1]), jnp.array([5.0]))
-  np.testing.assert_array_equal(
-    apart.second_moment[1:], state.second_moment[1:]
-  )
-  want = 0.9 * state.second_moment[0] + 0.1 * 25
-  np.testing.assert_allclose(apart.second_moment[0], want, rtol=1e-6)

@@ -262,7 +262,7 @@ def test_euler(grid):
 @pytest.mark.parametrize('spacing', ['trailing', 'leading'])
 def test_euler_ancestral(spacing, monkeypatch):
   times, options = spaced(spacing, 20)
-  path, noise = ours(stochastic.euler_ancestral(LATENT), LATENT, times)
+  path, noise = ours(samplers.ddim(LATENT, 1.0), LATENT, times)
   path = over_alpha(path, LATENT, times)
   scheduler = diffusers.EulerAncestralDiscreteScheduler(
     **LATENT_BETAS, **options

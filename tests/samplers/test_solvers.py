@@ -36,7 +36,6 @@ ODE = {
 }
 SDE = {
   'ancestral': lambda s: samplers.ancestral(processes.gaussian(s)),
-  'euler_ancestral': stochastic.euler_ancestral,
   'euler_maruyama': stochastic.euler_maruyama,
   'dpmpp_sde_2m': stochastic.dpmpp_sde_2m,
   'dpmpp_sde_2m_half': lambda s: stochastic.dpmpp_sde_2m(s, 0.5),
@@ -189,22 +188,6 @@ def test_euler_on_a_rectified_flow_is_eulers_method_in_x_and_t():
     x = x + (s - t) * ((x - (1 - t) * x0) / t - x0)
   ours = run(solvers.euler(flow), denoise, start, times)
   np.testing.assert_allclose(ours, x, rtol=1e-5)
-
-
-@pytest.mark.parametrize('eta', [0.0, 0.7, 1.0])
-def test_euler_ancestral_is_noise_after_a_shorter_euler_step(eta):
-  denoise = gaussian_denoiser(COSINE, MEAN, STD)
-  x, t, s = jnp.array([[1.5], [-0.3]]), 0.6, 0.5
-  step = stochastic.euler_ancestral(COSINE, eta)
-  ours = step(denoise, keys(0, 2), x, t, s)
-  (alpha, sigma), (alpha_s, sigma_s) = COSINE(t), COSINE(s)
-  rho, rho_s = sigma / alpha, sigma_s / alpha_s
-  up = eta * rho_s * np.sqrt(1 - (rho_s / rho) ** 2)
-  down = np.sqrt(rho_s**2 - up**2)
-  x0 = denoise(x, jnp.full(2, t))
-  y = x / alpha + (down - rho) * (x / alpha - x0) / rho
-  z = stochastic.noise(keys(0, 2), x)
-  np.testing.assert_allclose(ours, alpha_s * (y + up * z), rtol=1e-5)
 
 
 def test_solvers_that_meet():

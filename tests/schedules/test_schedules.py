@@ -7,9 +7,7 @@ import scipy.stats
 from exact import SCHEDULES
 
 from jaxdiff import schedules
-from jaxdiff.schedules import learned as learned_schedule
 
-PARAMS = learned_schedule.init(jax.random.key(0))
 FAMILY = SCHEDULES | {
   've': schedules.ve(),
   'sub_vp': schedules.sub_vp(),
@@ -19,7 +17,6 @@ FAMILY = SCHEDULES | {
   'zero_terminal': schedules.from_betas(
     schedules.zero_terminal_snr(schedules.scaled_linear_betas())
   ),
-  'learned': learned_schedule.schedule(PARAMS),
   'shifted_cosine': schedules.shifted(schedules.cosine(), 4.0),
   'shifted_flow': schedules.shifted(schedules.rectified_flow(), 3.0),
   'shifted_edm': schedules.shifted(schedules.edm(), 0.5),
@@ -28,7 +25,6 @@ VARIANCE_PRESERVING = [
   *SCHEDULES,
   'laplace',
   'zero_terminal',
-  'learned',
   'shifted_cosine',
 ]
 
@@ -150,8 +146,6 @@ def test_impossible_schedules():
     schedules.shifted(schedules.sub_vp(), 2.0)
   with pytest.raises(ValueError, match='two or more betas'):
     schedules.zero_terminal_snr([0.5])
-  with pytest.raises(ValueError, match='must be below log_snr_max'):
-    learned_schedule.init(jax.random.key(0), 4, 1.0, 1.0)
 
 
 @pytest.mark.parametrize('name', FAMILY)
@@ -261,36 +255,3 @@ def test_zero_terminal_snr(num_steps):
   slope = jax.jacfwd(schedule)(jnp.float32(1))
   np.testing.assert_allclose(slope.alpha, -alpha[-2] * num_steps, rtol=1e-5)
   np.testing.assert_allclose(slope.sigma, 0, atol=1e-6)
-
-
-@pytest.mark.parametrize('seed', range(3))
-def test_learned_schedule_decreases_whatever_its_parameters(seed):
-  keys = jax.random.split(jax.random.key(seed), len(PARAMS))
-  params = {
-    name: 3 * jax.random.normal(key, PARAMS[name].shape)
-    for name, key in zip(PARAMS, keys, strict=True)
-  }
-  schedule = jax.jit(lambda params, t: learned_schedule.schedule(params)(t))
-  level = schedule(params, np.linspace(0, 1, 101))
-  log_snr = 2 * (np.log(level.alpha) - np.log(level.sigma))
-  # A steep sigmoid leaves stretches flat to float32.
-  assert (np.diff(log_snr) <= 3e-6).all()
-  span = jax.nn.softplus(params['span'])
-  ends = params['min'] + span, params['min']
-  np.testing.assert_allclose(log_snr[[0, -1]], ends, atol=1e-5)
-
-
-def test_learned_schedule_starts_near_linear_and_learns():
-  t = np.linspace(0, 1, 11)
-  log_snr = schedules.log_snr(FAMILY['learned'], t)
-  np.testing.assert_allclose(log_snr, 13.3 - 18.3 * t, atol=1.0)
-
-  def half(params, learn_ends):
-    schedule = learned_schedule.schedule(params, learn_ends)
-    return schedules.log_snr(schedule, 0.3)
-
-  grads = jax.grad(half)(PARAMS, True)
-  assert all(np.abs(g).max() > 0 for g in grads.values())
-  fixed = jax.grad(half)(PARAMS, False)
-  assert fixed['min'] == 0 and fixed['span'] == 0
-  assert np.abs(fixed['gain']).max() > 0
