@@ -17,11 +17,12 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-import sample
 from benchmarks import scene_scores
-from jaxdiff import config as configs
-from jaxdiff import data, parallel, pictures
-from jaxdiff.runs import run_config
+from jaxdiff import data, parallel, runs
+from jaxdiff.generation.conditions import prompted
+from jaxdiff.generation.flags import SamplerFlags
+from jaxdiff.generation.job import job_of_run, load_run
+from jaxdiff.modalities import pictures
 
 NAMES = ('colour', 'shape', 'size', 'relation', 'number', 'caption')
 
@@ -43,7 +44,9 @@ class Options:
 def main(options: Options) -> None:
   parallel.start()
   workdir = Path(options.workdir)
-  config, _ = configs.undescribe(run_config.load_config(workdir))
+  config, _ = runs.read_config(workdir)
+  mesh, draw = parallel.local_mesh(), None
+  batch_size = parallel.batch_size(options.num, options.batch_size, mesh)
   results: dict[str, dict[str, dict[str, float]]] = {}
   for split in options.splits:
     dataset = data.load(
@@ -54,26 +57,24 @@ def main(options: Options) -> None:
     )
     arrays = dataset.gather(np.arange(options.num))
     captions = list(arrays['caption'])
-    prompts = workdir / 'alignment' / f'{split}.txt'
-    prompts.parent.mkdir(exist_ok=True)
-    prompts.write_text('\n'.join(captions) + '\n')
     real = scene_scores.accuracy(scene_scores.score(arrays['x0'], captions))
     results[split] = {'real': real}
     for scale in options.scales:
-      out = prompts.with_name(f'{split}_{scale:g}.npz')
-      sample.sample(
-        sample.Options(
-          workdir=options.workdir,
-          num=len(captions),
-          seed=options.seed,
-          prompts=str(prompts),
-          scale=scale,
-          sampler=options.sampler,
-          steps=options.steps,
-          batch_size=options.batch_size,
-          out=str(out),
-        )
+      out = workdir / 'alignment' / f'{split}_{scale:g}.npz'
+      flags = SamplerFlags(
+        scale=scale, sampler=options.sampler, steps=options.steps
       )
+      run = load_run(workdir, flags, mesh)
+      job = job_of_run(
+        run,
+        mesh,
+        prompted(run, captions),
+        num=len(captions),
+        seed=options.seed,
+        draw=draw,
+      )
+      draw = job.draw
+      job.write(out, batch_size, f'{split}, scale {scale:g}')
       images = np.load(out)['arr_0']
       score = scene_scores.score(images, captions)
       results[split][f'{scale:g}'] = scene_scores.accuracy(score)
@@ -92,7 +93,7 @@ def main(options: Options) -> None:
 
 
 def plot(results: dict, path: Path) -> None:
-  """Accuracy against scale, a panel for each split."""
+  """Draws accuracy against scale, a panel for each split."""
   figure = Figure(figsize=(5 * len(results), 3.6), layout='constrained')
   panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
   for axes, (split, rows) in zip(panels, results.items(), strict=True):

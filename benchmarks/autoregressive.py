@@ -1,4 +1,4 @@
-"""How well does the same transformer do, reading from left to right?
+"""Bits per character of an autoregressive transformer of the same size.
 
   python -m benchmarks.autoregressive text:FILE --length 128 --steps 3000
 
@@ -29,7 +29,7 @@ from jax import Array
 
 from jaxdiff import training
 from jaxdiff.data import batches, epoch, load
-from jaxdiff.evaluation.categorical_likelihood import ratio
+from jaxdiff.evaluation.likelihood import estimate
 from jaxdiff.losses import Batch
 from jaxdiff.networks.transformer import Transformer
 
@@ -38,7 +38,7 @@ _TIMED = 20  # steps that --minutes is reckoned from
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """Trains an autoregressive transformer, and says its bits per character."""
+  """Trains an autoregressive transformer and prints its bits per character."""
 
   data: tyro.conf.Positional[str]
   length: int | None = None  # of lines None is the longest
@@ -57,7 +57,7 @@ class Options:
 
 
 def nats(network: Transformer, params: Any, x0: Array, **kwargs: Any) -> Array:
-  """-log p(x_l | x_1 .. x_{l-1}), [B, L], of categories x0 [B, L]."""
+  """Computes -log p(x_l | x_1 .. x_{l-1}), [B, L], of categories x0 [B, L]."""
   start = network.num_categories - 1
   before = jnp.pad(x0[:, :-1], ((0, 0), (1, 0)), constant_values=start)
   t = jnp.zeros(len(x0))
@@ -68,7 +68,7 @@ def nats(network: Transformer, params: Any, x0: Array, **kwargs: Any) -> Array:
 
 
 def per_character(values: Array, batch: Batch) -> tuple[Array, Array]:
-  """The mean over an example's characters, and their number, both [B]."""
+  """Computes the mean over an example's characters, and counts them: [B]."""
   mask = batch.get('mask')
   mask = jnp.ones(values.shape, bool) if mask is None else mask
   count = mask.sum(axis=1)
@@ -94,7 +94,7 @@ def make_optimizer(
 def fit(
   options: Options, network: Transformer, make_batches: Callable[[], Any]
 ) -> tuple[training.TrainState, int, float]:
-  """The trained state, its number of steps, and the seconds they took."""
+  """Returns the trained state, its number of steps, and their seconds."""
 
   def loss(params: Any, keys: Array, batch: Batch) -> tuple[Array, dict]:
     rngs = {'dropout': keys[0]}
@@ -102,7 +102,7 @@ def fit(
     return per_character(values, batch)[0], {}
 
   def run(steps: int, most: int) -> tuple[training.TrainState, float]:
-    """`steps` of a training of `most`, and the seconds of those after one."""
+    """Runs `steps` of a training of `most`; times those after the first."""
     optimizer = make_optimizer(options, most)
     init_key, key = jax.random.split(jax.random.key(options.seed))
     examples = make_batches()
@@ -163,7 +163,7 @@ def main(options: Options) -> None:
     f'{number:,} parameters, {steps} steps of {options.batch_size}, '
     f'{seconds / 60:.1f} minutes'
   )
-  bits = ratio(values / np.log(2), counts)
+  bits = estimate(values / np.log(2), counts)
   print(f'{bits} bits/character of {counts.sum():,} characters, autoregressive')
 
 

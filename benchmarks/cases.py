@@ -1,12 +1,12 @@
-"""The networks that are timed: those of our configurations and, for a GPU, of
-ADM and DiT; for each the arguments that make one of equal size of diffusers'
+"""Networks that are timed: those of our configurations and, for a GPU, of ADM
+and DiT; for each the arguments that make one of equal size of diffusers'
 `UNet2DModel` or `DiTTransformer2DModel`."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from jaxdiff.config import Config, DiT, Network, Spec, UNet, load_file
+from jaxdiff.config import Config, DiT, Spec, UNet, load_file
 
 
 class Case(NamedTuple):
@@ -26,7 +26,7 @@ class Case(NamedTuple):
 def _digits() -> Case:
   return Case(
     load_file('configs/digits.py'),
-    Spec((8, 8, 1)),
+    Spec('image', (8, 8, 1)),
     dict(
       block_out_channels=(32, 64),
       layers_per_block=1,
@@ -39,17 +39,15 @@ def _digits() -> Case:
 
 def _small() -> Case:
   """28x28 images, every pixel a position."""
-  config = load_file('configs/fashion_mnist.py')
-  unet = UNet(
+  network = UNet(
     channels=32,
     channel_mults=(1, 2, 2),
     num_res_blocks=2,
     attention_resolutions=(7,),
   )
-  network = dataclasses.replace(config.network, unet=unet)
   return Case(
-    dataclasses.replace(config, network=network),
-    Spec((28, 28, 1)),
+    _with_network('configs/fashion_mnist.py', network),
+    Spec('image', (28, 28, 1)),
     dict(
       block_out_channels=(32, 64, 64),
       layers_per_block=2,
@@ -64,7 +62,7 @@ def _small() -> Case:
 def _cifar10() -> Case:
   return Case(
     load_file('configs/ddpm_cifar10.py'),
-    Spec((32, 32, 3)),
+    Spec('image', (32, 32, 3)),
     dict(
       block_out_channels=(128, 256, 256, 256),
       layers_per_block=2,
@@ -94,7 +92,7 @@ def _adm256() -> Case:
 
   Source: Dhariwal and Nichol 2021, appendix I.
   """
-  unet = UNet(
+  network = UNet(
     channels=256,
     channel_mults=(1, 1, 2, 2, 4, 4),
     num_res_blocks=2,
@@ -106,8 +104,8 @@ def _adm256() -> Case:
   attends = (False, False, False, True, True, True)
   kind = lambda way, attention: f'{"Attn" if attention else ""}{way}Block2D'
   return Case(
-    _with_network(Network(unet=unet)),
-    Spec((256, 256, 3)),
+    _with_network('configs/ddpm_cifar10.py', network),
+    Spec('image', (256, 256, 3)),
     dict(
       block_out_channels=(256, 256, 512, 512, 1024, 1024),
       layers_per_block=2,
@@ -128,12 +126,10 @@ def _dit_xl() -> Case:
 
   Source: Peebles and Xie 2023, table 1.
   """
-  network = Network(
-    kind='dit', dit=DiT(patch_size=2, width=1152, depth=28, num_heads=16)
-  )
+  network = DiT(patch_size=2, width=1152, depth=28, num_heads=16)
   return Case(
-    _with_network(network),
-    Spec((32, 32, 4)),
+    _with_network('configs/ddpm_cifar10.py', network),
+    Spec('image', (32, 32, 4)),
     dict(
       num_attention_heads=16,
       attention_head_dim=72,
@@ -146,9 +142,8 @@ def _dit_xl() -> Case:
   )
 
 
-def _with_network(network: Network) -> Config:
-  config = load_file('configs/ddpm_cifar10.py')
-  return dataclasses.replace(config, network=network)
+def _with_network(path: str, network: UNet | DiT) -> Config:
+  return dataclasses.replace(load_file(path), network=network)
 
 
 CASES = {

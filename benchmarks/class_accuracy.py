@@ -1,4 +1,4 @@
-"""Is a digit the one that was asked for?
+"""Accuracy of class-conditional digits against the guidance scale.
 
   python -m benchmarks.class_accuracy runs/digits_class
 
@@ -16,9 +16,12 @@ import numpy as np
 import tyro
 from sklearn.metrics import pairwise_distances
 
-import sample
 from benchmarks.digits_quality import fit, real
-from jaxdiff import parallel, pictures
+from jaxdiff import parallel
+from jaxdiff.generation.conditions import Request, requested
+from jaxdiff.generation.flags import SamplerFlags
+from jaxdiff.generation.job import job_of_run, load_run
+from jaxdiff.modalities import pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Options:
 
 
 def spread(images: np.ndarray, labels: np.ndarray) -> float:
-  """Mean distance of two images [N, D] of one class, over all classes."""
+  """Computes the mean distance of two images [N, D] of one class."""
   distances = []
   for label in range(10):
     chosen = images[labels == label]
@@ -54,30 +57,33 @@ def main(options: Options) -> None:
       'diversity': spread(test, test_labels) / spread(train, labels),
     }
   }
-  asked = np.arange(options.num) % 10
+  mesh = parallel.local_mesh()
+  batch_size = parallel.batch_size(options.num, options.num, mesh)
+  requested_labels, draw = np.arange(options.num) % 10, None
   for scale in options.scales:
     out = Path(options.workdir) / 'classes' / f'{scale:g}.npz'
-    out.parent.mkdir(exist_ok=True)
-    sample.sample(
-      sample.Options(
-        workdir=options.workdir,
-        num=options.num,
-        seed=options.seed,
-        scale=scale,
-        sampler=options.sampler,
-        steps=options.steps,
-        batch_size=options.num,
-        out=str(out),
-      )
+    flags = SamplerFlags(
+      scale=scale, sampler=options.sampler, steps=options.steps
     )
+    run = load_run(options.workdir, flags, mesh)
+    job = job_of_run(
+      run,
+      mesh,
+      requested(run, Request()),
+      num=options.num,
+      seed=options.seed,
+      draw=draw,
+    )
+    draw = job.draw
+    job.write(out, batch_size, f'scale {scale:g}')
     images = np.load(out)['arr_0']
     grid = pictures.labelled_grid(images[:100], [str(i) for i in range(10)])
     pictures.save_png(grid, out.with_suffix('.png'))
     flat = images.reshape(len(images), -1) / 127.5 - 1
     found = probabilities(flat).argmax(1)
     rows[f'{scale:g}'] = {
-      'accuracy': float((found == asked).mean()),
-      'diversity': spread(flat, asked) / spread(train, labels),
+      'accuracy': float((found == requested_labels).mean()),
+      'diversity': spread(flat, requested_labels) / spread(train, labels),
     }
   path = Path(options.workdir) / 'classes.json'
   described = {**dataclasses.asdict(options), 'rows': rows}

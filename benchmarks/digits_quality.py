@@ -1,10 +1,12 @@
-"""How good are the digits? `python -m benchmarks.digits_quality runs/digits`.
+"""Sample quality of digits, judged by a support-vector machine.
+
+  python -m benchmarks.digits_quality runs/digits
 
 A support-vector machine (RBF, calibrated) learns the real training digits.
 Read off generated and held-out real digits alike:
 
-  confident   share it labels with over 0.9 confidence; the ratio of the two
-  classes     smallest and largest share of a class, times 10
+  confident   fraction labelled with over 0.9 confidence; the ratio of the two
+  classes     smallest and largest fraction of a class, times 10
   nearest     median distance to the nearest training digit, [-1, 1] pixels:
               a copy has 0, a real digit the model never saw has the figure of
               the first row
@@ -26,8 +28,10 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import pairwise_distances
 from sklearn.svm import SVC
 
-import sample
-from jaxdiff import data, parallel, pictures
+from jaxdiff import data, parallel
+from jaxdiff.generation.flags import Flags
+from jaxdiff.generation.from_flags import make_job
+from jaxdiff.modalities import pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Options:
 
 
 def real(split: str) -> tuple[np.ndarray, np.ndarray]:
-  """Flat images [N, 64] in [-1, 1] and labels [N]."""
+  """Reads flat images [N, 64] in [-1, 1] and labels [N]."""
   dataset = data.load('digits', split)
   batch = dataset.gather(np.arange(len(dataset)))
   images = batch['x0'].reshape(len(dataset), -1) / 127.5 - 1
@@ -57,7 +61,7 @@ def real(split: str) -> tuple[np.ndarray, np.ndarray]:
 def fit(
   images: np.ndarray, labels: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
-  """A support-vector machine, images [N, 64] -> probabilities [N, 10].
+  """Fits a support-vector machine: images [N, 64] -> probabilities [N, 10].
 
   One machine for each pair of classes, each calibrated by Platt's sigmoid over
   five folds; the pairs r_kj = P(k | k or j) are coupled by P(k) proportional
@@ -90,33 +94,33 @@ def main(options: Options) -> None:
 
   def describe(images: np.ndarray) -> dict[str, float]:
     probability = probabilities(images)
-    share = np.bincount(probability.argmax(1), minlength=10) / len(images) * 10
+    found = np.bincount(probability.argmax(1), minlength=10)
+    fraction = found / len(images) * 10
     nearest = pairwise_distances(images, train).min(1)
     return {
       'confident': float((probability.max(1) > 0.9).mean()),
-      'least_class': float(share.min()),
-      'largest_class': float(share.max()),
+      'least_class': float(fraction.min()),
+      'largest_class': float(fraction.max()),
       'nearest_median': float(np.median(nearest)),
       'nearest_5_percent': float(np.quantile(nearest, 0.05)),
     }
 
+  mesh = parallel.local_mesh()
+  batch_size = parallel.batch_size(options.num, options.num, mesh)
   held_out = describe(test)
   rows = {'held-out real': {**held_out, 'ratio': 1.0}}
   for sampler in options.samplers:
     name, steps = sampler.split(':')
     out = Path(options.workdir) / 'quality' / f'{name}{steps}.npz'
     start = time.monotonic()
-    sample.sample(
-      sample.Options(
-        workdir=options.workdir,
-        num=options.num,
-        seed=options.seed,
-        sampler=name,
-        steps=int(steps),
-        batch_size=options.num,
-        out=str(out),
-      )
+    flags = Flags(
+      workdir=options.workdir,
+      num=options.num,
+      seed=options.seed,
+      sampler=name,
+      steps=int(steps),
     )
+    make_job(flags, mesh).write(out, batch_size, sampler)
     seconds = time.monotonic() - start
     images = np.load(out)['arr_0']
     pictures.save_png(pictures.grid(images[:100]), out.with_suffix('.png'))

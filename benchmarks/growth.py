@@ -1,12 +1,12 @@
-"""What a training step and a sampling cost as the work grows.
+"""Scaling of the cost of a training step and of sampling with the work.
 
   python -m benchmarks.growth --out growth.png
 
-Against the batch, the edge of the image, the steps of a sampler, the size of
-the data set and the number of devices, each beside what theory says:
+Against the batch, the side length of the image, the steps of a sampler, the
+size of the data set and the number of devices, each beside what theory says:
 
   batch, steps       in proportion; the memory of a sampler does not grow
-  edge               its square in a convolution, its fourth power in attention
+  side length        its square in a convolution, its fourth power in attention
   data set           not at all: a batch is gathered by index
   devices            of a batch that stays as it is, each has its share
 """
@@ -52,13 +52,13 @@ class Axis(NamedTuple):
 
 
 def cost(side: measuring.Side, rounds: int) -> tuple[float, float]:
-  """Seconds and bytes of one run."""
+  """Measures seconds and bytes of one run."""
   seconds = measuring.in_turns({'it': side}, rounds)['it']
   return float(np.median(seconds)), float(side.bytes or 0)
 
 
 def train(case: Case, batch_size: int, rounds: int) -> tuple[float, float]:
-  """Of a training step."""
+  """Measures a training step."""
   side = ours.train_step(case, ours.random_images(case, batch_size))
   return cost(side, rounds)
 
@@ -69,12 +69,9 @@ def over_batch(rounds: int) -> Axis:
   return Axis('batch size', values, *map(list, zip(*found, strict=True)), 1)
 
 
-def over_edge(rounds: int) -> Axis:
+def over_side_length(rounds: int) -> Axis:
   small, values, found = CASES['small'](), [16, 32, 64, 128], []
-  unet = dataclasses.replace(
-    small.config.network.unet, attention_resolutions=()
-  )
-  network = dataclasses.replace(small.config.network, unet=unet)
+  network = dataclasses.replace(small.config.network, attention_resolutions=())
   for n in values:
     case = small._replace(
       config=dataclasses.replace(small.config, network=network),
@@ -82,7 +79,7 @@ def over_edge(rounds: int) -> Axis:
     )
     found.append(train(case, 2, rounds))
   return Axis(
-    'edge of the image', values, *map(list, zip(*found, strict=True)), 2
+    'side length of the image', values, *map(list, zip(*found, strict=True)), 2
   )
 
 
@@ -130,14 +127,14 @@ def over_devices(rounds: int) -> Axis:
 
 
 def slope(values: list[int], costs: list[float]) -> float:
-  """The power of growth over the upper half of the range."""
+  """Fits the power of growth over the upper half of the range."""
   half = len(values) // 2
   logs = np.log(values[half - 1 :]), np.log(np.maximum(costs[half - 1 :], 1e-9))
   return float(np.polyfit(*logs, 1)[0])
 
 
 def plot(axes: list[Axis], path: str) -> None:
-  """A panel for each, seconds above and bytes below."""
+  """Draws a panel for each axis, seconds above and bytes below."""
   figure, panels = plt.subplots(2, len(axes), figsize=(4 * len(axes), 6))
   for column, axis in zip(panels.T, axes, strict=True):
     values = np.asarray(axis.values, float)
@@ -166,7 +163,13 @@ def main(options: Options) -> None:
   print(measuring.machine())
   start = time.monotonic()
   axes = []
-  for make in (over_batch, over_edge, over_steps, over_examples, over_devices):
+  for make in (
+    over_batch,
+    over_side_length,
+    over_steps,
+    over_examples,
+    over_devices,
+  ):
     axis = make(options.rounds)
     axes.append(axis)
     print(f'\n| {axis.name} | seconds | MiB |\n|---|---|---|')

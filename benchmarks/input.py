@@ -1,4 +1,4 @@
-"""How fast batches come, beside how fast a training step eats them.
+"""Throughput of the input pipeline, beside that of a training step.
 
   python -m benchmarks.input
   python -m benchmarks.input --data tfds:cifar10 --case cifar10
@@ -34,7 +34,7 @@ class Options:
 
 
 def rate(batches: Iterator[Any], size: int, seconds: float) -> float:
-  """Images a second, once the first have come."""
+  """Measures images a second, once the first have come."""
   next(batches), next(batches)
   start, count = time.perf_counter(), 0
   while time.perf_counter() - start < seconds:
@@ -44,7 +44,7 @@ def rate(batches: Iterator[Any], size: int, seconds: float) -> float:
 
 
 def loaders(dataset: data.Dataset, size: int) -> dict[str, Callable]:
-  """Endless batches, by name."""
+  """Builds endless batches, by the name of their loader."""
   found = {
     'jaxdiff': lambda: data.batches(dataset, size, seed=0, flip=True),
   }
@@ -78,7 +78,7 @@ def loaders(dataset: data.Dataset, size: int) -> dict[str, Callable]:
 
 
 def waiting(options: Options) -> tuple[float, float]:
-  """Images a second that the step eats, and its share of time spent waiting."""
+  """Measures images a second of the step, and its fraction of waiting."""
   case = CASES[options.case]()
   size = options.step_batch_size
   step = ours.train_step(case, ours.random_images(case, size))
@@ -112,12 +112,12 @@ def main(options: Options) -> None:
   for name, each in rates.items():
     low, middle, high = np.percentile(each, [25, 50, 75])
     print(f'{name}: {middle:,.0f} {shape} images/s ({low:,.0f} - {high:,.0f})')
-  eaten, share = waiting(options)
-  times = np.median(rates['jaxdiff']) / eaten
+  taken, fraction = waiting(options)
+  times = np.median(rates['jaxdiff']) / taken
   print(
-    f'a step of {options.case}, batch {options.step_batch_size}, eats '
-    f'{eaten:,.0f} images/s: the input is {times:,.0f} times as fast; '
-    f'{share:.2%} of the time was spent waiting for it'
+    f'a step of {options.case}, batch {options.step_batch_size}, takes '
+    f'{taken:,.0f} images/s: the input is {times:,.0f} times as fast; '
+    f'{fraction:.2%} of the time was spent waiting for it'
   )
 
 

@@ -1,6 +1,6 @@
-"""Timing in turns: what is compared runs A B A B, so that what else the machine
-does, and how warm it is, falls on both alike. Each side has a process of its
-own: in one, the memory that PyTorch frees is XLA's to ask for again."""
+"""Timing in turns: two sides run A B A B, so that other work of the machine, and
+its temperature, falls on both alike. Each side has a process of its own: in one,
+the memory that PyTorch frees is XLA's to ask for again."""
 
 import contextlib
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The memory of a training step, ours and PyTorch's, each in its own process.
+"""Memory of a training step, ours and PyTorch's, each in its own process.
 
   python -m benchmarks.memory --case cifar10 --batch-size 16
 
@@ -31,7 +31,7 @@ class Options:
 
 
 def measure(options: Options) -> str:
-  """Runs some steps; what they took."""
+  """Runs some steps and reports the memory they took."""
   case = CASES[options.case]()
   batch = ours.random_images(case, options.batch_size)
   if options.side == 'jaxdiff':

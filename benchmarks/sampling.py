@@ -1,4 +1,4 @@
-"""DDIM sampling and one evaluation, ours and PyTorch's, in turns in one run.
+"""Time of DDIM sampling and of one evaluation, ours and PyTorch's, in turns.
 
 pip install torch diffusers denoising-diffusion-pytorch
 python -m benchmarks.sampling --case cifar10 --batch-size 16 --steps 50

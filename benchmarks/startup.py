@@ -1,9 +1,9 @@
-"""From `python train.py` to its first finished step, cold and warm.
+"""Start-up time, from `python train.py` to its first finished step.
 
   python -m benchmarks.startup
   python -m benchmarks.startup --flags --config configs/fashion_mnist.py
 
-Cold: nothing compiled is kept from before. Warm: what the cold start kept. The
+Cold: the compilation cache is empty. Warm: it is that of the cold start. The
 data set is prepared beforehand, by a run that is not counted.
 """
 
@@ -23,14 +23,14 @@ from benchmarks import measuring
 
 @dataclass(frozen=True)
 class Options:
-  """Of train.py: the flags it is given."""
+  """The flags are those of train.py."""
 
   rounds: int = 3
   flags: tuple[str, ...] = ()
 
 
 def first_step(flags: tuple[str, ...], cache: Path, workdir: Path) -> float:
-  """Seconds until the line of the first step is written; then it is killed."""
+  """Measures seconds until train.py logs its first step, then kills it."""
   env = {**os.environ, 'JAX_COMPILATION_CACHE_DIR': str(cache)}
   command = [sys.executable, 'train.py', *flags]
   command += ['--workdir', str(workdir), '--training.log-every', '1']

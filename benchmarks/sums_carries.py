@@ -1,4 +1,4 @@
-"""Does a model of sums add? How often it is right about what is hidden.
+"""Accuracy of a model of sums on hidden digits, and their cross-entropy.
 
   python -m benchmarks.sums_carries runs/sums
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxdiff import build, data, parallel
+from jaxdiff import data, parallel, runs
 
 
 @dataclass(frozen=True)
@@ -24,28 +24,28 @@ class Options:
 
 
 def main(options: Options) -> None:
-  run = build.load_run(options.workdir, parallel.make_mesh())
-  network = build.make_network(run.config, run.spec)
+  run = runs.load(options.workdir, parallel.local_mesh())
+  denoise = run.model.denoiser(run.params, {})
   test = data.load('sums', 'test')
   x0, mask = test.gather(np.arange(len(test)))['x0'], run.spec.categories
 
   @jax.jit
   def log_probs(xt: jax.Array) -> jax.Array:
-    logits = network.apply({'params': run.params}, xt, jnp.ones(len(xt)))
+    logits = denoise(xt, jnp.ones(len(xt)))
     return jax.nn.log_softmax(logits[..., :mask])
 
   for hidden in ([0], [1], [2], [4], [5], [6], [8], [9], [10], [8, 9, 10]):
     xt = x0.copy()
     xt[:, hidden] = mask
     log_p = np.asarray(log_probs(xt))[:, hidden]
-    right = (log_p.argmax(-1) == x0[:, hidden]).mean(0)
-    of = np.take_along_axis(log_p, x0[:, hidden, None], -1)[..., 0]
+    accuracy = (log_p.argmax(-1) == x0[:, hidden]).mean(0)
+    true = np.take_along_axis(log_p, x0[:, hidden, None], -1)[..., 0]
     shown = ''.join(
       '_' if i in hidden else c for i, c in enumerate('abc+def=ghi')
     )
     each = ', '.join(
       f'{p:.2%} right at {nats:.4f} nats'
-      for p, nats in zip(right, -of.mean(0), strict=True)
+      for p, nats in zip(accuracy, -true.mean(0), strict=True)
     )
     print(f'{shown}  {each}')
 

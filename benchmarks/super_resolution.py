@@ -1,4 +1,4 @@
-"""Does an enlarged image say what the small one says?
+"""Consistency, PSNR and sharpness of images enlarged by super-resolution.
 
   python -m benchmarks.super_resolution runs/emoji_large
 
@@ -18,7 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxdiff import build, conditioning, parallel, pictures
+from jaxdiff import conditioning, parallel
+from jaxdiff.generation.conditions import Conditions
+from jaxdiff.generation.flags import SamplerFlags
+from jaxdiff.generation.job import job_of_run, load_run
+from jaxdiff.generation.sampler import check_finite
+from jaxdiff.modalities import pictures
+from jaxdiff.runs import examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +38,13 @@ class Options:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-  """Of images in [-1, 1], mean over images, in dB."""
+  """Computes the mean PSNR of images in [-1, 1], in dB."""
   error = np.square(a - b).mean(axis=(1, 2, 3))
   return float(np.mean(10 * np.log10(4 / np.maximum(error, 1e-12))))
 
 
-def edges(x: np.ndarray) -> float:
-  """Mean absolute difference of pixels that are neighbours in a row."""
+def sharpness(x: np.ndarray) -> float:
+  """Computes the mean absolute difference of neighbours in a row."""
   return float(np.abs(np.diff(x, axis=2)).mean())
 
 
@@ -46,21 +52,30 @@ def main(options: Options) -> None:
   parallel.start()
   workdir = Path(options.workdir)
   mesh = parallel.make_mesh(devices=jax.local_devices()[:1])
-  run = build.load_run(workdir, mesh)
-  examples = build.load_examples(run.config, workdir, options.split)
+  run = load_run(workdir, SamplerFlags(), mesh)
+  if run.model.takes != ('low_res', 'augment'):
+    raise SystemExit(f'{workdir} must hold a run that enlarges images')
+  dataset = examples.load(run.config, workdir, options.split).dataset
   # From all over the set.
-  index = np.linspace(0, len(examples.dataset) - 1, options.num).astype(int)
-  arrays = examples.dataset.gather(index)
-  true = arrays['x0'].astype(np.float32) / 127.5 - 1
+  rows = np.linspace(0, len(dataset) - 1, options.num).astype(int)
+  true = dataset.gather(rows)['x0'].astype(np.float32) / 127.5 - 1
   size = run.config.condition.low_res
   small = np.asarray(conditioning.shrink(true, size))
-  draw = jax.jit(build.make_sampler(run.config, run.spec))
+  given = Conditions(
+    f'as in {dataset.name} {options.split}',
+    lambda index: {'low_res': small},
+    {},
+  )
+  draw, index = None, np.arange(options.num)
 
   def enlarge(seed: int) -> np.ndarray:
-    told = build.options(run.config, cond={'low_res': small})
-    told = {**told, 'seed': seed}
-    images = draw(run.params, told, np.arange(options.num))
-    return np.clip(np.asarray(images), -1, 1)
+    nonlocal draw
+    job = job_of_run(run, mesh, given, num=options.num, seed=seed, draw=draw)
+    draw = job.draw
+    # Not `job.samples`, which rounds to 256 values.
+    drawn = draw(job.params, job.options(index), index)
+    check_finite(drawn, index)
+    return np.clip(np.asarray(drawn.x), -1, 1)
 
   results = {
     'enlarged': enlarge(options.seed),
@@ -72,7 +87,7 @@ def main(options: Options) -> None:
   for name, images in results.items():
     again = np.asarray(conditioning.shrink(jnp.asarray(images), size))
     there = '' if name == 'true' else f'{psnr(images, true):.1f}'
-    sharp = edges(images) / edges(true)
+    sharp = sharpness(images) / sharpness(true)
     back = '' if name == 'true' else f'{psnr(again, small):.1f}'
     print(f'| {name} | {back} | {there} | {sharp:.2f} |')
   blocks = np.repeat(

@@ -1,5 +1,5 @@
-"""How good a model is after so many minutes, compilation and all: ours, and
-diffusers' training example with the same U-Net.
+"""Sample quality after so many minutes of training, compilation included: ours,
+and diffusers' training example with the same U-Net.
 
   pip install torch diffusers
   python -m jaxdiff.classifier train tfds:fashion_mnist
@@ -31,7 +31,8 @@ from tqdm import tqdm
 from benchmarks import ours as our_side
 from benchmarks.cases import CASES
 from jaxdiff import config as configs
-from jaxdiff import data, pictures
+from jaxdiff import data
+from jaxdiff.modalities import pictures
 
 BATCH, STEPS = 64, 100  # of training; of the sampler
 CONFIG = 'configs/fashion_mnist.py'
@@ -50,7 +51,7 @@ class Options:
 
 
 def number_of_steps(left: float, each: float) -> int:
-  """How many steps of `each` seconds fit, with 3 % to spare."""
+  """Computes how many steps of `each` seconds fit, with 3 % to spare."""
   steps = int(left / (1.03 * each))
   if steps < 10:
     raise SystemExit(
@@ -60,14 +61,14 @@ def number_of_steps(left: float, each: float) -> int:
   return steps
 
 
-def flags_of(unet: configs.UNet) -> list[str]:
-  """What gives train.py the configuration of Fashion-MNIST with this U-Net."""
-  stands = configs.load_file(CONFIG).network.unet
+def flags_of(network: configs.UNet) -> list[str]:
+  """Returns train.py's flags for Fashion-MNIST with this network."""
+  default = configs.load_file(CONFIG).network
   flags = ['--config', CONFIG]
-  for name, value in dataclasses.asdict(unet).items():
-    if value != getattr(stands, name):
+  for name, value in dataclasses.asdict(network).items():
+    if value != getattr(default, name):
       values = value if isinstance(value, tuple | list) else (value,)
-      flags += [f'--network.unet.{name.replace("_", "-")}', *map(str, values)]
+      flags += [f'--network.{name.replace("_", "-")}', *map(str, values)]
   return flags
 
 
@@ -85,7 +86,7 @@ def ours(options: Options, out: Path) -> Path:
   # What it took to know the speed is part of the budget.
   left = 60 * options.minutes - 2 * (before - start)
   steps = number_of_steps(left, each)
-  flags = [*flags_of(case.config.network.unet), '--data.name', options.data]
+  flags = [*flags_of(case.config.network), '--data.name', options.data]
   flags += ['--workdir', str(out), '--training.num-steps', str(steps)]
   warmup = min(case.config.optimizer.warmup_steps, steps // 10)
   flags += ['--optimizer.warmup-steps', str(warmup)]
@@ -100,7 +101,7 @@ def ours(options: Options, out: Path) -> Path:
 
 
 def theirs(options: Options, out: Path) -> Path:
-  """The loop of the example, on our batches."""
+  """Runs the loop of the example on our batches."""
   start = time.monotonic()
   import torch
   from diffusers import DDIMScheduler, DDPMScheduler

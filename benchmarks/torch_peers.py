@@ -1,5 +1,5 @@
-"""The peers: diffusers' and denoising-diffusion-pytorch's networks in PyTorch,
-doing the work of one of our training steps, or of one of our samplings.
+"""PyTorch peers: networks of diffusers and of denoising-diffusion-pytorch that
+do the work of one of our training steps, or of one of our samplings.
 
   pip install torch diffusers denoising-diffusion-pytorch
 """
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from benchmarks.cases import Case
 from benchmarks.measuring import Side
+from jaxdiff.config import DiT
 
 # All there are; by itself PyTorch leaves out a core's second thread.
 torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -55,9 +56,10 @@ class Diffusers(nn.Module):
 
 
 def network(case: Case, package: str) -> nn.Module:
-  """The peer's network, or ValueError where it has none of this size."""
+  """Builds the network of a peer."""
   if package == 'diffusers':
-    kind = Transformer if case.config.network.kind == 'dit' else Diffusers
+    dit = isinstance(case.config.network, DiT)
+    kind = Transformer if dit else Diffusers
     return kind(case).to(DEVICE)
   from denoising_diffusion_pytorch import Unet
 
@@ -65,7 +67,7 @@ def network(case: Case, package: str) -> nn.Module:
 
 
 def names(case: Case) -> list[str]:
-  """Of the peers that can be imported, each with its variants."""
+  """Lists the peers that can be imported, each with its variants."""
   packages = ['diffusers']
   if case.lucidrains:
     try:

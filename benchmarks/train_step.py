@@ -1,4 +1,4 @@
-"""A training step, ours and PyTorch's, in turns in one run.
+"""Time of a training step, ours and PyTorch's, in turns in one run.
 
   pip install torch diffusers denoising-diffusion-pytorch
   python -m benchmarks.train_step --case cifar10 --batch-size 16
