@@ -40,6 +40,7 @@ def trial_categorical() -> dict[str, object]:
     'times': lambda u: u,
     'num_steps': 1000,
     'estimate': 'logits',
+    'times': lambda u: u,
   }
 
 
