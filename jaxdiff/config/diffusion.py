@@ -44,6 +44,11 @@ def trial_categorical() -> dict[str, object]:
   }
 
 
+def trial_unmasking() -> dict[str, object]:
+  known = trial_categorical()
+  return {name: known[name] for name in ('process', 'schedule', 'num_classes')}
+
+
 @dataclass(frozen=True)
 class Gaussian(Section):
   """Gaussian noise: the schedule, the prediction and the loss.
