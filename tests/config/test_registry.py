@@ -59,9 +59,7 @@ def test_schedules_of_the_configuration():
     built(changed(schedule='sub_vp', shift=2.0))
   with pytest.raises(ValueError, match='prediction eps says nothing of the'):
     built(
-      changed(
-        schedule='linear_betas', zero_terminal_snr=True, prediction='eps'
-      )
+      changed(schedule='linear_betas', zero_terminal_snr=True, prediction='eps')
     )
 
 
