@@ -85,15 +85,19 @@ def apply(params, xt, t, cond, dropout_key=None):
   return conv(h, params['out'])
 
 
-def shrunken(config):
+def shrunken(config, spec):
   """Cuts a configuration of any size down to one that a test can run."""
-  unet = isinstance(config.network, c.UNet)
   small = {'width': 8, 'edge_width': 8, 'global_width': 8, 'depth': 1}
-  small |= {'channels': 8, 'num_res_blocks': 1}
-  small |= {} if unet else {'num_heads': 2}
-  if unet and config.network.head_channels:
-    small['head_channels'] = 8
-  fields = {field.name for field in dataclasses.fields(config.network)}
+  n = config.network
+  if isinstance(n, c.UNet):
+    # Two levels, and attention on the lower one if there is any.
+    side = spec.shape[0] // n.patch_size // 2
+    small |= {'channels': 8, 'num_res_blocks': 1, 'channel_mults': (1, 2)}
+    small['attention_resolutions'] = (side,) if n.attention_resolutions else ()
+    small['head_channels'] = n.head_channels and 8
+  else:
+    small['num_heads'] = 2
+  fields = {field.name for field in dataclasses.fields(n)}
   return changed(
     config,
     condition={'width': 8, 'depth': 1, 'num_heads': 2},
@@ -114,7 +118,7 @@ def with_text(config, spec):
 def conditions(config, num, sampling=False):
   """Conditions of zeros, as a batch has them, or with those of sampling."""
   condition, cond = config.condition, {}
-  if condition.label:
+  if condition.label or isinstance(config.diffusion, c.Classification):
     cond['label'] = np.zeros(num, np.int32)
   if condition.text:
     cond['tokens'] = np.ones((num, condition.length), np.int32)
@@ -122,6 +126,13 @@ def conditions(config, num, sampling=False):
     size = condition.low_res
     cond['low_res'] = np.zeros((num, size, size, 3), np.float32)
   return cond
+
+
+def null(config, batch):
+  """The null value of each condition that is dropped in training: a row."""
+  if isinstance(config.diffusion, c.Classification):
+    return {}
+  return {name: x[0] for name, x in batch['cond'].items()}
 
 
 def text_spec(length=6, symbols='abc', sizes=False):

@@ -9,7 +9,7 @@ from jaxdiff.config.diffusion import (
   Categorical,
   Classification,
   Gaussian,
-  trial_categorical,
+  trial_unmasking,
 )
 from jaxdiff.config.networks import AnyNetwork, Transformer, UNet
 from jaxdiff.config.ranges import Name, Section, Seed
@@ -108,7 +108,7 @@ def _check_gaussian(config: Config) -> None:
 
 def _check_categorical(config: Config) -> None:
   c, diffusion = config.sampling, config.diffusion
-  sampler = Name(registry.CATEGORICAL_SAMPLERS, trial_categorical)
+  sampler = Name(registry.CATEGORICAL_SAMPLERS, trial_unmasking)
   sampler.check(c.sampler, '--sampling.sampler')
   for name in ('eta', 'threshold', 'augment', 'rescale', 'guidance'):
     _unused(c, name, 'real numbers')

@@ -40,7 +40,13 @@ def trial_categorical() -> dict[str, object]:
     'times': lambda u: u,
     'num_steps': 1000,
     'estimate': 'logits',
+    'times': lambda u: u,
   }
+
+
+def trial_unmasking() -> dict[str, object]:
+  known = trial_categorical()
+  return {name: known[name] for name in ('process', 'schedule', 'num_classes')}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def load_file(path: str) -> Config:
   """
   file = Path(path)
   if not file.is_file():
-    beside = file.parent if file.parent.is_dir() else Path('configs')
+    near = (file, file.parent, Path('configs'))
+    beside = next(folder for folder in near if folder.is_dir())
     known = sorted(str(p) for p in beside.glob('*.py'))
     what = 'is a folder' if file.is_dir() else 'does not exist'
     raise ValueError(f'--config {path} {what}; there are {known}')

@@ -1,4 +1,4 @@
-"""Names with arguments, and what the configuration makes of them."""
+"""Names of a configuration: what they build, and what contradicts it."""
 
 import dataclasses
 
@@ -7,46 +7,37 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from nets import jit
 
-from jaxdiff import build, choices, schedules
-from jaxdiff.losses import weightings
+from jaxdiff import config as c
+from jaxdiff import models, schedules
+from jaxdiff.config import registry
+from jaxdiff.generation.sampler import make_sampler, traced_options
+
+LEARNED = {
+  'variance': 'learned',
+  'loss': 'hybrid',
+  'times': 'grid',
+  'num_steps': 50,
+}
 
 
 def changed(**diffusion):
-  c = dataclasses.replace(tiny.config.diffusion, **diffusion)
-  return dataclasses.replace(tiny.config, diffusion=c)
+  return tiny.changed(tiny.config, diffusion=diffusion)
 
 
-def test_a_name_takes_arguments():
-  make = lambda text: choices.make(choices.WEIGHTINGS, text, 'weighting')
-  log_snr = jnp.array(3.0)
-  assert make('min_snr(2)')(log_snr) == 2.0
-  assert make('min_snr(gamma=3.5)')(log_snr) == 3.5
-  assert make('min_snr')(log_snr) == 5.0
-  assert make('simple') is weightings.simple
-
-
-@pytest.mark.parametrize(
-  ('text', 'message'),
-  [
-    ('min_snr(1, 2)', 'too many positional'),
-    ('min_snr(g=1)', "unexpected keyword argument 'g'"),
-    ('simple(1)', 'too many positional'),
-    ('min_snr(x)', 'a name or a call'),
-    ('min_snr(', 'a name or a call'),
-    ('min_snr({[1]: 2})', 'a name or a call'),
-    ('min_sn(5)', r"one of \['edm', 'min_snr'"),
-  ],
-)
-def test_wrong_arguments_are_named(text, message):
-  with pytest.raises(ValueError, match=message):
-    choices.make(choices.WEIGHTINGS, text, 'diffusion.weighting')
+def traced_draw(config, spec=tiny.SPEC):
+  """A sampler as (draw, its arguments), for `jax.eval_shape`."""
+  draw = make_sampler(models.make(config, spec), config.sampling)
+  params = tiny.abstract_params(config, spec)
+  return draw, params, traced_options(config), np.arange(2)
 
 
 def test_schedules_of_the_configuration():
   t = jnp.linspace(0.1, 0.9, 5)
+  built = lambda config: models.make(config, tiny.SPEC).schedule
   same = lambda config, schedule: np.testing.assert_allclose(
-    schedules.log_snr(build.make_schedule(config), t),
+    schedules.log_snr(built(config), t),
     schedules.log_snr(schedule, t),
     rtol=1e-5,
     atol=1e-5,
@@ -61,95 +52,111 @@ def test_schedules_of_the_configuration():
     schedule='linear_betas', num_steps=100, zero_terminal_snr=True
   )
   same(config, schedules.from_betas(schedules.zero_terminal_snr(table)))
-  assert build.make_schedule(config)(1.0).alpha == 0
+  assert built(config)(1.0).alpha == 0
   with pytest.raises(ValueError, match='table of betas'):
-    build.make_schedule(changed(zero_terminal_snr=True))
-  with pytest.raises(ValueError, match=r'shift=2.*needs a schedule'):
-    build.make_schedule(changed(schedule='sub_vp', shift=2.0))
+    built(changed(zero_terminal_snr=True))
+  with pytest.raises(ValueError, match=r'shift 2.*needs a schedule'):
+    built(changed(schedule='sub_vp', shift=2.0))
+  with pytest.raises(ValueError, match='prediction eps says nothing of the'):
+    built(
+      changed(schedule='linear_betas', zero_terminal_snr=True, prediction='eps')
+    )
 
 
 @pytest.mark.parametrize(
   'diffusion',
   [
     {'weighting': 'p2(1.0)', 'error': 'huber(0.5)', 'offset_noise': 0.1},
+    {'space': 'eps'},
     {'schedule': 'edm', 'prediction': 'edm(0.5)', 'times': 'log_normal'},
     {'schedule': 'rectified_flow', 'times': 'logit_normal(0, 1)'},
-    {'weighting': 'sigmoid(-1)', 'per_log_snr': True, 'importance': 10},
-    {'variance': 'learned', 'times': 'grid', 'num_steps': 50},
-    {
-      'variance': 'learned',
-      'times': 'grid',
-      'num_steps': 50,
-      'objective': 'vlb',
-      'importance': 50,
-    },
+    {'weighting': 'sigmoid(-1)', 'per_log_snr': True},
+    {'loss': 'nelbo'},
+    LEARNED,
+    {**LEARNED, 'loss': 'hybrid(0.01)'},
+    {**LEARNED, 'loss': 'vlb'},
   ],
   ids=lambda d: '-'.join(map(str, d.values())),
 )
 def test_every_choice_trains_and_samples(diffusion):
   config = changed(**diffusion)
-  task = build.make_task(config, tiny.SPEC)
-  state = task.init(jax.random.key(0))
+  task = tiny.make_task(config)
+  params = jax.tree.map(jnp.asarray, tiny.random_params(config))
+  state = jax.eval_shape(task.init, jax.random.key(0))
+  state = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype),
+    state._replace(key=jnp.zeros(())),
+  )._replace(params=params, ema_params=params, key=jax.random.key(0))
   x0 = np.zeros((8, 8, 8, 1), np.float32)
-  step = jax.jit(task.step)
-  new, metrics = step(state, {'x0': x0, 'cond': {}})
-  assert np.isfinite(metrics['loss'])
+  _, metrics = jit(task.step)(state, {'x0': x0, 'cond': {}})
+  assert np.isfinite(metrics['loss']) and metrics['grad_norm'] > 0
   for sampler in ('ancestral', 'ddim'):
-    chosen = dataclasses.replace(config.sampling, sampler=sampler)
-    config = dataclasses.replace(config, sampling=chosen)
-    draw = build.make_sampler(config, tiny.SPEC)
     images = jax.eval_shape(
-      draw, state.params, build.options(config), np.arange(2)
+      *traced_draw(tiny.changed(config, sampling={'sampler': sampler}))
     )
-    assert images.shape == (2, 8, 8, 1)
-  if config.diffusion.importance:
-    assert new.importance.count.sum() == 8
+    assert images.x.shape == (2, 8, 8, 1)
 
 
 def test_a_learned_variance_and_what_contradicts_it():
-  with pytest.raises(ValueError, match='needs diffusion.times=grid'):
-    build.make_task(changed(variance='learned'), tiny.SPEC)
-  with pytest.raises(ValueError, match='needs diffusion.error=square'):
-    build.make_task(
-      changed(variance='learned', times='grid', error='abs'), tiny.SPEC
-    )
+  with pytest.raises(ValueError, match='needs --diffusion.loss hybrid or vlb'):
+    changed(variance='learned')
+  with pytest.raises(ValueError, match='needs --diffusion.loss hybrid or vlb'):
+    changed(loss='vlb', times='grid')
+  with pytest.raises(ValueError, match='needs --diffusion.times grid'):
+    changed(variance='learned', loss='hybrid')
+  with pytest.raises(ValueError, match='needs --diffusion.error square'):
+    changed(**LEARNED, error='abs')
+  with pytest.raises(ValueError, match='needs --diffusion.space None'):
+    changed(**LEARNED, space='eps')
+  with pytest.raises(ValueError, match='not both'):
+    changed(space='eps', weighting='simple')
 
 
 def test_a_name_is_the_same_with_empty_arguments():
-  config = changed(variance='learned', times='grid', num_steps=50)
   draws = []
   for sampler in ('ancestral', 'ancestral()'):
-    chosen = dataclasses.replace(config.sampling, sampler=sampler)
-    one = dataclasses.replace(config, sampling=chosen)
-    draw = build.make_sampler(one, tiny.SPEC)
-    state = jax.eval_shape(
-      build.make_task(one, tiny.SPEC).init, jax.random.key(0)
-    )
-    jaxpr = jax.make_jaxpr(draw)(state.params, build.options(one), np.arange(2))
-    draws.append(str(jaxpr))
+    config = tiny.changed(changed(**LEARNED), sampling={'sampler': sampler})
+    draw, *args = traced_draw(config)
+    draws.append(str(jax.make_jaxpr(draw)(*args)))
   assert draws[0] == draws[1]
-  assert choices.name_of('unipc(order=3)', 'sampler') == 'unipc'
 
 
 def test_small_images_have_a_sensible_size():
-  def config(**condition):
-    c = dataclasses.replace(tiny.config.condition, **condition)
-    return dataclasses.replace(tiny.config, condition=c)
-
-  for size in (0, 8, 9):
+  low_res = lambda **condition: models.make(
+    tiny.changed(tiny.config, condition=condition), tiny.SPEC
+  )
+  for size in (8, 9):
     with pytest.raises(ValueError, match=f'from 1 to below 8.*got {size}'):
-      build.make_task(config(low_res=size), tiny.SPEC)
-  with pytest.raises(ValueError, match='within what is trained on'):
-    build.make_task(config(low_res=4, augment=0.05), tiny.SPEC)
+      low_res(low_res=size)
+  with pytest.raises(ValueError, match='augment must be at most'):
+    low_res(low_res=4, augment=0.05)
 
 
-@pytest.mark.parametrize('name', sorted(choices.SAMPLERS))
+@pytest.mark.parametrize('name', sorted(registry.SAMPLERS))
 def test_every_sampler_is_built_by_name(name):
-  chosen = dataclasses.replace(tiny.config.sampling, sampler=name, steps=3)
-  config = dataclasses.replace(tiny.config, sampling=chosen)
-  draw = build.make_sampler(config, tiny.SPEC)
-  params = jax.eval_shape(
-    build.make_task(config, tiny.SPEC).init, jax.random.key(0)
-  ).params
-  images = jax.eval_shape(draw, params, build.options(config), np.arange(2))
-  assert images.shape == (2, 8, 8, 1)
+  config = tiny.changed(tiny.config, sampling={'sampler': name, 'steps': 3})
+  assert jax.eval_shape(*traced_draw(config)).x.shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+  'times', ['uniform', 'quadratic', 'karras(5)', 'log_snr', 'trailing']
+)
+@pytest.mark.parametrize('threshold', ['none', 'clip', 'dynamic'])
+def test_every_grid_and_threshold_is_built_by_name(times, threshold):
+  sampling = {'times': times, 'threshold': threshold, 'steps': 3}
+  config = tiny.changed(tiny.config, sampling=sampling)
+  model = models.make(config, tiny.SPEC)
+  grid = model.grid(config.sampling)
+  assert grid.shape == (4,) and (np.diff(grid) < 0).all()
+  denoiser = lambda xt, t: 3 * xt
+  limited = model.limit(config.sampling, {}, denoiser)
+  x = limited(np.ones((1, 2, 2, 1), np.float32), np.ones(1, np.float32))
+  assert np.max(x) == (3 if threshold == 'none' else 1)
+
+
+def test_a_network_without_noise_is_a_classifier():
+  config = dataclasses.replace(
+    tiny.config, diffusion=c.Classification(), network=c.ConvNet(width=4)
+  )
+  model = models.make(config, tiny.SPEC)
+  assert model.process is None and model.denoiser is None

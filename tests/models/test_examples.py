@@ -8,8 +8,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from jaxdiff import build
+from jaxdiff import models
 from jaxdiff.config import Data
+from jaxdiff.runs import examples
 
 CAPTIONS = {'0.png': 'a red square', '1.png': 'a large blue square'}
 
@@ -33,7 +34,7 @@ def config_of(tmp_path):
 
 
 def largest(config, workdir, **flags):
-  dataset = build.load_examples(config, workdir, **flags).dataset
+  dataset = examples.load(config, workdir, **flags).dataset
   return dataset.gather(np.arange(2))['tokens'].max()
 
 
@@ -41,7 +42,7 @@ def test_a_vocabulary_is_of_the_run_that_began_with_it(config_of, tmp_path):
   workdir = tmp_path / 'run'
   large, small = (config_of(text='bpe', vocab_size=n) for n in (270, 260))
   with pytest.raises(FileNotFoundError, match='vocabulary of the run'):
-    build.load_examples(large, workdir)
+    examples.load(large, workdir)
   assert not workdir.exists()
   assert largest(large, workdir, learn=True) >= 260
   # Nothing came of that run: the next configuration has its own.
@@ -55,17 +56,18 @@ def test_a_vocabulary_is_of_the_run_that_began_with_it(config_of, tmp_path):
 
 def test_previews_pair_labels_with_their_own_small_images(config_of, tmp_path):
   config = config_of(text='bytes', low_res=4)
-  examples = build.load_examples(config, tmp_path)
-  told = build.preview_conditions(config, examples, 5)
-  assert told['cond']['tokens'].shape[0] == 2  # as many as there are
-  assert told['cond']['low_res'].shape == (2, 4, 4, 3)
-  assert told['null'].keys() == {'tokens'}
-  assert told['null']['tokens'].shape[0] == 1
+  found = examples.load(config, tmp_path)
+  model = models.make(config, found.spec, found.null)
+  rows = examples.preview_conditions(config, model, found, 5)
+  assert rows['cond']['tokens'].shape[0] == 2  # as many as there are
+  assert rows['cond']['low_res'].shape == (2, 4, 4, 3)
+  assert rows['null'].keys() == {'tokens'}
+  assert rows['null']['tokens'].shape[0] == 1
 
 
-def test_what_the_set_has_not_is_refused(config_of, tmp_path):
-  with pytest.raises(ValueError, match='needs a set with labels'):
-    build.load_examples(config_of(label=True), tmp_path)
+def test_conditions_that_the_set_lacks_are_refused(config_of, tmp_path):
+  with pytest.raises(ValueError, match='needs a data set with labels'):
+    examples.load(config_of(label=True), tmp_path)
   digits = dataclasses.replace(config_of(text='bytes'), data=Data('digits'))
-  with pytest.raises(ValueError, match='needs a set with captions'):
-    build.load_examples(digits, tmp_path)
+  with pytest.raises(ValueError, match='needs a data set with captions'):
+    examples.load(digits, tmp_path)

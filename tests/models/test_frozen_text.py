@@ -9,10 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from nets import jit
 from safetensors.numpy import save_file
 
-from jaxdiff import build, data, tokenizers
-from jaxdiff.config import Spec
+from jaxdiff import config as c
+from jaxdiff import data, models, tokenizers
+from jaxdiff.generation.sampler import make_sampler, traced_options
+from jaxdiff.models import prompts as prompts_lib
+from jaxdiff.runs.examples import with_null
 
 WIDTH, LENGTH = 8, 9
 
@@ -66,28 +70,28 @@ def folder(tmp_path_factory):
 
 
 def config_of(folder):
-  c = dataclasses.replace(
-    tiny.config.condition, text='clip', clip=folder and str(folder)
+  config = dataclasses.replace(
+    tiny.config, network=c.DiT(width=8, depth=1, num_heads=2)
   )
-  return dataclasses.replace(tiny.config, condition=c)
+  return tiny.changed(config, condition={'text': 'clip', 'clip': str(folder)})
 
 
 def test_prompts_become_what_the_network_is_built_for(folder):
   config = config_of(folder)
-  prompts = build.make_prompts(config, 'anywhere')
+  prompts = prompts_lib.make(config.condition, 'anywhere')
   assert prompts.length == LENGTH and prompts.dims == (WIDTH, WIDTH)
   encoded = prompts.encode(['a cat', 'a dog', 'a cat'])
   assert encoded['text'].shape == (3, LENGTH, WIDTH)
   np.testing.assert_array_equal(encoded['text'][0], encoded['text'][2])
   assert np.abs(encoded['pooled'][0] - encoded['pooled'][1]).max() > 1e-3
   # What was kept is what would be made anew, whatever stands beside it.
-  again = build.make_prompts(config, 'anywhere').encode(['a dog'])
+  again = prompts_lib.make(config.condition, 'anywhere').encode(['a dog'])
   np.testing.assert_allclose(again['text'][0], encoded['text'][1], atol=1e-6)
 
 
 def test_a_run_is_trained_and_sampled_with_it(folder, key):
   config = config_of(folder)
-  prompts = build.make_prompts(config, 'anywhere')
+  prompts = prompts_lib.make(config.condition, 'anywhere')
   dataset = data.encoded(
     data.Dataset(
       name='two',
@@ -105,21 +109,20 @@ def test_a_run_is_trained_and_sampled_with_it(folder, key):
     prompts.encode,
   )
   batch = next(data.batches(dataset, 4, seed=0))
-  spec = Spec((8, 8, 1), None, prompts.dims)
+  spec = c.Spec('image', (8, 8, 1), None, prompts.dims)
   null = {k: x[0] for k, x in prompts.encode(['']).items()}
-  task = build.make_task(config, spec, null)
-  state = jax.jit(task.init)(key)
-  state, metrics = jax.jit(task.step)(state, batch)
+  task = tiny.make_task(config, spec, null)
+  state, metrics = jit(task.step)(jit(task.init)(key), batch)
   assert np.isfinite(metrics['loss'])
-  told = build.with_null(prompts.encode(['a cat', 'a dog']), null)
-  images = jax.eval_shape(
-    task.preview, state.params, build.options(config, **told), jnp.arange(2)
-  )
-  assert images.shape == (2, 8, 8, 1)
+  rows = with_null(prompts.encode(['a cat', 'a dog']), null)
+  draw = make_sampler(models.make(config, spec), config.sampling)
+  options = traced_options(config, **rows)
+  images = jax.eval_shape(draw, state.params, options, jnp.arange(2))
+  assert images.x.shape == (2, 8, 8, 1)
 
 
-def test_what_is_missing_is_named(tmp_path):
-  with pytest.raises(ValueError, match='needs condition.clip, a folder'):
-    build.make_prompts(config_of(None), 'anywhere')
+def test_missing_weights_are_named(tmp_path):
+  with pytest.raises(ValueError, match='needs --condition.clip, a folder'):
+    tiny.changed(tiny.config, condition={'text': 'clip'})
   with pytest.raises(FileNotFoundError, match='model.safetensors'):
-    build.make_prompts(config_of(tmp_path), 'anywhere')
+    prompts_lib.make(config_of(tmp_path).condition, 'anywhere')
