@@ -49,7 +49,11 @@ def test_a_run_keeps_its_vocabulary_and_previews(finished):
   assert np.asarray(Image.open(finished / 'samples/0000004.png')).std() > 0
   saved = json.loads((finished / 'config.json').read_text())
   known = {k: v for k, v in saved['spec'].items() if v is not None}
-  assert known == {'shape': [8, 8, 3], 'text_dims': [8, 8]}
+  assert known == {
+    'modality': 'image',
+    'shape': [8, 8, 3],
+    'text_dims': [8, 8],
+  }
 
 
 def test_prompts_of_a_file_make_a_labelled_grid(finished, tmp_path):
