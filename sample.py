@@ -27,6 +27,11 @@ A model of text writes; what is given stays, and _ is what it is to write:
 import sys
 from pathlib import Path
 
+from jaxdiff import malloc
+
+if __name__ == '__main__':
+  malloc.relaunch()  # before the second that importing jax takes
+
 import jax
 import numpy as np
 

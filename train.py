@@ -6,6 +6,11 @@ The same command in the same workdir continues where the run was.
 import sys
 from pathlib import Path
 
+from jaxdiff import malloc
+
+if __name__ == '__main__':
+  malloc.relaunch()  # before the second that importing jax takes
+
 from jaxdiff import config as configs
 from jaxdiff import models, parallel, runs, training
 from jaxdiff.config import Config

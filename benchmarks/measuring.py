@@ -1,6 +1,9 @@
-"""Timing in turns: two sides run A B A B, so that other work of the machine, and
-its temperature, falls on both alike. Each side has a process of its own: in one,
-the memory that PyTorch frees is XLA's to ask for again."""
+"""Timing in turns: two sides run A B A B.
+
+So other work of the machine, and its temperature, falls on both alike. Each
+side has a process of its own: in one process XLA would ask for the memory that
+PyTorch has freed.
+"""
 
 import contextlib
 import multiprocessing

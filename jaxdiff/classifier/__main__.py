@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from jaxdiff import malloc
+
+if __name__ == '__main__':
+  malloc.relaunch()  # before the second that importing jax takes
+
 import tyro
 
 from jaxdiff import config as c

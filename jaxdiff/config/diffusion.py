@@ -40,7 +40,6 @@ def trial_categorical() -> dict[str, object]:
     'times': lambda u: u,
     'num_steps': 1000,
     'estimate': 'logits',
-    'times': lambda u: u,
   }
 
 

@@ -64,19 +64,19 @@ def conv_general_dilated(
     dimension_numbers: those of NHWC, HWIO and NHWC.
     settings: as lax has them.
   """
-  usual = all(_DEFAULTS.get(name) == value for name, value in settings.items())
-  if jax.default_backend() != 'cpu' or not usual:
-    return lax.conv_general_dilated(
-      lhs,
-      rhs,
-      window_strides,
-      padding,
-      dimension_numbers=dimension_numbers,
-      **settings,
-    )
+  lax_conv = partial(
+    lax.conv_general_dilated,
+    window_strides=window_strides,
+    padding=padding,
+    dimension_numbers=dimension_numbers,
+    **settings,
+  )
+  if any(_DEFAULTS.get(name) != value for name, value in settings.items()):
+    return lax_conv(lhs, rhs)
   if not isinstance(padding, str):
     padding = tuple(map(tuple, padding))
-  return _convolve(lhs, rhs, tuple(window_strides), padding)
+  own = lambda x, w: _convolve(x, w, tuple(window_strides), padding)
+  return lax.platform_dependent(lhs, rhs, cpu=own, default=lax_conv)
 
 
 def of_doubled(lhs: jax.Array, rhs: jax.Array, *_: Any, **__: Any) -> jax.Array:

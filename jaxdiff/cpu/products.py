@@ -13,6 +13,7 @@ one axis of positions it multiplies them as they lie.
 On other backends it was not measured; they are given jax's own.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,7 +24,6 @@ def dot_general(
   lhs: jax.Array,
   rhs: jax.Array,
   dimension_numbers: lax.DotDimensionNumbers,
-  *args: Any,
   **settings: Any,
 ) -> jax.Array:
   """`jax.lax.dot_general`, for `nn.Dense`.
@@ -34,15 +34,19 @@ def dot_general(
     lhs: [..., C].
     rhs: [C, C'].
     dimension_numbers: as lax has them.
-    args: as lax has them.
     settings: as lax has them.
 
   Returns:
     [..., C'].
   """
-  of_rows = (((lhs.ndim - 1,), (0,)), ((), ()))
-  if dimension_numbers != of_rows or jax.default_backend() != 'cpu':
-    return lax.dot_general(lhs, rhs, dimension_numbers, *args, **settings)
-  rows = lhs.reshape(-1, lhs.shape[-1])
-  y = lax.dot_general(rows, rhs, (((1,), (0,)), ((), ())), *args, **settings)
-  return y.reshape(*lhs.shape[:-1], *rhs.shape[1:])
+  multiply = partial(lax.dot_general, **settings)
+  if dimension_numbers != (((lhs.ndim - 1,), (0,)), ((), ())):
+    return multiply(lhs, rhs, dimension_numbers)
+
+  def rows(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
+    x = lhs.reshape(-1, lhs.shape[-1])
+    y = multiply(x, rhs, (((1,), (0,)), ((), ())))
+    return y.reshape(*lhs.shape[:-1], *rhs.shape[1:])
+
+  direct = lambda lhs, rhs: multiply(lhs, rhs, dimension_numbers)
+  return lax.platform_dependent(lhs, rhs, cpu=rows, default=direct)

@@ -10,6 +10,11 @@ sweep       samplers, steps, scales, weights: a table and a plot
 
 import sys
 
+from jaxdiff import malloc
+
+if __name__ == '__main__':
+  malloc.relaunch()  # before the second that importing jax takes
+
 from jaxdiff import parallel
 from jaxdiff.config import parse_flags
 from jaxdiff.evaluation.commands.clip_score import ClipScore

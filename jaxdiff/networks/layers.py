@@ -8,6 +8,7 @@ returns; means, variances and softmax are float32 whatever it is.
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -225,9 +226,23 @@ def conv_of_upsampled(
   On a CPU, in float32, without the map between the two.
   """
   exact = size == (2 * x.shape[1], 2 * x.shape[2])
-  if exact and dtype == jnp.float32 and jax.default_backend() == 'cpu':
-    return conv3x3(features, dtype, name, convolve=convolution.of_doubled)(x)
+  if exact and dtype == jnp.float32:
+    return conv3x3(features, dtype, name, convolve=_convolve_upsampled)(x)
   return conv3x3(features, dtype, name)(upsample(x, size))
+
+
+def _convolve_upsampled(
+  x: jax.Array, w: jax.Array, *args: Any, **settings: Any
+) -> jax.Array:
+  """As `nn.Conv` calls it: the 3x3 convolution of x doubled both ways."""
+
+  def direct(x, w):
+    doubled = upsample(x, (2 * x.shape[1], 2 * x.shape[2]))
+    return jax.lax.conv_general_dilated(doubled, w, *args, **settings)
+
+  return jax.lax.platform_dependent(
+    x, w, cpu=convolution.of_doubled, default=direct
+  )
 
 
 class ResidualBlock(nn.Module):

@@ -31,7 +31,6 @@ def start(
   """
   cpu.divide_convolutions()
   cpu.compile_quickly()
-  cpu.keep_memory()
   if coordinator == 'auto':
     jax.distributed.initialize()
   elif coordinator:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = 'data'
 
 
 def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-  """A mesh (data, fsdp) over all devices.
+  """Makes a mesh (data, fsdp) over all devices.
 
   Args:
     fsdp: over how many devices each parameter is divided; the batch is divided
@@ -24,14 +24,25 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
   devices = list(jax.devices() if devices is None else devices)
   if fsdp < 1 or len(devices) % fsdp:
     raise ValueError(
-      f'parallel.fsdp={fsdp} does not divide the {len(devices)} devices'
+      f'--parallel.fsdp {fsdp} does not divide the {len(devices)} devices'
     )
+  shape, names = (len(devices) // fsdp, fsdp), (AXIS, 'fsdp')
   # Explicit axes would ask every operation for its sharding.
-  return Mesh(
-    np.asarray(devices).reshape(-1, fsdp),
-    (AXIS, 'fsdp'),
-    axis_types=(AxisType.Auto, AxisType.Auto),
+  types = (AxisType.Auto,) * 2
+  slices = {getattr(device, 'slice_index', 0) for device in devices}
+  if len(slices) == 1:
+    # In the order of the torus, where there is one.
+    return jax.make_mesh(shape, names, types, devices=devices)
+  # Several slices share the batch; parameters are divided within a slice.
+  each = len(devices) // len(slices)
+  if each % fsdp:
+    raise ValueError(
+      f'--parallel.fsdp {fsdp} does not divide the {each} devices of a slice'
+    )
+  array = mesh_utils.create_hybrid_device_mesh(
+    (each // fsdp, fsdp), (len(slices), 1), devices
   )
+  return Mesh(array, names, axis_types=types)
 
 
 def local_mesh() -> Mesh:
@@ -92,7 +103,8 @@ def initialise(init: Callable[[Any], Any], key: Any, sharding: Any) -> Any:
   left is a random draw for each, run once and not worth XLA's optimiser, which
   on a CPU is switched off for it.
   """
-  cpu = jax.default_backend() == 'cpu'
+  devices = jax.tree.leaves(sharding)[0].device_set
+  cpu = next(iter(devices)).platform == 'cpu'
   options = {'xla_backend_optimization_level': 0} if cpu else {}
   lowered = jax.jit(init, out_shardings=sharding).lower(key)
   return lowered.compile(compiler_options=options)(key)

@@ -100,7 +100,7 @@ def test_other_settings_are_heard(arrays):
 
 
 def convolutions(jaxpr):
-  """Their dimension numbers, in all that is called too."""
+  """Dimension numbers of the convolutions of a CPU, in calls too."""
   for eqn in jaxpr.eqns:
     if eqn.primitive.name == 'conv_general_dilated':
       yield eqn.params['dimension_numbers']
@@ -109,6 +109,9 @@ def convolutions(jaxpr):
         yield from convolutions(value.jaxpr)
       elif isinstance(value, Jaxpr):
         yield from convolutions(value)
+    # Of the branches for each platform the first is that of a CPU.
+    for branch in eqn.params.get('branches', ())[:1]:
+      yield from convolutions(branch.jaxpr)
 
 
 @pytest.mark.parametrize('arrays', [(3, 5), (5, 3)], indirect=True)

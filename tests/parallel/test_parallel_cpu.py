@@ -1,4 +1,4 @@
-"""What is freed stays with the process; convolutions use all threads."""
+"""XLA's settings for a CPU: memory, flags, one step at a time."""
 
 import os
 import subprocess
@@ -9,147 +9,82 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdiff import parallel
+from jaxdiff import malloc, parallel
 from jaxdiff.parallel import cpu
-
-# Faults of a buffer asked for again, filled, by malloc itself.
-AGAIN = """
-import ctypes, resource
-from jaxdiff.parallel import cpu
-{}
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-libc.malloc.argtypes = [ctypes.c_size_t]
-libc.free.argtypes = [ctypes.c_void_p]
-libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
-def fill():
-  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-  buffer = libc.malloc(2**28)
-  libc.memset(buffer, 1, 2**28)
-  libc.free(buffer)
-  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-fill()
-print(fill())
-"""
-
-
-# By how much the heap is shorter after a trim.
-TRIMMED = """
-import ctypes
-from jaxdiff.parallel import cpu
-cpu.keep_memory()
-libc = ctypes.CDLL(None)
-libc.sbrk.restype = ctypes.c_void_p
-end = libc.sbrk(0)
-libc.malloc_trim(0)
-print(end - libc.sbrk(0))
-"""
-
-# Whether, of 1,000 pieces between others, one is what malloc gives, before and
-# after they are held, and when they were let go of and joined.
-PIECES = """
-import ctypes, jax
-from jaxdiff.parallel import cpu
-cpu.keep_memory()
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-libc.malloc.argtypes = [ctypes.c_size_t]
-libc.free.argtypes = [ctypes.c_void_p]
-chunks = [libc.malloc(40_000) for _ in range(2_000)]
-low, high = min(chunks), max(chunks)
-for chunk in chunks[::2]:
-  libc.free(chunk)
-def given(size):
-  chunk = libc.malloc(size)
-  libc.free(chunk)
-  return int(low <= chunk <= high)
-def compiled(seconds):
-  event = '/jax/core/compile/backend_compile_duration'
-  jax.monitoring.record_event_duration_secs(event, seconds)
-print(given(39_000))
-compiled(0.1)
-print(given(39_000))
-compiled(2)
-print(given(39_000))
-for chunk in chunks[1::2]:
-  libc.free(chunk)
-compiled(2)
-print(given(10_000_000))
-"""
-
-# Addresses that `keep_memory` leaves taken where the heap cannot grow: a page
-# of another mapping is behind it.
-BLOCKED = """
-import ctypes, mmap, resource
-from jaxdiff.parallel import cpu
-libc = ctypes.CDLL(None)
-libc.sbrk.restype = libc.mmap.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3]
-libc.mmap.argtypes += [ctypes.c_long]
-page = mmap.PAGESIZE
-behind = (libc.sbrk(0) // page + 1) * page
-flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100000  # fixed, if it is free
-assert libc.mmap(behind, page, 0, flags, -1, 0) == behind
-def taken():
-  return int(open('/proc/self/statm').read().split()[0]) * page
-before = taken()
-resource.setrlimit(resource.RLIMIT_AS, (before + 2**36, resource.RLIM_INFINITY))
-cpu.keep_memory()
-print(taken() - before)
-"""
-
-MALLOCS = ('GLIBC_TUNABLES', 'LD_PRELOAD', 'MALLOC_ARENA_MAX')  # settings
 
 glibc_alone = pytest.mark.skipif(
   sys.platform != 'linux' or not os.confstr('CS_GNU_LIBC_VERSION'),
   reason='glibc is tuned, no other',
 )
 
-
-def said_by(program, **env):
-  plain = {k: v for k, v in os.environ.items() if k not in MALLOCS}
-  command = [sys.executable, '-c', program]
-  return subprocess.run(
-    command,
-    env={**plain, 'JAX_PLATFORMS': 'cpu', **env},
-    capture_output=True,
-    check=True,
-    timeout=60,
-  ).stdout
+# Prints the variable, its arguments and its process, started again or not.
+PROGRAM = """
+import os, sys
+print(os.getpid())
+from jaxdiff import malloc
+malloc.relaunch()
+print(os.environ.get('GLIBC_TUNABLES'), sys.argv[1:], os.getpid())
+"""
 
 
-def faults(call, **env):
-  return int(said_by(AGAIN.format(call), **env))
+@pytest.fixture
+def program(tmp_path):
+  """Runs a program that relaunches itself; returns its lines and its stderr."""
+  file = tmp_path / 'program.py'
+  file.write_text(PROGRAM)
+  kept = {
+    k: v
+    for k, v in os.environ.items()
+    if k != malloc.VARIABLE and not k.startswith('MALLOC_')
+  }
+
+  def run(limit='', **env):
+    command = f'{limit} exec {sys.executable} {file} a "b c"'
+    done = subprocess.run(
+      ['bash', '-c', command],
+      env={**kept, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': os.getcwd(), **env},
+      capture_output=True,
+      text=True,
+      check=True,
+      timeout=60,
+    )
+    return done.stdout.splitlines(), done.stderr
+
+  return run
 
 
 @glibc_alone
-def test_memory_is_kept():
-  pages = 2**28 // os.sysconf('SC_PAGE_SIZE')
-  assert faults('') > pages // 1000
-  assert faults('cpu.keep_memory()') == 0
+def test_a_program_starts_again_with_the_tunables(program):
+  lines, stderr = program()
+  first, again, last = lines
+  assert first == again  # the same process, from its beginning
+  assert last == f"{malloc.TUNABLES} ['a', 'b c'] {first}"
+  assert 'starts again with GLIBC_TUNABLES' in stderr
 
 
-@glibc_alone
-def test_the_heap_outlives_a_trim():
-  """Of malloc, which protobuf asks for: addresses and their advice stay."""
-  assert int(said_by(TRIMMED)) < 2**28  # of half the memory
+@pytest.mark.parametrize(
+  ('limit', 'env'),
+  [
+    ('', {'GLIBC_TUNABLES': ''}),
+    ('', {'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2'}),
+    ('', {'MALLOC_ARENA_MAX': '2'}),
+    ('', {'JAX_PLATFORMS': 'cuda'}),
+    ('ulimit -v 20000000;', {}),
+    ('ulimit -d 20000000;', {}),
+  ],
+)
+def test_settings_limits_and_accelerators_are_left_alone(program, limit, env):
+  lines, stderr = program(limit, **env)
+  assert len(lines) == 2 and lines[1].startswith(
+    env.get('GLIBC_TUNABLES', 'None')
+  )
+  assert 'starts again' not in stderr
 
 
-@glibc_alone
-def test_pieces_that_compiling_leaves_are_held():
-  assert said_by(PIECES).split() == [b'1', b'1', b'0', b'1']
-
-
-def test_jax_tells_how_long_it_compiled():
-  """`cpu` listens for it."""
-  heard = []
-  listener = lambda event, seconds, **_: heard.append(event)
-  jax.monitoring.register_event_duration_secs_listener(listener)
-  try:
-    jax.jit(lambda x: x * 3.25 + 7)(1.0)
-  finally:
-    jax.monitoring.unregister_event_duration_listener(listener)
-  assert any(name.endswith('/backend_compile_duration') for name in heard)
+def test_the_library_does_not_start_again(monkeypatch):
+  """Importing it, and starting the processes of a job, keeps the program."""
+  monkeypatch.setattr(os, 'execve', lambda *_: pytest.fail('started again'))
+  parallel.start()
 
 
 @pytest.mark.parametrize('mode', ['jit', 'pmap'])
@@ -169,25 +104,6 @@ def test_a_step_waits_for_the_one_before_it(mode):
     assert before['loss'].is_ready()
     before = metrics
   assert not metrics['loss'].is_ready()  # nothing else waited
-
-
-def test_settings_of_ones_own_are_left_alone():
-  tunables = 'glibc.malloc.mmap_max=5'
-  assert faults('cpu.keep_memory()', GLIBC_TUNABLES=tunables) > 0
-
-
-@glibc_alone
-def test_a_heap_that_cannot_grow_is_left_alone():
-  """Addresses are asked for once and given back to malloc, not more."""
-  memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  assert int(said_by(BLOCKED)) < memory
-
-
-def test_an_accelerator_has_its_own_memory():
-  call = (
-    "import jax; jax.config.update('jax_platforms', 'tpu'); cpu.keep_memory()"
-  )
-  assert faults(call) > 0
 
 
 @pytest.mark.parametrize(

@@ -120,16 +120,16 @@ def test_what_text_and_images_are_not_measured_by(text, graphs):
 
 def test_text_is_measured(text, monkeypatch):
   # Of a network that has not learned to add, every other result made right.
-  read = command.files.read_json
+  read = command.read_texts
 
-  def read_json(path, what):
-    lines = read(path, what)
+  def read_texts(path):
+    lines = read(path)
     if not path.name.startswith('infilled'):
       return lines
     right = lambda line: f'{line[:8]}{int(line[:3]) + int(line[4:7]):03d}'
     return [right(line) if i % 2 else 'x' for i, line in enumerate(lines)]
 
-  monkeypatch.setattr(command.files, 'read_json', read_json)
+  monkeypatch.setattr(command, 'read_texts', read_texts)
   evaluation.main(['text', str(text), '--num', '8', '--infills', '4'])
   (file,) = (text / 'evaluation').glob('*.metrics.json')
   found = json.loads(file.read_text())

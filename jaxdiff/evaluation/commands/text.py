@@ -41,7 +41,7 @@ class Text(samples.Samples):
     if sums or name.startswith('lines:'):
       train = set(self._decoded(config, 'train'))
     job, path = self.draw('text', '.json')
-    written = files.read_json(path, 'the samples')
+    written = read_texts(path)
     found = texts.summary(written, train, sums)
     if sums and self.infills:
       found |= self._infilled(config)
@@ -56,7 +56,7 @@ class Text(samples.Samples):
     blanks = [text[: text.index('=') + 1] + '___' for text in right]
     files.write_text('\n'.join(blanks) + '\n', file)
     _, path = self.draw('infilled', '.json', num=len(right), infills=str(file))
-    written = files.read_json(path, 'the samples')
+    written = read_texts(path)
     hits = [a == b for a, b in zip(written, right, strict=True)]
     fraction = sum(hits) / len(hits)
     error = texts.standard_error(fraction, len(hits))
@@ -67,6 +67,11 @@ class Text(samples.Samples):
 
   def _decoded(self, config: Config, split: str) -> list[str]:
     return decoded(self._dataset(config, split))
+
+
+def read_texts(path: Path) -> list[str]:
+  """Reads the texts that sample.py wrote."""
+  return files.read_json(path, 'the samples')
 
 
 def decoded(dataset: data.Dataset) -> list[str]:
