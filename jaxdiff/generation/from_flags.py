@@ -62,7 +62,6 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
   if run.config.condition.low_res and not flags.base:
     small = {'low_res': images.pop('image')[None]}
     options['cond'] = {**options.get('cond', {}), **small}
-    options |= {'scale': c.scale, 'augment': c.augment}
   options |= images
 
   draw = sampler.make_sampler(run.model, c, edit=edit)

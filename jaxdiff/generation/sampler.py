@@ -185,9 +185,11 @@ def traced_options(
     'seed': config.seed if seed is None else seed,
     'eta': c.eta,
     'temperature': c.temperature,
+    # In a cascade the small image is no condition of the options.
+    'augment': c.augment,
   }
   if cond:
-    options |= {'cond': cond, 'scale': c.scale, 'augment': c.augment}
+    options |= {'cond': cond, 'scale': c.scale}
     options |= {'null': null} if null else {}
   return options
 
