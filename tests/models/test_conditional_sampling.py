@@ -104,10 +104,7 @@ def test_a_cascade_enlarges_what_the_base_draws():
     tiny.random_params(base_config, base_spec),
     tiny.random_params(config, spec),
   )
-  options = (
-    traced_options(base_config, **LABELS),
-    {**traced_options(config), 'augment': config.sampling.augment},
-  )
+  options = traced_options(base_config, **LABELS), traced_options(config)
   index = jnp.arange(3)
   draw = jit(sampler.make_cascade(base, large))
   images = draw(params, options, index).x
