@@ -252,6 +252,33 @@ def test_fields_of_gaussian_noise_are_unknown(field):
     (TEXT, tiny.text_spec(), dict(block=0), 'block must be in .1, .*got 0'),
     (TEXT, tiny.text_spec(), dict(temperature=0.0), 'above 0, got 0'),
     (TEXT, tiny.text_spec(), dict(eta=0.5), 'sampling.eta is for real numbers'),
+    (TEXT, tiny.text_spec(), dict(times='log_snr'), 'is for Gaussian noise'),
+    (
+      TEXT,
+      tiny.text_spec(),
+      dict(times='numpy:linspace(1.0, 0.1)'),
+      'ends at 0.1, .* for categories it must end at 0',
+    ),
+    (TEXT, tiny.text_spec(), dict(rescale=0.5), 'rescale is for real numbers'),
+    (
+      TEXT,
+      tiny.text_spec(),
+      dict(threshold='dynamic'),
+      'threshold is for real numbers',
+    ),
+    (TEXT, tiny.text_spec(), dict(augment=0.2), 'augment is for real numbers'),
+    (
+      tiny.config,
+      tiny.SPEC,
+      dict(block=3),
+      '--sampling.block is for categories, got 3',
+    ),
+    (
+      tiny.config,
+      tiny.SPEC,
+      dict(temperature=0.5),
+      '--sampling.temperature is for categories, got 0.5',
+    ),
     (with_time(TEXT), tiny.text_spec(), dict(block=2), 'told t has not met'),
     (
       with_diffusion(
@@ -266,6 +293,18 @@ def test_fields_of_gaussian_noise_are_unknown(field):
     ),
     (GRAPHS, tiny.graph_spec(), dict(block=2), 'needs .*absorbing'),
     (GRAPHS, tiny.graph_spec(), dict(sampler='remasked'), 'lifts masks'),
+    (
+      with_diffusion(GRAPHS, process='absorbing'),
+      tiny.graph_spec(),
+      dict(sampler='surest_first'),
+      'lifts masks: .* and no graph',
+    ),
+    (
+      with_diffusion(with_time(TEXT), process='uniform'),
+      tiny.text_spec(),
+      dict(sampler='remasked'),
+      'lifts masks: it needs --diffusion.process absorbing',
+    ),
     (
       TEXT,
       tiny.text_spec(),
