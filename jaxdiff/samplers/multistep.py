@@ -22,13 +22,14 @@ import numpy as np
 from jax import Array
 
 from jaxdiff import predictions
-from jaxdiff.samplers.sampling import Denoiser, Solver, estimate
-from jaxdiff.samplers.solvers import (
+from jaxdiff.samplers.sampling import (
+  Denoiser,
+  Solver,
   advance,
-  half_gain,
+  estimate,
   transfer,
-  trapezoid,
 )
+from jaxdiff.samplers.solvers import half_gain, trapezoid
 from jaxdiff.schedules import Schedule, log_snr
 
 
