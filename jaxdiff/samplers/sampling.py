@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff import processes
+from jaxdiff.checks import number
 from jaxdiff.losses import Apply, clean_apply
 from jaxdiff.predictions import Kind
 from jaxdiff.processes import Process
@@ -68,6 +69,8 @@ def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
     variance: of `gaussian(.., 'learned')`: (xt[B, ...], t[B]) -> v, the
       network's second output.
   """
+  if variance is not None and not callable(variance):
+    raise ValueError(f'variance must be a function or None, got {variance!r}')
 
   def step(denoiser: Denoiser, keys: Array, xt: Any, t: Array, s: Array) -> Any:
     time = jnp.broadcast_to(t, keys.shape)
@@ -130,6 +133,7 @@ def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
 
   Source: DDIM (Song et al. 2021) eq. 12, 16.
   """
+  number('eta', eta, '[0, 1]')
   posterior = processes.gaussian(schedule).posterior
 
   def one(key: Array, xt: Array, x0: Array, t: Array, s: Array) -> Array:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import predictions
+from jaxdiff.checks import whole
 from jaxdiff.samplers.sampling import (
   Denoiser,
   Step,
@@ -184,8 +185,7 @@ def encode(schedule: Schedule, iterations: int = 1) -> Step:
   Source: DDIM (Song et al. 2021) section 5.4; the iteration, Pan et al. 2023,
   "Effective real image editing with accelerated iterative diffusion inversion".
   """
-  if iterations < 1:
-    raise ValueError(f'encode needs at least 1 iteration, got {iterations}')
+  whole('iterations', iterations, 1)
 
   def step(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
