@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number, whole
 from jaxdiff.losses import Batch, Loss
 
 Cond = Mapping[str, Array]
@@ -35,7 +36,7 @@ def drop(
 
   Source: Ho & Salimans 2022, algorithm 1.
   """
-  _check_probability(probability)
+  number('probability', probability, '[0, 1]')
   if not null.keys() <= cond.keys():
     raise ValueError(
       f'null has {sorted(null.keys() - cond.keys())}, which are not among the '
@@ -58,7 +59,7 @@ def dropping(
   Raises:
     ValueError: probability out of range.
   """
-  _check_probability(probability)
+  number('probability', probability, '[0, 1]')
 
   def dropped(
     params: Any, keys: Array, batch: Batch
@@ -116,8 +117,8 @@ def super_resolution(loss: Loss, size: int, most: float) -> Loss:
   Raises:
     ValueError: most is not in [0, 1].
   """
-  if not 0 <= most <= 1:
-    raise ValueError(f'the most noise must be in [0, 1], got {most}')
+  whole('size', size, 1)
+  number('most', most, '[0, 1]')
 
   def shown(
     params: Any, keys: Array, batch: Batch
@@ -146,11 +147,6 @@ def rows(table: Cond, index: Array) -> dict[str, Array]:
   if len(set(lengths.values()) - {1}) > 1:
     raise ValueError(f'conditions must be as many of each kind, got {lengths}')
   return jax.tree.map(lambda x: x[index % len(x)], dict(table))
-
-
-def _check_probability(probability: float) -> None:
-  if not 0 <= probability <= 1:
-    raise ValueError(f'probability must be in [0, 1], got {probability}')
 
 
 def _split(keys: Array) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number, whole
 from jaxdiff.processes import Process, forward_variance
 from jaxdiff.samplers import Denoiser, Solver, Step, encode, euler, sample
 from jaxdiff.samplers.sampling import as_solver
@@ -48,8 +49,7 @@ def sdedit(
 
   Source: SDEdit (Meng et al. 2022) algorithm 1.
   """
-  if not 0 <= strength <= 1:
-    raise ValueError(f'strength must be in [0, 1], got {strength}')
+  number('strength', strength, '[0, 1]')
   times = np.asarray(times, np.float32)
   start = np.minimum(np.float32(strength), times[0])
   xt = jax.vmap(process.corrupt, in_axes=(0, 0, None))(keys, x0, start)
@@ -143,10 +143,8 @@ def repaint_times(
 
   Source: RePaint (Lugmayr et al. 2022) section 4.2, appendix B.
   """
-  if jump < 1 or repeats < 1:
-    raise ValueError(
-      f'jump and repeats must be at least 1, got {jump} and {repeats}'
-    )
+  whole('jump', jump, 1)
+  whole('repeats', repeats, 1)
   times = np.asarray(times, np.float32)
   walk = [times[:1]]
   for first in range(0, len(times) - 1, jump):

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number
 from jaxdiff.samplers import Denoiser
 from jaxdiff.schedules import Schedule
 
@@ -39,6 +40,7 @@ def classifier_free(
 
   Source: Ho & Salimans 2022 eq. 6.
   """
+  number('scale', scale, '(-inf, inf)')
 
   def guided(xt: Any, t: Array) -> Any:
     u, c = uncond(xt, t), cond(xt, t)
@@ -105,6 +107,7 @@ def rescaled(
   Source: Lin et al. 2024, "Common diffusion noise schedules and sample steps
   are flawed", eq. 14 to 16.
   """
+  number('phi', phi, '[0, 1]')
 
   def rescale(xt: Array, t: Array) -> Array:
     x0 = guided(xt, t)
@@ -146,6 +149,9 @@ def apg(
   Source: Sadat et al. 2024, "Eliminating oversaturation and artifacts of high
   guidance scales in diffusion models", algorithm 1.
   """
+  number('scale', scale, '(-inf, inf)')
+  number('eta', eta, '[0, inf)')
+  number('threshold', threshold, '(0, inf]')
 
   def guided(xt: Array, t: Array) -> Array:
     c = cond(xt, t)
@@ -181,6 +187,7 @@ def classifier_gradient(
 
   Source: Dhariwal & Nichol 2021 algorithm 2.
   """
+  number('scale', scale, '(-inf, inf)')
 
   def guided(xt: Array, t: Array) -> Array:
     # Examples do not mix, so the gradient of the sum is that of each.
@@ -199,6 +206,8 @@ def unchanged(denoiser: Denoiser) -> Denoiser:
 
 def clip(denoiser: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
   """The estimate of x0, held to the data's range. (DDPM, official code.)"""
+  number('low', low, '(-inf, inf)')
+  number('high', high, f'({low}, inf)')
   return lambda xt, t: jnp.clip(denoiser(xt, t), low, high)
 
 
@@ -216,6 +225,7 @@ def dynamic_threshold(
 
   Source: Imagen (Saharia et al. 2022) section 2.3.
   """
+  number('quantile', quantile, '(0, 1]')
 
   def thresholded(xt: Array, t: Array) -> Array:
     x0 = denoiser(xt, t)

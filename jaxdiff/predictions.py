@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number
 from jaxdiff.schedules import Schedule
 
 Kind = Callable[[Schedule, ArrayLike], tuple[Array, Array]]
@@ -72,6 +73,7 @@ def edm(sigma_data: float = 0.5) -> Kind:
 
   Source: EDM (Karras et al. 2022), table 1.
   """
+  number('sigma_data', sigma_data, '(0, inf)')
 
   def kind(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
     alpha, sigma = schedule(t)

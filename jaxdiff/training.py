@@ -16,6 +16,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number, whole
 from jaxdiff.losses import Batch, Loss
 from jaxdiff.losses.time_sampling import Positions, stratified
 
@@ -116,6 +117,9 @@ def make_train_step(
     given its part of the batch, and the gradients' mean is taken over it.
     metrics: 'loss' and 'grad_norm' scalars, and the loss's own, averaged.
   """
+
+  number('decay', decay, '[0, 1)')
+  whole('accumulate', accumulate, 1)
 
   def mean_loss(
     params: Any, key: Array, index: Array, batch: Batch

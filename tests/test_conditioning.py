@@ -51,8 +51,6 @@ def test_what_cannot_be_dropped_is_named(key):
   keys = jax.random.split(key, 2)
   with pytest.raises(ValueError, match=r"null has \['text'\]"):
     conditioning.drop(keys, {'label': jnp.zeros(2)}, {'text': 0}, 0.1)
-  with pytest.raises(ValueError, match=r'in \[0, 1\], got 1.5'):
-    conditioning.drop(keys, {'label': jnp.zeros(2)}, {'label': 0}, 1.5)
 
 
 def test_both_branches_are_trained(key):
@@ -124,8 +122,6 @@ def test_a_small_image_and_its_noise_are_shown(key):
   assert seen['low_res'].shape == (500, 4, 4, 1) and 'label' in seen
   spread = np.asarray(seen['low_res']).std(axis=(1, 2, 3))
   assert np.corrcoef(spread, level)[0, 1] > 0.9  # as noisy as told
-  with pytest.raises(ValueError, match=r'in \[0, 1\], got 2'):
-    conditioning.super_resolution(loss, 4, 2)
 
 
 def test_rows_of_unlike_tables_are_refused():

@@ -39,6 +39,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff import schedules
+from jaxdiff.checks import whole
 from jaxdiff.losses.elbo import corrupted, real
 from jaxdiff.processes import Process, decoder, tally
 
@@ -239,8 +240,8 @@ def bits_per_dim(
 def _check(process: Process, num_terms: int | None) -> None:
   if process.terms is None:
     raise ValueError('a bound needs a process with terms, and this has none')
-  if num_terms is not None and num_terms < 1:
-    raise ValueError(f'num_terms must be at least 1, got {num_terms}')
+  if num_terms is not None:
+    whole('num_terms', num_terms, 1)
 
 
 def _stratified(keys: Array, stream: int, num: int) -> Array:

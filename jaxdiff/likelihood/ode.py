@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxdiff.checks import number, whole
+
 Field = Callable[[Array, Any], Any]
 
 
@@ -136,10 +138,9 @@ def dormand_prince(
   Source: Dormand & Prince 1980; step size control as in Hairer, Norsett &
   Wanner, Solving Ordinary Differential Equations I, section II.4.
   """
-  if min(rtol, atol) < 0 or rtol == atol == 0:
-    raise ValueError(
-      f'tolerances must be positive, got rtol={rtol} and atol={atol}'
-    )
+  number('rtol', rtol, '[0, inf)')
+  number('atol', atol, '(0, inf)' if rtol == 0 else '[0, inf)')
+  whole('max_steps', max_steps, 1)
 
   def size(error: Any, y: Any, new: Any) -> Array:
     def leaf(error: Array, y: Array, new: Array) -> Array:

@@ -35,6 +35,7 @@ from jax import Array
 from jax.scipy.stats import norm
 
 from jaxdiff import schedules
+from jaxdiff.checks import whole
 from jaxdiff.likelihood import ode
 from jaxdiff.likelihood.ode import Integrator
 from jaxdiff.samplers import Denoiser
@@ -68,8 +69,7 @@ def log_snr_grid(
   Raises:
     ValueError: num_steps < 1, or not 0 <= t_min < t_max <= 1.
   """
-  if num_steps < 1:
-    raise ValueError(f'a grid needs at least 1 step, got {num_steps}')
+  whole('num_steps', num_steps, 1)
   if not 0 <= t_min < t_max <= 1:
     raise ValueError(
       f'need 0 <= t_min < t_max <= 1, got t_min={t_min} and t_max={t_max}'
@@ -86,6 +86,7 @@ def exact_trace(chunk: int = 16) -> Divergence:
   Args:
     chunk: products computed together; memory grows with it.
   """
+  whole('chunk', chunk, 1)
 
   def divergence(
     f: Callable[[Array], Array], z: Array, keys: Array
@@ -121,8 +122,7 @@ def hutchinson(num_probes: int = 1) -> Divergence:
 
   Source: Hutchinson 1989; FFJORD (Grathwohl et al. 2019) section 3.1.
   """
-  if num_probes < 1:
-    raise ValueError(f'num_probes must be at least 1, got {num_probes}')
+  whole('num_probes', num_probes, 1)
 
   def divergence(
     f: Callable[[Array], Array], z: Array, keys: Array

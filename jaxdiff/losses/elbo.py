@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxdiff.checks import number, whole
 from jaxdiff.losses.regression import Apply, Batch, Loss
 from jaxdiff.losses.time_sampling import Times, continuous, grid
 from jaxdiff.processes import (
@@ -106,9 +107,8 @@ def variational(
   Source: DDPM (Ho et al. 2020) eq. 5; D3PM (Austin et al. 2021) eq. 1, 5.
   """
   _check_terms(process)
-  if num_steps < 1:
-    raise ValueError(f'num_steps must be at least 1, got {num_steps}')
-
+  whole('num_steps', num_steps, 1)
+  number('cross_entropy_weight', cross_entropy_weight, '[0, inf)')
   step, decode = any_step(process.terms), decoder(process.terms)
 
   def one(seen: Seen) -> Any:
@@ -149,6 +149,8 @@ def cross_entropy(
   Source: DiGress (Vignac et al. 2023) eq. 2.
   """
   _check_terms(process)
+  for weight in jax.tree.leaves(weights):
+    number('weights', weight, '[0, inf)')
   decode = decoder(process.terms)
 
   def one(seen: Seen) -> Any:
@@ -196,6 +198,9 @@ def _loss(
   length: int | None,
   one: Callable[[Seen], Any],
 ) -> Loss:
+  if length is not None:
+    whole('length', length, 1)
+
   def nats(seen: Seen) -> tuple[Array, Array]:
     return tally(process, one(seen), seen.x0, seen.mask)
 

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import losses, normal, predictions, processes
+from jaxdiff.checks import number
 from jaxdiff.losses.regression import Apply, Batch, Loss
 from jaxdiff.losses.time_sampling import grid
 from jaxdiff.predictions import Kind
@@ -105,6 +106,7 @@ def hybrid(
 
   Source: iDDPM eq. 16.
   """
+  number('vlb_scale', vlb_scale, '[0, inf)')
   corrupt = losses.corruption(schedule, kind, grid(num_steps))
   term = bound_term(kind, schedule, num_steps)
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import predictions
+from jaxdiff.checks import number
 from jaxdiff.losses.time_sampling import Times, continuous
 from jaxdiff.losses.weightings import Weighting
 from jaxdiff.predictions import Kind
@@ -210,6 +211,7 @@ def huber(delta: float = 1.0) -> Callable[[Array], Array]:
 
   `jnp.abs` is the L1 error.
   """
+  number('delta', delta, '(0, inf)')
   return lambda x: jnp.where(
     jnp.abs(x) < delta, jnp.square(x), delta * (2 * jnp.abs(x) - delta)
   )
@@ -220,6 +222,7 @@ def pseudo_huber(delta: float = 1.0) -> Callable[[Array], Array]:
 
   x^2 for small x. (Charbonnier et al. 1997.)
   """
+  number('delta', delta, '(0, inf)')
   # The difference of the roots, without cancellation.
   return lambda x: (
     2 * delta * jnp.square(x) / (jnp.sqrt(jnp.square(x) + delta**2) + delta)
@@ -234,6 +237,7 @@ def offset_noise(strength: float = 0.1) -> Noise:
 
   Source: Guttenberg 2023, "Diffusion with offset noise".
   """
+  number('strength', strength, '[0, inf)')
 
   def noise(key: Array, shape: tuple[int, ...]) -> Array:
     key, offset_key = jax.random.split(key)

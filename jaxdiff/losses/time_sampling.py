@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import ndtri
 
+from jaxdiff.checks import number, whole
 from jaxdiff.schedules import Schedule, inverse
 
 Times = Callable[[Array], Array]
@@ -20,11 +21,13 @@ Positions = Callable[[Array, Array, int], Array]
 
 def continuous(t_min: float = 0.0) -> Times:
   """t uniform over (t_min, 1]."""
+  number('t_min', t_min, '[0, 1)')
   return lambda u: 1.0 - (1.0 - t_min) * u
 
 
 def grid(num_steps: int) -> Times:
   """t uniform over {1/T, 2/T, ..., 1}: the T steps of a DDPM table."""
+  whole('num_steps', num_steps, 1)
   return lambda u: (
     jnp.minimum(jnp.floor(u * num_steps) + 1, num_steps) / num_steps
   )
@@ -35,6 +38,8 @@ def logit_normal(mean: float = 0.0, std: float = 1.0) -> Times:
 
   Source: SD3 (Esser et al. 2024) eq. 19, on `schedules.rectified_flow`.
   """
+  number('mean', mean, '(-inf, inf)')
+  number('std', std, '(0, inf)')
   return lambda u: jax.nn.sigmoid(mean + std * _normal(u))
 
 
@@ -48,6 +53,8 @@ def log_normal(
   Source: EDM (Karras et al. 2022) table 1; the defaults are theirs, for data of
   standard deviation 0.5.
   """
+  number('mean', mean, '(-inf, inf)')
+  number('std', std, '(0, inf)')
   return lambda u: inverse(schedule, -2.0 * (mean + std * _normal(u)))
 
 

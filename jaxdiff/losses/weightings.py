@@ -34,6 +34,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxdiff.checks import number
+
 Weighting = Callable[[Array], Array]
 
 
@@ -64,16 +66,20 @@ def truncated_snr(log_snr: Array) -> Array:
 
 def min_snr(gamma: float = 5.0) -> Weighting:
   """min(SNR, gamma). (Hang et al. 2023, section 3.4.)"""
+  number('gamma', gamma, '(0, inf]')
   return lambda log_snr: jnp.minimum(jnp.exp(log_snr), gamma)
 
 
 def p2(gamma: float = 1.0, k: float = 1.0) -> Weighting:
   """SNR / (k + SNR)^gamma. (P2, Choi et al. 2022, eq. 8.)"""
+  number('gamma', gamma, '[0, inf)')
+  number('k', k, '(0, inf)')
   return lambda log_snr: jnp.exp(log_snr) / (k + jnp.exp(log_snr)) ** gamma
 
 
 def sigmoid(bias: float = 0.0) -> Weighting:
   """SNR sigmoid(bias - log_snr). (VDM++, Kingma & Gao 2023, section 4.)"""
+  number('bias', bias, '(-inf, inf)')
   return lambda log_snr: jnp.exp(bias) * jax.nn.sigmoid(log_snr - bias)
 
 
@@ -82,4 +88,5 @@ def edm(sigma_data: float = 0.5) -> Weighting:
 
   Theirs is (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, at sigma / alpha.
   """
+  number('sigma_data', sigma_data, '(0, inf)')
   return lambda log_snr: jnp.exp(log_snr) + 1.0 / sigma_data**2

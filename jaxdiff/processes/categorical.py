@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import whole
 from jaxdiff.processes import draws, transitions
 from jaxdiff.processes.process import Process
 from jaxdiff.processes.transitions import (
@@ -133,11 +134,13 @@ def absorbing(schedule: Schedule, num_classes: int) -> Process:
   So a network takes x in 0 .. num_classes and gives num_classes + 1 logits, of
   which the last is not read.
   """
+  whole('num_classes', num_classes, 1)
   return categorical(schedule, np.eye(num_classes + 1)[-1])
 
 
 def uniform(schedule: Schedule, num_classes: int) -> Process:
   """`categorical` redrawn from all num_classes alike."""
+  whole('num_classes', num_classes, 1)
   return categorical(schedule, np.full(num_classes, 1 / num_classes))
 
 

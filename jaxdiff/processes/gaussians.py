@@ -9,6 +9,7 @@ from jax.scipy.stats import norm
 from jax.typing import ArrayLike
 
 from jaxdiff import normal
+from jaxdiff.checks import whole
 from jaxdiff.processes.process import Process, Terms
 from jaxdiff.schedules import Schedule
 
@@ -40,7 +41,7 @@ def gaussian(
       probability of 8-bit data, None a density.
 
   Raises:
-    ValueError: variance is none of these.
+    ValueError: variance is none of these, or bins < 2.
 
   Source: DDPM (Ho et al. 2020) eq. 4-7, 13 and algorithm 2; for any s < t, and
   in continuous time, VDM (Kingma et al. 2021) appendix A, eq. 11-18.
@@ -49,6 +50,8 @@ def gaussian(
     raise ValueError(
       f"variance must be 'small', 'large' or 'learned', got {variance!r}"
     )
+  if bins is not None:
+    whole('bins', bins, 2)
   learned = variance == 'learned'
   split = lambda estimate: estimate if learned else (estimate, None)
 

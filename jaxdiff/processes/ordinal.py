@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxdiff.checks import number, whole
 from jaxdiff.processes import draws, transitions
 from jaxdiff.processes.process import Process
 from jaxdiff.processes.transitions import Kernel, Transition, log
@@ -51,16 +52,14 @@ def ordinal(
       large ones differ only while there are few of them.
 
   Raises:
-    ValueError: fewer than two categories, or a width that is not positive.
+    ValueError: fewer than two categories, or a width below 0.05.
 
   Source: D3PM (Austin et al. 2021) section 3.1 and appendix A.2.3, whose T
   matrices have each its own width.
   """
-  if num_classes < 2 or not width > 0:
-    raise ValueError(
-      'ordinal needs at least 2 categories and a positive width, got '
-      f'{num_classes} and {width}'
-    )
+  whole('num_classes', num_classes, 2)
+  # Below, not even neighbours are in reach of float64.
+  number('width', width, '[0.05, inf)')
   generator = _generator(num_classes, width)
   slowest = -np.linalg.eigvalsh(generator)[-2]
   # Beyond this the slowest mode is below float32's rounding of the limit.

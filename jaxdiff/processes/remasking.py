@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number
 from jaxdiff.processes import draws, transitions
 from jaxdiff.processes.categorical import absorbing
 from jaxdiff.processes.process import Process
@@ -47,6 +48,8 @@ def remasked(
   Source: ReMDM (Wang et al. 2025, "Remasking discrete diffusion models with
   inference-time scaling") sections 3 and 4.
   """
+  number('scale', scale, '[0, 1]')
+  number('cap', cap, '[0, 1]')
   plain = absorbing(schedule, num_classes)
 
   def posterior(xt: Array, x0: Array, t: Array, s: Array) -> Array:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number, whole
 from jaxdiff.losses import Apply
 from jaxdiff.samplers.sampling import Denoiser, Solver, Step, as_solver, sample
 
@@ -42,6 +43,7 @@ def temperature(denoiser: Denoiser, value: ArrayLike) -> Denoiser:
   Args:
     value: positive; near 0 the likeliest is always drawn.
   """
+  number('value', value, '(0, inf)')
   return lambda xt, t: jax.tree.map(lambda x: x / value, denoiser(xt, t))
 
 
@@ -115,8 +117,7 @@ def sample_blocks(
   2025) algorithm 2; with `surest_first`, the semi-autoregressive sampling of
   LLaDA (Nie et al. 2025).
   """
-  if size < 1:
-    raise ValueError(f'size must be at least 1, got {size}')
+  whole('size', size, 1)
   length = x_init.shape[1]
   size = min(size, length)
   if known is None:

@@ -6,8 +6,12 @@
 t = i / T). All are built in numpy.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from jaxdiff.checks import number, whole
 from jaxdiff.schedules.levels import Schedule, inverse, log_snr
 
 
@@ -57,6 +61,12 @@ def karras_times(
 
   Source: EDM (Karras et al. 2022) eq. 5.
   """
+  number('rho', rho, '[0.1, 1000]')
+  for name, sigma in (('sigma_min', sigma_min), ('sigma_max', sigma_max)):
+    if sigma is not None:
+      number(name, sigma, '(0, inf)')
+  if sigma_min is not None and sigma_max is not None:
+    number('sigma_max', sigma_max, f'({sigma_min}, inf)')
   to_level = lambda sigma: None if sigma is None else -2 * np.log(sigma)
   return _level_times(
     num_steps,
@@ -96,11 +106,16 @@ def log_snr_times(
 
   Source: DPM-Solver (Lu et al. 2022) section 3.4.
   """
+  ends = (('log_snr_min', log_snr_min), ('log_snr_max', log_snr_max))
+  for name, level in ends:
+    if level is not None:
+      number(name, level, '(-inf, inf)')
+  if log_snr_min is not None and log_snr_max is not None:
+    number('log_snr_max', log_snr_max, f'({log_snr_min}, inf)')
   return _level_times(
     num_steps,
     schedule,
-    ('log_snr_min', log_snr_min),
-    ('log_snr_max', log_snr_max),
+    *ends,
     lambda level: level,
     lambda level: level,
   )
@@ -140,6 +155,8 @@ def leading_times(
   Source: DDIM (Song et al. 2021) appendix D.2, 'linear'.
   """
   _check_steps(num_steps, table_steps)
+  whole('offset', offset, 0)
+  whole('last', last, 0)
   stride = table_steps // num_steps
   steps = np.arange(num_steps)[::-1] * stride + 1 + offset
   if steps[0] > table_steps or not 0 <= last < steps[-1]:
@@ -151,7 +168,14 @@ def leading_times(
   return (np.append(steps, last) / table_steps).astype(np.float32)
 
 
-def _level_times(num_steps, schedule, first, last, to, back) -> np.ndarray:
+def _level_times(
+  num_steps: int,
+  schedule: Schedule,
+  first: tuple[str, float | None],
+  last: tuple[str, float | None],
+  to: Callable[[Any], Any],
+  back: Callable[[Any], Any],
+) -> np.ndarray:
   """Times evenly spaced in to(log-SNR), between two named log-SNRs."""
   _check_steps(num_steps)
   bounds = np.asarray(log_snr(schedule, np.array([1.0, 0.0], np.float32)))
@@ -182,9 +206,11 @@ def _level_times(num_steps, schedule, first, last, to, back) -> np.ndarray:
 
 
 def _check_steps(num_steps: int, table_steps: int | None = None) -> None:
-  if num_steps < 1:
-    raise ValueError(f'a sampler needs at least 1 step, got {num_steps}')
-  if table_steps is not None and num_steps > table_steps:
+  whole('num_steps', num_steps, 1)
+  if table_steps is None:
+    return
+  whole('table_steps', table_steps, 1)
+  if num_steps > table_steps:
     raise ValueError(
       f'a table of {table_steps} steps has no {num_steps} to choose'
     )

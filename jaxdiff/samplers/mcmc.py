@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number, whole
 from jaxdiff.samplers.sampling import Denoiser, Step, estimate
 from jaxdiff.samplers.stochastic import noise, split
 from jaxdiff.schedules import Schedule
@@ -34,6 +35,7 @@ def langevin(
 
   Source: score SDE (Song et al. 2021) algorithm 4.
   """
+  _check(num, snr)
   alpha, sigma = schedule(t)
   delta = 2.0 * (snr * sigma) ** 2
 
@@ -60,6 +62,7 @@ def predictor_corrector(
 
   Source: score SDE (Song et al. 2021) algorithm 1.
   """
+  _check(num, snr)
 
   def step(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
@@ -73,6 +76,11 @@ def predictor_corrector(
     return jax.lax.cond(noisy, correct, lambda xs, keys: xs, xs, correct_keys)
 
   return step
+
+
+def _check(num: int, snr: ArrayLike) -> None:
+  whole('num', num, 0)
+  number('snr', snr, '(0, inf)')
 
 
 def annealed_langevin(

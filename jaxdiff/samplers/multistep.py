@@ -22,13 +22,15 @@ import numpy as np
 from jax import Array
 
 from jaxdiff import predictions
-from jaxdiff.samplers.sampling import Denoiser, Solver, estimate
-from jaxdiff.samplers.solvers import (
+from jaxdiff.checks import whole
+from jaxdiff.samplers.sampling import (
+  Denoiser,
+  Solver,
   advance,
-  half_gain,
+  estimate,
   transfer,
-  trapezoid,
 )
+from jaxdiff.samplers.solvers import half_gain, trapezoid
 from jaxdiff.schedules import Schedule, log_snr
 
 
@@ -149,15 +151,14 @@ def unipc(schedule: Schedule, order: int = 2) -> Solver:
 
   Args:
     schedule: the noise levels.
-    order: of the predictor; the corrector makes it one more.
+    order: of the predictor, 1 to 3; the corrector makes it one more.
 
   Raises:
-    ValueError: order is not positive.
+    ValueError: order out of range.
 
   Source: UniPC (Zhao et al. 2023) algorithms 5-8, with B(h) = e^h - 1 (bh2).
   """
-  if order < 1:
-    raise ValueError(f'unipc needs order >= 1, got {order}')
+  whole('order', order, 1, 3)
 
   def init(x: Array) -> UniPCState:
     return UniPCState(x, jnp.ones(()), no_history(order, x))

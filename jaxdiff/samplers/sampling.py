@@ -13,10 +13,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff import processes
+from jaxdiff.checks import number
 from jaxdiff.losses import Apply, clean_apply
 from jaxdiff.predictions import Kind
 from jaxdiff.processes import Process
-from jaxdiff.schedules import Schedule
+from jaxdiff.schedules import NoiseLevel, Schedule
 
 Denoiser = Callable[[Any, Array], Any]
 Step = Callable[[Denoiser, Array, Any, Array, Array], Any]
@@ -68,6 +69,8 @@ def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
     variance: of `gaussian(.., 'learned')`: (xt[B, ...], t[B]) -> v, the
       network's second output.
   """
+  if variance is not None and not callable(variance):
+    raise ValueError(f'variance must be a function or None, got {variance!r}')
 
   def step(denoiser: Denoiser, keys: Array, xt: Any, t: Array, s: Array) -> Any:
     time = jnp.broadcast_to(t, keys.shape)
@@ -78,6 +81,42 @@ def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
     return reverse(keys, xt, estimate, t, s)
 
   return step
+
+
+def ddim_step(
+  level: NoiseLevel, x0: Array, eps: Array, variance: ArrayLike = 0.0
+) -> Array:
+  """DDIM's step to a noise level, without its random part. [...]
+
+    xs = alpha_s x0 + sqrt(sigma_s^2 - variance) eps
+
+  With variance 0 it solves the probability-flow ODE exactly as long as x0, or
+  eps, stays what it is. Source: DDIM (Song et al. 2021) eq. 12.
+  """
+  alpha, sigma = level
+  return alpha * x0 + jnp.sqrt(jnp.maximum(sigma**2 - variance, 0.0)) * eps
+
+
+def advance(
+  schedule: Schedule,
+  xt: Array,
+  x0: Array,
+  t: Array,
+  s: Array,
+  variance: ArrayLike = 0.0,
+) -> Array:
+  """`ddim_step` from t to s with the estimate held at x0. [...]"""
+  alpha, sigma = schedule(t)
+  eps = (xt - alpha * x0) / jnp.where(sigma == 0, 1.0, sigma)
+  return ddim_step(schedule(s), x0, eps, variance)
+
+
+def transfer(
+  schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
+) -> Array:
+  """`ddim_step` from t to s with the noise held at eps; alpha_t > 0. [...]"""
+  alpha, sigma = schedule(t)
+  return ddim_step(schedule(s), (xt - sigma * eps) / alpha, eps)
 
 
 def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
@@ -94,15 +133,13 @@ def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
 
   Source: DDIM (Song et al. 2021) eq. 12, 16.
   """
+  number('eta', eta, '[0, 1]')
   posterior = processes.gaussian(schedule).posterior
 
   def one(key: Array, xt: Array, x0: Array, t: Array, s: Array) -> Array:
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
     var = eta**2 * jnp.maximum(posterior(xt, x0, t, s)[1], 0.0)
-    eps = (xt - alpha_t * x0) / jnp.where(sigma_t == 0, 1.0, sigma_t)
-    direction = jnp.sqrt(jnp.maximum(sigma_s**2 - var, 0.0))
     z = jax.random.normal(key, xt.shape)
-    return alpha_s * x0 + direction * eps + jnp.sqrt(var) * z
+    return advance(schedule, xt, x0, t, s, var) + jnp.sqrt(var) * z
 
   def step(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array

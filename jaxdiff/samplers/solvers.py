@@ -20,32 +20,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff import predictions
-from jaxdiff.samplers.sampling import Denoiser, Step, estimate
+from jaxdiff.checks import whole
+from jaxdiff.samplers.sampling import (
+  Denoiser,
+  Step,
+  advance,
+  estimate,
+  transfer,
+)
 from jaxdiff.schedules import Schedule, log_snr
-
-
-def advance(
-  schedule: Schedule, xt: Array, x0: Array, t: Array, s: Array
-) -> Array:
-  """The ODE from t to s with the estimate held at x0.
-
-  xs = (sigma_s / sigma_t) xt + alpha_s (1 - e^-h) x0. [...]
-  """
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-  # e^-h as a ratio: finite, 0, where h is not.
-  decay = alpha_t * sigma_s / (alpha_s * sigma_t)
-  return sigma_s / sigma_t * xt + alpha_s * (1.0 - decay) * x0
-
-
-def transfer(
-  schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
-) -> Array:
-  """DDIM's step with the noise held at eps; alpha_t > 0.
-
-  xs = (alpha_s / alpha_t) (xt - sigma_t eps) + sigma_s eps. (PNDM, eq. 11.)
-  """
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-  return alpha_s / alpha_t * (xt - sigma_t * eps) + sigma_s * eps
 
 
 def half_gain(schedule: Schedule, t: Array, s: Array) -> Array:
@@ -93,15 +76,12 @@ def trapezoid(
   s: Array,
 ) -> Array:
   """Heun's step once x0, the estimate at t, is known. [B, ...]"""
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
   xs = advance(schedule, xt, x0, t, s)
 
   def correct(xs: Array) -> Array:
-    change = _eps(schedule, estimate(denoiser, xs, s), xs, s) - _eps(
-      schedule, x0, xt, t
-    )
-    # alpha_s (rho_s - rho_t) / 2.
-    return xs + 0.5 * (sigma_s - alpha_s * sigma_t / alpha_t) * change
+    eps_t = _eps(schedule, x0, xt, t)
+    eps_s = _eps(schedule, estimate(denoiser, xs, s), xs, s)
+    return transfer(schedule, xt, 0.5 * (eps_t + eps_s), t, s)
 
   finite = jnp.isfinite(half_gain(schedule, t, s))
   return jax.lax.cond(finite, correct, lambda xs: xs, xs)
@@ -205,8 +185,7 @@ def encode(schedule: Schedule, iterations: int = 1) -> Step:
   Source: DDIM (Song et al. 2021) section 5.4; the iteration, Pan et al. 2023,
   "Effective real image editing with accelerated iterative diffusion inversion".
   """
-  if iterations < 1:
-    raise ValueError(f'encode needs at least 1 iteration, got {iterations}')
+  whole('iterations', iterations, 1)
 
   def step(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array

@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff import predictions, processes
+from jaxdiff.checks import number, whole
 from jaxdiff.samplers import sampling
 from jaxdiff.samplers.multistep import History, no_history, remember
 from jaxdiff.samplers.sampling import Denoiser, Solver, Step, estimate
@@ -86,6 +87,7 @@ def dpmpp_sde_2m(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
 
   Source: DPM-Solver++ (Lu et al. 2022) appendix B; eta, k-diffusion.
   """
+  number('eta', eta, '[0, inf)')
 
   def step(
     denoiser: Denoiser,
@@ -141,6 +143,13 @@ def churn(
 
   Source: EDM (Karras et al. 2022) algorithm 2.
   """
+  whole('num_steps', num_steps, 1)
+  number('s_churn', s_churn, '[0, inf)')
+  number('s_min', s_min, '[0, inf)')
+  number('s_max', s_max, '(0, inf]')
+  if not isinstance(s_min, jax.Array):
+    number('s_max', s_max, f'({s_min}, inf]')
+  number('s_noise', s_noise, '(0, inf)')
 
   def churned(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array

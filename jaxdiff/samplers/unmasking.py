@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number, whole
 from jaxdiff.processes import draws
 from jaxdiff.samplers.sampling import Denoiser, Step
 from jaxdiff.schedules import Schedule
@@ -77,6 +78,8 @@ def surest_first(
 
   Source: MaskGIT (Chang et al. 2022) section 3.2.
   """
+  whole('num_classes', num_classes, 1)
+  number('noise', noise, '[0, inf)')
 
   def one(key: Array, xt: Array, logits: Array, t: Array, s: Array) -> Array:
     draw_key, noise_key = jax.random.split(key)

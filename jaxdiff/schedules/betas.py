@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number, whole
 from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
 
 
@@ -78,6 +79,7 @@ def linear_betas(
   num_steps: int = 1000, first: float = 1e-4, last: float = 0.02
 ) -> np.ndarray:
   """Betas linear in the step. [T] float64. (DDPM, section 4.)"""
+  _check(num_steps, first, last)
   return np.linspace(first, last, num_steps, dtype=np.float64)
 
 
@@ -89,6 +91,7 @@ def scaled_linear_betas(
   Source: latent diffusion (Rombach et al. 2022); the defaults are Stable
   Diffusion's.
   """
+  _check(num_steps, first, last)
   return np.linspace(first**0.5, last**0.5, num_steps, dtype=np.float64) ** 2
 
 
@@ -102,6 +105,9 @@ def cosine_betas(
 
   Source: iDDPM (Nichol & Dhariwal 2021) eq. 17.
   """
+  whole('num_steps', num_steps, 1)
+  number('offset', offset, '[0, inf)')
+  number('max_beta', max_beta, '(0, 1)')
   t = np.linspace(0, 1, num_steps + 1, dtype=np.float64)
   f = np.cos((t + offset) / (1 + offset) * np.pi / 2) ** 2
   return np.minimum(1 - f[1:] / f[:-1], max_beta)
@@ -114,8 +120,15 @@ def sigmoid_betas(
 
   Source: GeoDiff (Xu et al. 2022), appendix.
   """
+  _check(num_steps, first, last)
   curve = 1 / (1 + np.exp(-np.linspace(-6, 6, num_steps, dtype=np.float64)))
   return first + (last - first) * curve
+
+
+def _check(num_steps: int, first: float, last: float) -> None:
+  whole('num_steps', num_steps, 1)
+  number('first', first, '(0, 1)')
+  number('last', last, '(0, 1)')
 
 
 def zero_terminal_snr(betas: ArrayLike) -> np.ndarray:

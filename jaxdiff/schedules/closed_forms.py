@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number
 from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
 
 
@@ -18,11 +19,8 @@ def cosine(log_snr_min: float = -15.0, log_snr_max: float = 15.0) -> Schedule:
   Source: iDDPM (Nichol & Dhariwal 2021) eq. 17, in the truncated continuous
   form of simple diffusion (Hoogeboom et al. 2023), appendix A.
   """
-  if not log_snr_min < log_snr_max:
-    raise ValueError(
-      'cosine needs log_snr_min < log_snr_max, got '
-      f'{log_snr_min} and {log_snr_max}'
-    )
+  number('log_snr_min', log_snr_min, '(-inf, inf)')
+  number('log_snr_max', log_snr_max, f'({log_snr_min}, inf)')
   first = float(np.arctan(np.exp(-0.5 * log_snr_max)))
   # The complement pi/2 - angle, so that a small alpha keeps its digits too.
   last = float(np.arctan(np.exp(0.5 * log_snr_min)))
@@ -45,11 +43,9 @@ def linear_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
 
   Source: score SDE (Song et al. 2021) eq. 33.
   """
-  if not 0 <= beta_min <= beta_max or beta_max == 0:
-    raise ValueError(
-      'linear_vp needs 0 <= beta_min <= beta_max, beta_max > 0, got '
-      f'{beta_min} and {beta_max}'
-    )
+  number('beta_min', beta_min, '[0, inf)')
+  number('beta_max', beta_max, f'[{beta_min}, inf)')
+  number('beta_max', beta_max, '(0, inf)')
 
   def schedule(t: ArrayLike) -> NoiseLevel:
     t = jnp.asarray(t, jnp.float32)
@@ -85,7 +81,8 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Schedule:
   Source: score SDE (Song et al. 2021) eq. 31; NCSN's geometric levels (Song &
   Ermon 2019) are a uniform grid in t.
   """
-  _check_sigmas('ve', sigma_min, sigma_max)
+  number('sigma_min', sigma_min, '(0, inf)')
+  number('sigma_max', sigma_max, f'({sigma_min}, inf)')
   first, span = np.log(sigma_min), np.log(sigma_max / sigma_min)
 
   def schedule(t: ArrayLike) -> NoiseLevel:
@@ -107,9 +104,10 @@ def edm(
 
   Source: EDM (Karras et al. 2022) eq. 5.
   """
-  _check_sigmas('edm', sigma_min, sigma_max)
-  if not rho > 0:
-    raise ValueError(f'edm needs rho > 0, got {rho}')
+  number('sigma_min', sigma_min, '(0, inf)')
+  number('sigma_max', sigma_max, f'({sigma_min}, inf)')
+  # Beyond these ends sigma^(1 / rho) leaves float32, or is 1 to its rounding.
+  number('rho', rho, '[0.1, 1000]')
   first, last = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
 
   def schedule(t: ArrayLike) -> NoiseLevel:
@@ -117,13 +115,6 @@ def edm(
     return NoiseLevel(jnp.ones_like(t), (first + t * (last - first)) ** rho)
 
   return schedule
-
-
-def _check_sigmas(name: str, sigma_min: float, sigma_max: float) -> None:
-  if not 0 < sigma_min < sigma_max:
-    raise ValueError(
-      f'{name} needs 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}'
-    )
 
 
 def rectified_flow() -> Schedule:
@@ -157,11 +148,10 @@ def laplace(
 
   Source: Hang et al. 2024, "Improved noise schedule for diffusion training".
   """
-  if not (log_snr_min < mean < log_snr_max and scale > 0):
-    raise ValueError(
-      'laplace needs log_snr_min < mean < log_snr_max and scale > 0, got '
-      f'{log_snr_min}, {mean}, {log_snr_max} and {scale}'
-    )
+  number('mean', mean, '(-inf, inf)')
+  number('scale', scale, '(0, inf)')
+  number('log_snr_min', log_snr_min, f'(-inf, {mean})')
+  number('log_snr_max', log_snr_max, f'({mean}, inf)')
   # The mass beyond each end.
   above = 0.5 * float(np.exp((mean - log_snr_max) / scale))
   below = 0.5 * float(np.exp((log_snr_min - mean) / scale))
@@ -196,8 +186,7 @@ def shifted(schedule: Schedule, shift: float) -> Schedule:
   Source: simple diffusion (Hoogeboom et al. 2023) section 3.1; SD3 (Esser et
   al. 2024) eq. 23.
   """
-  if not shift > 0:
-    raise ValueError(f'shift must be positive, got {shift}')
+  number('shift', shift, '(0, inf)')
   for total in (
     lambda alpha, sigma: alpha,
     lambda alpha, sigma: alpha + sigma,

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff.checks import number, whole
 from jaxdiff.schedules.levels import NoiseLevel, Schedule
 
 
@@ -48,8 +49,7 @@ def log_linear(eps: float = 1e-3) -> Schedule:
   Source: SEDD (Lou et al. 2024), whose total noise -log alpha is
   -log(1 - (1 - eps) t).
   """
-  if not 0 <= eps < 1:
-    raise ValueError(f'log_linear needs 0 <= eps < 1, got {eps}')
+  number('eps', eps, '[0, 1)')
 
   def schedule(t: ArrayLike) -> NoiseLevel:
     t = jnp.asarray(t, jnp.float32)
@@ -114,13 +114,14 @@ def mutual_information(
 
   Source: D3PM (Austin et al. 2021) section 3.2.
   """
+  whole('num_points', num_points, 1)
   data, noise = np.asarray(data, np.float64), np.asarray(noise, np.float64)
   for name, law in (('data', data), ('noise', noise)):
     if law.shape != data.shape or law.ndim != 1 or (law < 0).any():
       raise ValueError(
         f'{name} must be a law over K categories, [K], got {law.shape}'
       )
-    if abs(law.sum() - 1) > 1e-5:
+    if not abs(law.sum() - 1) <= 1e-5:
       raise ValueError(f'{name} must sum to 1, got {law.sum():g}')
   if (data > 0).sum() < 2:
     raise ValueError('mutual_information needs an x0 that is not certain')

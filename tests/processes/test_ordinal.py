@@ -134,8 +134,3 @@ def test_pixels_fit_in_memory_and_keep_their_tails():
   bayes = truth[112] * step[:, 100]
   bayes /= bayes.sum()
   np.testing.assert_allclose(near, bayes, atol=1e-4)
-
-
-def test_wrong_arguments_are_named():
-  with pytest.raises(ValueError, match='positive width, got 4 and 0'):
-    processes.ordinal(SCHEDULE, 4, 0)

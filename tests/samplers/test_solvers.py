@@ -273,10 +273,3 @@ def test_a_sample_does_not_depend_on_the_others(name):
   few, many = (run(step, denoise, x[:n], times) for n in (2, 5))
   np.testing.assert_allclose(few, many[:2], atol=1e-5)
   assert len(np.unique(many)) == many.size
-
-
-def test_solvers_say_what_is_wrong():
-  with pytest.raises(ValueError, match='order >= 1, got 0'):
-    multistep.unipc(COSINE, 0)
-  with pytest.raises(ValueError, match='at least 1 iteration, got 0'):
-    solvers.encode(COSINE, 0)

@@ -129,19 +129,6 @@ def test_impossible_betas(betas, message):
 
 
 def test_impossible_schedules():
-  with pytest.raises(ValueError, match='log_snr_min < log_snr_max'):
-    schedules.cosine(5.0, -5.0)
-  with pytest.raises(ValueError, match='beta_min'):
-    schedules.linear_vp(2.0, 1.0)
-  for name in ('ve', 'edm'):
-    with pytest.raises(ValueError, match=f'{name} needs 0 < sigma_min'):
-      getattr(schedules, name)(2.0, 1.0)
-  with pytest.raises(ValueError, match='rho > 0, got -1'):
-    schedules.edm(rho=-1)
-  with pytest.raises(ValueError, match='laplace needs'):
-    schedules.laplace(scale=0.0)
-  with pytest.raises(ValueError, match='positive, got 0'):
-    schedules.shifted(schedules.cosine(), 0)
   with pytest.raises(ValueError, match='so as to keep it'):
     schedules.shifted(schedules.sub_vp(), 2.0)
   with pytest.raises(ValueError, match='two or more betas'):
