@@ -126,12 +126,13 @@ def none(size: int | None = None) -> Rule:
   """No resizing, for a network of the images' `size`; in [-1, 1]."""
 
   def host(images: np.ndarray) -> np.ndarray:
+    images = _checked(images)
     if size is not None and images.shape[1:3] != (size, size):
       raise ValueError(
         f'the network takes images of {size}x{size} and the rule is not to '
         f'resize, got {images.shape[1]}x{images.shape[2]}'
       )
-    return _checked(images)
+    return images
 
   return Rule(host, lambda x: x.astype(jnp.float32) * (2 / 255) - 1.0)
 
