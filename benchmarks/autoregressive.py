@@ -29,7 +29,7 @@ from jax import Array
 
 from jaxdiff import training
 from jaxdiff.data import batches, epoch, load
-from jaxdiff.evaluation.likelihood import estimate
+from jaxdiff.evaluation.bits import mean_of
 from jaxdiff.losses import Batch
 from jaxdiff.networks.transformer import Transformer
 
@@ -163,7 +163,7 @@ def main(options: Options) -> None:
     f'{number:,} parameters, {steps} steps of {options.batch_size}, '
     f'{seconds / 60:.1f} minutes'
   )
-  bits = estimate(values / np.log(2), counts)
+  bits = mean_of(values / np.log(2), counts)
   print(f'{bits} bits/character of {counts.sum():,} characters, autoregressive')
 
 

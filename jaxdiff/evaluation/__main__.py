@@ -1,9 +1,9 @@
-"""Evaluation of a trained model: `python -m jaxdiff.evaluation --help`.
+"""Evaluation of trained models: `python -m jaxdiff.evaluation --help`.
 
-fid         samples against a reference, by features of a network
-clip-score  samples against their captions
-text        what a model of text writes: correct, novel
-graphs      graphs beside the data: MMDs, validity, novelty
+fid         image samples against a reference, by features of a network
+clip-score  image samples against their prompts
+text        texts of a model: unique, novel, correct
+graphs      graphs of a model: MMDs, valid, unique, novel
 likelihood  bits/dim of held-out data
 sweep       samplers, steps, scales, weights: a table and a plot
 """
@@ -39,8 +39,8 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> None:
   try:
     command = parse_flags(COMMANDS, argv)
-    on = getattr(command, 'running', Running())
-    parallel.start(on.coordinator, on.num_processes, on.process_id)
+    c = getattr(command, 'running', Running())
+    parallel.start(c.coordinator, c.num_processes, c.process_id)
     command.run()
   except (ValueError, OSError, DamagedCheckpointError) as error:
     sys.exit(f'jaxdiff.evaluation: {error}')

@@ -15,10 +15,7 @@ from jaxdiff.data.shuffling import permutation
 
 
 class ClassScore(NamedTuple):
-  """Mean and standard deviation over splits.
-
-  `std` has ddof 0, as in other programs; it is no standard error of the mean.
-  """
+  """Mean and standard deviation (ddof 0, as others print) over splits."""
 
   value: float
   std: float
@@ -40,9 +37,6 @@ def class_score(
       class would have a low score. None keeps the order, as ADM and the
       original program do.
 
-  Raises:
-    ValueError: Fewer images than splits.
-
   Source: Salimans et al. 2016, "Improved techniques for training GANs".
   """
   num = len(logits)
@@ -50,10 +44,8 @@ def class_score(
     raise ValueError(f'splits must be from 1 to {num} images, got {splits}')
   if seed is not None:
     logits = logits[permutation(num, seed)]
-  scores = [
-    _score(logits[i * num // splits : (i + 1) * num // splits])
-    for i in range(splits)
-  ]
+  ends = [i * num // splits for i in range(splits + 1)]
+  scores = [_score(logits[i:j]) for i, j in zip(ends, ends[1:], strict=False)]
   return ClassScore(float(np.mean(scores)), float(np.std(scores)), splits)
 
 

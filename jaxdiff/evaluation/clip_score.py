@@ -19,12 +19,8 @@ def clip_score(images: np.ndarray, texts: np.ndarray) -> ClipScore:
   not compare: name the network beside the score.
 
   Args:
-    images: [N, D] embeddings of any length.
+    images: [N, D] embeddings of any length but 0.
     texts: [N, D], row i the caption of image i.
-
-  Raises:
-    ValueError: Different numbers of texts and images, none, or an embedding of
-      length 0.
 
   Source: Hessel et al. 2021, "CLIPScore".
   """

@@ -1,173 +1,111 @@
-"""One pass of a network over images, over all devices, none left out.
+"""Features of images, by one pass of a network: whole, or as moments."""
 
-Features are what every metric is computed from. They are extracted once, as
-float32 [N, D] for each name a network gives, or reduced on the way to moments
-(`frechet.accumulate`).
-
-Each process reads its own share of the images on its own devices, without
-waiting for the others; at the end `join` or `join_moments` puts the results
-together, on every process.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxdiff import parallel
 from jaxdiff.evaluation import frechet
+from jaxdiff.evaluation.frechet import Moments
 
 Features = dict[str, np.ndarray]  # {name: float32 [N, D]}
+Reduced = dict[str, np.ndarray | Moments]
 FeatureFn = Callable[[Any, Array], Mapping[str, Array]]
 
 
-def stream(
+def extraction(
   feature_fn: FeatureFn,
   params: Any,
-  batches: Iterable[np.ndarray],
   *,
   mesh: Mesh | None = None,
   mode: str = 'jit',
   prepare: Callable[[np.ndarray], np.ndarray] = lambda images: images,
   progress: Callable[[int], Any] = lambda done: None,
-) -> Iterator[Features]:
-  """Yields the features of each batch, in order.
-
-  The next batch is read while the devices work on the one before.
+) -> Callable[[Iterable[np.ndarray]], Iterator[Features]]:
+  """Builds batches of images [b, ...] -> their features, compiled once.
 
   Args:
     feature_fn: (params, images [B, ...]) -> {name: [B, D]}; a row must depend
       on its image alone.
-    params: of the network. They are arguments, for as constants of the
-      compiled program they would be kept twice.
-    batches: arrays [b, ...]; any sizes. A small one is filled up with copies
-      that are not counted, and all that are no larger share a compilation.
-    mesh: of this process's devices, all of them by default.
+    params: Of the network.
+    mesh: This process's devices by default.
     mode: 'jit' or 'pmap'.
-    prepare: runs on the host, e.g. `resize.Rule.host`.
-    progress: told how many more images are done, after each batch.
+    prepare: Runs on the host, such as `resize.Rule.host`.
+    progress: Called with the number of further images, after each batch.
 
   Raises:
-    ValueError: features are not [B, D], or not finite.
+    ValueError: Features that are not [B, D], or not finite.
   """
-  mesh = mesh or parallel.make_mesh(devices=jax.local_devices())
 
-  def step(params: Any, images: Array, axis_name: str | None = None):
-    del axis_name
-    result = dict(feature_fn(params, images))
-    for name, x in result.items():
+  def step(params: Any, images: Array, axis_name: str | None = None) -> Any:
+    del axis_name  # a row depends on its image alone
+    found = dict(feature_fn(params, images))
+    for name, x in found.items():
       if x.ndim != 2 or len(x) != len(images):
         raise ValueError(
           f'features must be [B, D], got {name!r} of shape {list(x.shape)} '
           f'for {len(images)} images'
         )
-    return jax.tree.map(lambda x: x.astype(jnp.float32), result)
+    return jax.tree.map(lambda x: x.astype(jnp.float32), found)
 
-  compiled = parallel.compile_step(
-    step, mesh, mode=mode, in_axes=(None, 0), out_axes=0
-  )
-  # Once, not with every batch.
-  params = jax.device_put(params, parallel.replicated(mesh))
-  done, size, running = 0, mesh.size, None
+  run = parallel.over_batches(step, params, mesh=mesh, mode=mode)
 
-  def fetch(result: Mapping[str, Array], num: int) -> Features:
-    nonlocal done
-    features = {name: np.asarray(x)[:num] for name, x in result.items()}
-    for name, x in features.items():
-      bad = ~np.isfinite(x).all(axis=1)
-      if bad.any():
-        raise ValueError(
-          f'features {name!r} of image {done + int(bad.argmax())} are not '
-          'finite: check the weights and the images'
-        )
-    done += num
-    progress(num)
-    return features
+  def extract(batches: Iterable[np.ndarray]) -> Iterator[Features]:
+    for part in run(map(prepare, batches)):
+      for name, x in part.items():
+        if not np.isfinite(x).all():
+          raise ValueError(
+            f'features {name!r} are not finite: check the weights'
+          )
+      progress(len(x))
+      yield part
 
-  for batch in batches:
-    images = prepare(batch)
-    num = len(images)
-    if not num:
-      continue
-    # One size for all batches, which the devices can share: one compilation.
-    size = max(size, -(-num // mesh.size) * mesh.size)
-    fill = [(0, size - num)] + [(0, 0)] * (images.ndim - 1)
-    result = compiled(params, np.pad(images, fill, mode='edge'))
-    if running is not None:
-      yield fetch(*running)
-    running = (result, num)
-  if running is not None:
-    yield fetch(*running)
+  return extract
 
 
-def extract(
-  feature_fn: FeatureFn,
-  params: Any,
-  batches: Iterable[np.ndarray],
-  **options: Any,
-) -> Features:
-  """{name: float32 [N, D]} of all images, in order; arguments as `stream`'s.
+def concatenate(parts: Iterable[Features]) -> Features:
+  """Joins parts along their rows.
 
   Raises:
-    ValueError: there are no images; those of `stream`.
+    ValueError: No part.
   """
-  parts = list(stream(feature_fn, params, batches, **options))
+  parts = list(parts)
   if not parts:
-    raise ValueError('there are no images to take features of')
+    raise ValueError('there are no examples to evaluate')
   return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 
 
-def share(num: int) -> tuple[int, int]:
-  """(start, stop) of the images that this process reads, of 0 .. num - 1.
+def reduce(parts: Iterable[Features], keep: Collection[str]) -> Reduced:
+  """Reduces the features of all processes to moments; all of them must call.
 
-  Raises:
-    ValueError: fewer images than processes.
+  Args:
+    parts: Features of this process's images, some images at a time.
+    keep: Names of the features that are kept whole.
   """
-  count, index = jax.process_count(), jax.process_index()
-  if num < count:
-    raise ValueError(f'{num} images cannot be shared by {count} processes')
-  return num * index // count, num * (index + 1) // count
+  kept = defaultdict(list)
+
+  def others() -> Iterator[Features]:
+    for part in parts:
+      for name in part.keys() & set(keep):
+        kept[name].append(part[name])
+      yield {name: x for name, x in part.items() if name not in keep}
+
+  moments = frechet.accumulate(others())
+  whole = {k: parallel.join(np.concatenate(kept[k])) for k in sorted(kept)}
+  return {**whole, **{k: join_moments(moments[k]) for k in sorted(moments)}}
 
 
-def join(features: Features) -> Features:
-  """All processes' features, in the order of their shares. All must ask."""
-  return {name: _join_rows(features[name]) for name in sorted(features)}
-
-
-def join_moments(
-  moments: Mapping[str, frechet.Moments],
-) -> dict[str, frechet.Moments]:
-  """The moments over all processes' examples. All must ask."""
-  joined = {}
-  for name in sorted(moments):
-    mean, cov, num = moments[name]
-    rows = zip(
-      _join_rows(mean[None]),
-      _join_rows(cov[None]),
-      _join_rows(np.array([num])),
-      strict=True,
-    )
-    parts = [frechet.Moments(m, c, int(n)) for m, c, n in rows]
-    joined[name] = parts[0]
-    for part in parts[1:]:
-      joined[name] = frechet.merge(joined[name], part)
-  return joined
-
-
-def _join_rows(x: np.ndarray) -> np.ndarray:
-  """[n, ...] on each process, n >= 1 of any size, to their concatenation."""
-  if jax.process_count() == 1:
-    return x
-  gather = multihost_utils.process_allgather
-  nums = gather(np.int32(len(x)))
-  # As bytes: jax would make float32 of float64 on the way.
-  raw = np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8)
-  raw = np.pad(raw, [(0, max(nums) - len(x)), (0, 0)])
-  parts = zip(np.asarray(gather(raw)), nums, strict=True)
-  rows = np.ascontiguousarray(np.concatenate([p[:n] for p, n in parts]))
-  return rows.view(x.dtype).reshape(-1, *x.shape[1:])
+def join_moments(moments: Moments) -> Moments:
+  """Computes the moments over all processes; all of them must call."""
+  rows = (parallel.join(np.asarray(x)[None]) for x in moments)
+  parts = [Moments(m, c, int(n)) for m, c, n in zip(*rows, strict=True)]
+  total = parts[0]
+  for part in parts[1:]:
+    total = frechet.merge(total, part)
+  return total

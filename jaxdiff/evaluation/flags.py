@@ -1,44 +1,64 @@
-"""Flags that several evaluation commands have."""
+"""Groups of flags that several commands share, and names made of flags."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from jaxdiff.config import Section
 from jaxdiff.config.ranges import In, Seed, Size
+from jaxdiff.evaluation import cache
 from jaxdiff.generation.flags import SamplerFlags
 
 Flat = tyro.conf.arg(name='')  # the fields of a group, without its name
+Num = Annotated[int, In('[1, 10000000]')]
 Batch = Annotated[int, In('[1, 1048576]')]
+# Flags on which no number depends.
+MACHINE = ('batch_size', 'mode', 'coordinator', 'num_processes', 'process_id')
 
 
 @dataclass(frozen=True)
 class Against(Section):
-  """The features, and the reference that samples are measured against."""
+  """The features and the reference of a distance."""
 
-  # A data set of `data.load` or NAME:SPLIT; a folder of images; an .npz of
-  # images or of published statistics. None: the training set of the run.
+  # digits, captioned_shapes, tfds:NAME, each with :SPLIT; folder:PATH; DIR;
+  # .npz of images or of published statistics. None: the training set of the
+  # run.
   reference: str | None = None
   features: str = 'inception'  # or clip:FOLDER, classifier:WORKDIR
-  weights: str | None = None  # of Inception: the published file
+  weights: str | None = None  # inception: the published file
   resize: str | None = None  # pytorch-fid, tf1, torchmetrics, clean, ...
   # frechet: FID, sFID and IS. all: also KID, precision, recall, density and
   # coverage, for which the features of the reference are computed every time.
   metrics: Literal['frechet', 'all'] = 'frechet'
-  floor: bool = False  # also measure the other split of the reference
-  image_size: Size | None = None  # of a data set; None: as of the run
-  data_dir: str | None = None  # of a data set
-  cache: str | None = None  # where statistics of references are kept
+  floor: bool = False  # also measure the other split of a named reference
+  image_size: Size | None = None  # of the reference; None: as in the run
+  data_dir: str | None = None  # of a named reference
+  cache: str | None = None  # folder of the statistics of references
 
 
 @dataclass(frozen=True)
 class Drawing(SamplerFlags):
-  """How samples of a WORKDIR are drawn. None: as it was configured."""
+  """How samples of a WORKDIR are drawn. None: as the run was configured."""
 
   seed: Seed = 0
-  # Conditions: those of the examples of a split, or each class in turn.
+  # The conditions: of the examples of a split, or each class in turn.
   labels: Literal['train', 'test', 'uniform'] = 'train'
+
+
+@dataclass(frozen=True)
+class Kept(SamplerFlags):
+  """Samples that are drawn as by sample.py and kept in WORKDIR/evaluation."""
+
+  workdir: Annotated[str, tyro.conf.Positional] = dataclasses.field(
+    kw_only=True
+  )
+  num: Num | None = None
+  seed: Seed = 0
+  batch_size: Batch = 64
+  mode: Literal['jit', 'pmap'] = 'jit'
 
 
 @dataclass(frozen=True)
@@ -50,3 +70,23 @@ class Running(Section):
   coordinator: str | None = None  # several hosts: 'auto', or host:port
   num_processes: Size | None = None
   process_id: Annotated[int, In('[0, 65535]')] | None = None
+
+
+def changed(flags: Any, *except_for: str) -> dict[str, Any]:
+  """Returns the flags of a command, with its groups, that are no defaults."""
+  found = {}
+  for field in dataclasses.fields(flags):
+    value = getattr(flags, field.name)
+    if dataclasses.is_dataclass(value):
+      found |= changed(value, *except_for)
+    elif value != field.default and field.name not in except_for:
+      found[field.name] = value
+  return found
+
+
+def suffix(flags: Mapping[str, Any]) -> str:
+  """Names flags in a file name: numbers as they are, the others by a hash."""
+  number = lambda x: isinstance(x, int | float) and not isinstance(x, bool)
+  parts = [f'_{k}{v:g}' for k, v in flags.items() if number(v)]
+  rest = {k: v for k, v in flags.items() if not number(v)}
+  return ''.join(parts) + (f'_{cache.key(rest)[:6]}' if rest else '')

@@ -18,22 +18,17 @@ _ROWS = 4096  # converted to float64 at a time
 
 
 class Moments(NamedTuple):
-  """Mean [D] and covariance [D, D] (ddof 1) of `num` examples, float64.
-
-  `num` is None for published statistics that do not state it.
-  """
+  """Mean [D] and covariance [D, D] (ddof 1) of `num` examples, float64."""
 
   mean: np.ndarray
   cov: np.ndarray
-  num: int | None = None
+  num: int | None = None  # None: not stated by published statistics
 
 
 def moments(features: np.ndarray) -> Moments:
   """Computes the moments of features [N, D]; the covariance of one is 0."""
-  if features.ndim != 2 or not len(features):
-    raise ValueError(
-      f'features must be [N, D] with N > 0, got {list(features.shape)}'
-    )
+  if not len(features):
+    raise ValueError('there are no features, so they have no moments')
   total = None
   for start in range(0, len(features), _ROWS):
     x = features[start : start + _ROWS].astype(np.float64)
@@ -99,20 +94,16 @@ def distance(a: Moments, b: Moments) -> float:
 
   Source: Heusel et al. 2017 ("TTUR") eq. 6.
   """
-  for which in (a, b):
-    dim = len(which.mean)
-    if which.mean.shape != (dim,) or which.cov.shape != (dim, dim):
+  check_dimensions(a.cov, b.cov)
+  for mean, cov, num in (a, b):
+    if cov.shape != 2 * mean.shape:
       raise ValueError(
-        'moments must be a mean [D] and a covariance [D, D], got '
-        f'{list(which.mean.shape)} and {list(which.cov.shape)}'
+        f'a mean {list(mean.shape)} does not fit a covariance {list(cov.shape)}'
       )
-    if which.num is not None and which.num < 2:
-      raise ValueError(
-        f'a covariance needs at least 2 examples, got {which.num}'
-      )
-    if not (np.isfinite(which.mean).all() and np.isfinite(which.cov).all()):
+    if num is not None and num < 2:
+      raise ValueError(f'a covariance needs at least 2 examples, got {num}')
+    if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
       raise ValueError('a mean or covariance of features is not finite')
-  check_dimensions(len(a.mean), len(b.mean))
   values, vectors = np.linalg.eigh(a.cov)
   root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
   product = root @ b.cov @ root
@@ -122,10 +113,11 @@ def distance(a: Moments, b: Moments) -> float:
   return float(apart + np.trace(a.cov) + np.trace(b.cov) - 2 * cross)
 
 
-def check_dimensions(samples: int, reference: int) -> None:
-  """Raises ValueError unless the features have the same dimension."""
-  if samples != reference:
+def check_dimensions(samples: np.ndarray, reference: np.ndarray) -> None:
+  """Raises ValueError unless [.., D] have the same D."""
+  dims = samples.shape[-1], reference.shape[-1]
+  if dims[0] != dims[1]:
     raise ValueError(
-      f'features have {samples} and {reference} dimensions: they are not of '
-      'the same network'
+      f'features have {dims[0]} and {dims[1]} dimensions: they are not of the '
+      'same network'
     )

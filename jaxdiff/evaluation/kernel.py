@@ -17,15 +17,8 @@ from jaxdiff.evaluation.frechet import check_dimensions
 
 
 class KernelDistance(NamedTuple):
-  """Mean of the estimates over subsets.
-
-  Attributes:
-    value: The mean.
-    standard_error: Of `value` as an estimate of the distributions' MMD^2.
-    std: Standard deviation over subsets, which other programs print.
-    subset_size: Examples in a subset.
-    num_subsets: Number of subsets.
-  """
+  """Mean over subsets; `standard_error` is that of `value` as an estimate of
+  the distributions' MMD^2, `std` that over subsets, which others print."""
 
   value: float
   standard_error: float
@@ -40,9 +33,10 @@ def mmd2(x: np.ndarray, y: np.ndarray) -> float:
   Source: Gretton et al. 2012 eq. 3.
   """
   x, y = x.astype(np.float64), y.astype(np.float64)
+  kernel = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3
   within = lambda k: (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1))
-  between = _cubic(x, y).mean()
-  return float(within(_cubic(x, x)) + within(_cubic(y, y)) - 2 * between)
+  between = kernel(x, y).mean()
+  return float(within(kernel(x, x)) + within(kernel(y, y)) - 2 * between)
 
 
 def distance(
@@ -70,14 +64,10 @@ def distance(
     num_subsets: At least 2.
     seed: Of the subsets.
 
-  Raises:
-    ValueError: subset_size or num_subsets out of range, or different
-      dimensions.
-
   Source: Binkowski et al. 2018, "Demystifying MMD GANs", section 4; the error
   follows from its U-statistic.
   """
-  check_dimensions(samples.shape[1], reference.shape[1])
+  check_dimensions(samples, reference)
   smaller = min(len(samples), len(reference))
   if not 2 <= subset_size <= smaller // 2:
     raise ValueError(
@@ -94,7 +84,3 @@ def distance(
   return KernelDistance(
     float(np.mean(values)), float(error), float(std), subset_size, num_subsets
   )
-
-
-def _cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-  return (x @ y.T / x.shape[1] + 1) ** 3

@@ -1,228 +1,286 @@
-"""Samples against a reference, from their images to the numbers."""
+"""Comparison of image samples with a reference, by features of a network."""
 
-import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
-import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from jaxdiff import parallel
+from jaxdiff import data, parallel
+from jaxdiff.config import Config
+from jaxdiff.data import Dataset
 from jaxdiff.evaluation import (
-  blocks,
+  cache,
   extractors,
   features,
-  frechet,
+  images,
   metrics,
   references,
 )
 from jaxdiff.evaluation.extractors import Extractor
-from jaxdiff.evaluation.features import Features
-from jaxdiff.evaluation.frechet import Moments
-from jaxdiff.evaluation.images import Images
-from jaxdiff.evaluation.spaces import LOGITS, FeatureSpace
+from jaxdiff.evaluation.features import Features, Reduced
+from jaxdiff.evaluation.flags import Against, Running
+from jaxdiff.evaluation.images import Source
+from jaxdiff.evaluation.references import Reference
+from jaxdiff.evaluation.spaces import LOGITS
 
-Reduced = dict[str, np.ndarray | Moments]
+NUM_SAMPLES = 50_000  # of published results
+BLOCK = 256  # images in a file of features, the most an interruption costs
 
 
 class Machine(NamedTuple):
-  """How features are computed, which changes no number.
-
-  Attributes:
-    mesh: of this process's devices.
-    batch_size: images at a time, rounded up to a multiple of the devices.
-    mode: 'jit' or 'pmap'.
-    quiet: no progress bars.
-  """
+  """The devices of this process, and the images they take at a time."""
 
   mesh: Mesh
-  batch_size: int = 64
-  mode: str = 'jit'
-  quiet: bool = False
-
-  @property
-  def size(self) -> int:
-    """The batch size that the devices share equally."""
-    return -(-self.batch_size // self.mesh.size) * self.mesh.size
+  batch_size: int
+  mode: str
+  quiet: bool = False  # no progress bars
 
 
-class Target(NamedTuple):
-  """What samples are measured against.
+def machine(running: Running, quiet: bool = False) -> Machine:
+  """Finds the devices; the batch size becomes a multiple of them."""
+  mesh = parallel.local_mesh()
+  size = -(-running.batch_size // mesh.size) * mesh.size
+  return Machine(mesh, size, running.mode, quiet)
 
-  name, sha256 and num are those of `references.Reference`; `reduced` has its
-  moments, or the features themselves where metrics need them.
+
+class Comparison(NamedTuple):
+  """The features that samples are compared with.
+
+  Attributes:
+    extractor: Of the features.
+    reference: Of the samples.
+    whole: Whether features are kept whole, and not only their moments.
+    machine: The devices.
+    fields: Of a result: features, reference, floor.
   """
 
-  name: str
-  sha256: str
-  num: int | None
-  reduced: Mapping[str, np.ndarray | Moments]
+  extractor: Extractor
+  reference: Reference
+  whole: bool
+  machine: Machine
+  fields: Mapping[str, Any] = {}
+
+  def key(self, samples: Mapping[str, Any]) -> str:
+    """Hashes everything that the metrics of samples depend on."""
+    space, reference = self.extractor.space, self.reference
+    return cache.key([samples, space, reference.sha256, self.whole])
 
 
-def machine(
-  batch_size: int = 64, mode: str = 'jit', quiet: bool = False
-) -> Machine:
-  """This process's devices.
-
-  Raises:
-    ValueError: no images at a time.
-  """
-  if batch_size < 1:
-    raise ValueError(f'--batch-size must be at least 1, got {batch_size}')
-  mesh = parallel.make_mesh(devices=jax.local_devices())
-  return Machine(mesh, batch_size, mode, quiet)
-
-
-def target(
-  source: Images,
-  extractor: Extractor,
-  machine: Machine,
-  *,
-  whole: bool = False,
-  directory: str | Path | None = None,
-) -> Target:
-  """The reference, its moments from the cache where they were kept.
+def compare(
+  against: Against, config: Config | None, machine: Machine, num: int
+) -> Comparison:
+  """Computes the features of the reference and, if wanted, the floor.
 
   Args:
-    source: its images.
-    extractor: of features.
-    machine: devices.
-    whole: keep the features and not only their moments; they are computed.
-    directory: of the caches, see `references.cached`.
+    against: The flags.
+    config: Of the run that is measured, if it is one: by default its training
+      set is the reference.
+    machine: The devices.
+    num: Number of samples; the floor is of as many real images, or of all.
+
+  Raises:
+    ValueError: Flags that contradict one another, or too few images.
+    FileNotFoundError: No such data or weights.
   """
-  extractors.check(extractor, source)
-  arrays: Reduced = {}
-
-  def read() -> Iterator[Features]:
-    parts = _share(source, extractor, machine, f'reference {source.name}')
-    return ({k: x for k, x in p.items() if k != LOGITS} for p in parts)
-
-  if whole:
-    arrays |= reduce(read(), [extractor.feature])
-    every = lambda: {
-      name: x if isinstance(x, Moments) else frechet.moments(x)
-      for name, x in arrays.items()
-    }
+  # Errors come before the work.
+  source, whole = _source(against, config), against.metrics == 'all'
+  file = source.name.removeprefix('npz:')
+  published = references.has_statistics(file)
+  rule = against.resize
+  if published and against.features == 'inception':
+    rule = rule or 'tf1'
+  extractor = extractors.load(against.features, against.weights, rule)
+  metrics.check_size(num, 'samples')
+  if published and (whole or source.image_size or source.data_dir):
+    raise ValueError(
+      f'{source} has only moments of features: --metrics frechet, and no '
+      '--image-size or --data-dir'
+    )
+  floor = _floor(source, extractor, num) if against.floor else None
+  if published:
+    reference = references.read_statistics(file, extractor.space)
   else:
-    every = lambda: reduce(read(), [])
-  found = references.cached(source, extractor.space, every, directory)
-  return Target(
-    found.name, found.sha256, found.num, {**found.moments, **arrays}
-  )
-
-
-def published(path: str | Path, space: FeatureSpace) -> Target:
-  """Statistics of Inception features that others computed."""
-  return Target(*references.read_statistics(path, space))
-
-
-def samples(
-  source: Images,
-  extractor: Extractor,
-  machine: Machine,
-  *,
-  whole: bool = False,
-  directory: Path | None = None,
-  what: str = 'samples',
-) -> Reduced:
-  """The features of samples, reduced as the metrics need them.
-
-  Args:
-    source: their images.
-    extractor: of features.
-    machine: devices.
-    whole: keep the features and not only their moments.
-    directory: where finished blocks are kept, from `blocks.folder`.
-    what: the progress bar says.
-  """
-  extractors.check(extractor, source)
-  keep = [extractor.feature, LOGITS] if whole else [LOGITS]
-  parts = _share(source, extractor, machine, what, directory)
-  return reduce(parts, keep)
-
-
-def reduce(parts: Iterable[Features], keep: Collection[str]) -> Reduced:
-  """Features of this process's share to those of all: whole, or moments.
-
-  Args:
-    parts: features, a batch or a block at a time.
-    keep: names of those that are kept whole.
-
-  Raises:
-    ValueError: there are none.
-  """
-  kept: dict[str, list[np.ndarray]] = {}
-
-  def rest() -> Iterator[Features]:
-    for part in parts:
-      for name in part.keys() & set(keep):
-        kept.setdefault(name, []).append(part[name])
-      if others := {k: x for k, x in part.items() if k not in keep}:
-        yield others
-
-  others = rest()
-  first = next(others, None)
-  moments = {}
-  if first is not None:
-    moments = frechet.accumulate(itertools.chain([first], others))
-  if not kept and not moments:
-    raise ValueError('there are no images to measure')
-  whole = {name: np.concatenate(x) for name, x in kept.items()}
-  return {**features.join(whole), **features.join_moments(moments)}
+    real = _load(source, extractor)
+    reference = _reference(real, extractor, machine, whole, against.cache)
+  found = Comparison(extractor, reference, whole, machine)
+  fields = {
+    'reference': reference.name,
+    'reference_sha256': reference.sha256,
+    'num_references': reference.num,
+    'space': extractor.space._asdict(),
+    **extractor.notes,
+    'floor': None,
+  }
+  if floor is not None:
+    name, num = images.title(floor), len(floor)
+    measured = measure(found, floor, {}, desc=f'floor {name}')['metrics']
+    fields |= {'floor': measured, 'floor_data': name, 'floor_num': num}
+  return found._replace(fields=fields)
 
 
 def measure(
-  extractor: Extractor,
-  ours: Reduced,
-  theirs: Target,
-  *,
-  seed: int = 0,
-) -> metrics.Result:
-  """`metrics.measure` of samples against a reference."""
-  sizes = (x.num if isinstance(x, Moments) else len(x) for x in ours.values())
-  return metrics.measure(
+  comparison: Comparison,
+  samples: Dataset,
+  fields: Mapping[str, Any],
+  folder: Path | None = None,
+  desc: str = 'samples',
+) -> dict[str, Any]:
+  """Computes the result of samples: metrics, fields and warnings.
+
+  Args:
+    comparison: From `compare`.
+    samples: Images.
+    fields: Of the samples.
+    folder: As in `extract`, like `desc`.
+  """
+  extractor, machine = comparison.extractor, comparison.machine
+  keep = [extractor.feature, LOGITS] if comparison.whole else [LOGITS]
+  ours = extract(samples, extractor, machine, keep, folder=folder, desc=desc)
+  values, warnings = metrics.measure(
     extractor.space,
     ours,
-    theirs.reduced,
+    comparison.reference.features,
     feature=extractor.feature,
-    seed=seed,
-    splits=min(10, next(sizes)),
   )
+  warnings += _warnings(comparison, len(samples))
+  fields = {**fields, **comparison.fields}
+  return {'metrics': values, **fields, 'warnings': warnings}
 
 
-def _share(
-  source: Images,
+def extract(
+  dataset: Dataset,
   extractor: Extractor,
   machine: Machine,
-  what: str,
-  directory: Path | None = None,
-) -> Iterator[Features]:
-  """Features of this process's share of the images, with a progress bar."""
-  start, stop = features.share(source.num)
-  quiet = machine.quiet or jax.process_index() > 0
-  with tqdm(total=stop - start, desc=what, unit='image', disable=quiet) as bar:
-    extract = partial(
-      features.stream,
-      extractor.feature_fn,
-      extractor.params,
-      mesh=machine.mesh,
-      mode=machine.mode,
-      prepare=extractor.rule.host,
-      progress=bar.update,
+  keep: Collection[str],
+  *,
+  without: Collection[str] = (),
+  folder: Path | None = None,
+  desc: str = 'samples',
+) -> Reduced:
+  """Extracts the features of images; all processes must call.
+
+  Args:
+    dataset: Of the images.
+    extractor: Of the features.
+    machine: The devices.
+    keep: Features that are kept whole; the others become moments.
+    without: Features that are left out.
+    folder: Of features on disk, so that an interrupted job continues.
+    desc: Shown beside the progress bar.
+  """
+  extractors.check(extractor, dataset)
+  start, stop = parallel.local_range(len(dataset))
+  size, quiet = machine.batch_size, machine.quiet or not parallel.is_primary()
+  block = -(-BLOCK // size) * size
+
+  def parts() -> Iterator[Features]:
+    num = stop - start
+    with tqdm(total=num, desc=desc, unit='image', disable=quiet) as bar:
+      run = features.extraction(
+        extractor.feature_fn,
+        extractor.params,
+        mesh=machine.mesh,
+        mode=machine.mode,
+        prepare=extractor.rule.host,
+        progress=bar.update,
+      )
+      for first in range(start, stop, block):
+        last = min(first + block, stop)
+        name = f'{first}-{last}'
+        part = cache.load(folder, name) if folder else None
+        if part is not None:
+          bar.update(last - first)
+        else:
+          batches = images.batches(dataset, size, first, last)
+          part = features.concatenate(run(batches))
+          if folder:
+            cache.save(folder, name, part)
+        yield {k: x for k, x in part.items() if k not in without}
+
+  return features.reduce(parts(), keep)
+
+
+def _source(against: Against, config: Config | None) -> Source:
+  """Finds the reference: that of the flags, or the training set of the run."""
+  if against.reference is not None:
+    source = images.parse(against.reference)
+  elif config is not None:
+    source = Source(config.data.name, 'train')
+  else:
+    raise ValueError(
+      '--reference is needed: digits, captioned_shapes, tfds:NAME[:SPLIT], '
+      'folder:PATH, a folder of images, or an .npz'
     )
-    if directory is None:
-      yield from extract(source.batches(machine.size, start, stop))
-      return
-    yield from blocks.read(
-      source,
-      start,
-      stop,
-      extract,
-      directory,
-      batch_size=machine.size,
-      progress=bar.update,
+  size, data_dir = against.image_size, against.data_dir
+  if config is not None and source.name == config.data.name:
+    # The same images as in training.
+    size = size or config.data.image_size
+    data_dir = data_dir or config.data.data_dir
+  return source._replace(image_size=size, data_dir=data_dir)
+
+
+def _load(source: Source, extractor: Extractor) -> Dataset:
+  dataset = source.load()
+  extractors.check(extractor, dataset)
+  metrics.check_size(len(dataset), f'images of {source}')
+  return dataset
+
+
+def _floor(source: Source, extractor: Extractor, num: int) -> Dataset:
+  """Loads as many images of the other split as there are samples.
+
+  Raises:
+    ValueError: There is no other split.
+  """
+  if source.split == 'all':
+    raise ValueError(
+      '--floor compares two splits of a named set, such as tfds:cifar10; '
+      f'{source} has none'
     )
+  split = 'test' if source.split == 'train' else 'train'
+  dataset = _load(source._replace(split=split), extractor)
+  return data.subset(dataset, min(num, len(dataset)))
+
+
+def _reference(
+  real: Dataset,
+  extractor: Extractor,
+  machine: Machine,
+  whole: bool,
+  folder: str | None,
+) -> Reference:
+  """Computes the reference's moments, or reads them from the cache."""
+  desc = f'reference {images.title(real)}'
+  run = partial(extract, real, extractor, machine, without=[LOGITS], desc=desc)
+  arrays = run([extractor.feature]) if whole else {}
+
+  def compute() -> dict[str, Any]:
+    found = arrays or run([])
+    return {name: metrics.moments(x) for name, x in found.items()}
+
+  found = references.cached(real, extractor.space, compute, folder)
+  return found._replace(features={**found.features, **arrays})
+
+
+def _warnings(comparison: Comparison, num: int) -> list[str]:
+  found, space = [], comparison.extractor.space
+  floor = comparison.fields.get('floor_num', num)
+  if floor != num:
+    found.append(
+      f'the floor is of {floor} images and the samples are {num}: of fewer '
+      'images a Frechet distance is larger'
+    )
+  if num < NUM_SAMPLES:
+    found.append(
+      f'{num} samples: the Frechet distance falls with their number, so this '
+      f'does not compare with results of {NUM_SAMPLES}'
+    )
+  if comparison.reference.num is None:
+    found.append(
+      'the reference does not state its number of examples, nor the rule by '
+      f'which they were resized; here it was {space.resize!r}'
+    )
+  return found

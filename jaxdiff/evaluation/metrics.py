@@ -1,93 +1,123 @@
-"""Every metric that a set of features allows, each under the name it earns."""
+"""Every metric of a set of features, each with its proper name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdiff.evaluation import frechet, kernel, precision_recall
 from jaxdiff.evaluation.class_score import class_score
+from jaxdiff.evaluation.features import Reduced
 from jaxdiff.evaluation.frechet import Moments
 from jaxdiff.evaluation.spaces import LOGITS, POOL, SPATIAL, FeatureSpace, name
 
-Result = dict[str, dict[str, Any]]  # {metric: {'value': ..., ...}}
+
+class Metrics(NamedTuple):
+  """{metric: {'value': ..., errors, settings}}, and warnings."""
+
+  values: dict[str, dict[str, Any]]
+  warnings: list[str]
+
+
+def check_size(num: int, what: str) -> None:
+  """Raises ValueError for a set too small for a covariance."""
+  if num < 2:
+    raise ValueError(f'a distance needs at least 2 {what}, got {num}')
 
 
 def measure(
   space: FeatureSpace,
-  samples: Mapping[str, np.ndarray | Moments],
-  reference: Mapping[str, np.ndarray | Moments],
+  samples: Reduced,
+  reference: Reduced,
   *,
   feature: str = POOL,
   seed: int = 0,
-  splits: int = 10,
   subset_size: int = 1000,
-  num_subsets: int = 100,
-) -> Result:
-  """The metrics of samples against a reference.
+) -> Metrics:
+  """Computes the metrics of samples against a reference.
 
-    FD                      of `feature`, and of spatial features if there
-    KD, precision, recall,  of `feature`, if both have the features and not
-    density, coverage       just their moments
+    FD                      of `feature`, and of spatial features if present
+    KD, precision, recall,  of `feature`, if both sets have the features and not
+    density, coverage       only their moments
     class score             if the samples have logits
 
+  A metric that needs more examples is left out with a warning.
+
   Args:
-    space: of the features; it decides on the names, see `spaces.name`.
+    space: Of the features; it determines the names.
     samples: {feature: [N, D] or moments}.
     reference: {feature: [M, D] or moments}.
-    feature: which of the network's features.
-    seed: of the subsets of the kernel distance and splits of the class score.
-    splits: of the class score.
-    subset_size: of the kernel distance; at most half the smaller set is used,
-      and the size that was used is in the result.
-    num_subsets: of the kernel distance.
-
-  Returns:
-    {name: {'value': float, ...}}, with errors and settings beside the value.
+    feature: The feature of the network that is compared.
+    seed: Of subsets and splits.
+    subset_size: Of the kernel distance; at most half the smaller set is used.
 
   Raises:
-    ValueError: one of them lacks `feature`; sets too small for a metric.
+    ValueError: A set lacks `feature`, or has a single example.
   """
   if feature not in samples or feature not in reference:
     raise ValueError(
       f'both sets must have the feature {feature!r}: samples have '
       f'{sorted(samples)}, the reference {sorted(reference)}'
     )
-  common = [feature]
-  if SPATIAL in samples and SPATIAL in reference and feature != SPATIAL:
-    common.append(SPATIAL)
-  result: Result = {}
-  for f in common:
-    distance = frechet.distance(_moments(samples[f]), _moments(reference[f]))
-    result[name('FD', space, f)] = {'value': distance}
+  values: dict[str, dict[str, Any]] = {}
+  warnings: list[str] = []
+  for f in dict.fromkeys((feature, SPATIAL)):
+    if f in samples and f in reference:
+      distance = frechet.distance(moments(samples[f]), moments(reference[f]))
+      values[name('FD', space, f)] = {'value': distance}
 
   ours, theirs = samples[feature], reference[feature]
   if isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
-    kernel_distance = kernel.distance(
-      ours,
-      theirs,
-      subset_size=min(subset_size, min(len(ours), len(theirs)) // 2),
-      num_subsets=num_subsets,
-      seed=seed,
-    )
-    result[name('KD', space, feature)] = kernel_distance._asdict()
-    for balls in (
-      precision_recall.precision_recall,
-      precision_recall.density_coverage,
+    smaller = min(len(ours), len(theirs))
+    size = min(subset_size, smaller // 2)
+    if size < 2:
+      warnings.append(f'no kernel distance: it needs 4 examples, not {smaller}')
+    else:
+      found = kernel.distance(ours, theirs, subset_size=size, seed=seed)
+      values[name('KD', space, feature)] = found._asdict()
+    for balls, k in (
+      (precision_recall.precision_recall, 3),
+      (precision_recall.density_coverage, 5),
     ):
-      values = balls(ours, theirs)._asdict()
-      neighbours = values.pop('neighbours')
-      for metric, value in values.items():
-        result[name(metric, space, feature)] = {
+      if smaller <= k:
+        what = balls.__name__.replace('_', ' and ')
+        warnings.append(f'no {what}: they need {k + 1} examples, not {smaller}')
+        continue
+      for metric, value in balls(ours, theirs, neighbours=k)._asdict().items():
+        values[name(metric, space, feature)] = {
           'value': value,
-          'neighbours': neighbours,
+          'neighbours': k,
         }
 
   if LOGITS in samples:
+    splits = min(10, len(samples[LOGITS]))
     score = class_score(samples[LOGITS], splits=splits, seed=seed)
-    result[name('class score', space, LOGITS)] = score._asdict()
-  return result
+    values[name('class score', space, LOGITS)] = score._asdict()
+  return Metrics(values, warnings)
 
 
-def _moments(x: np.ndarray | Moments) -> Moments:
+def moments(x: np.ndarray | Moments) -> Moments:
+  """Reduces features to their moments, unless they are already."""
   return x if isinstance(x, Moments) else frechet.moments(x)
+
+
+def table(result: Mapping[str, Any]) -> str:
+  """Formats metrics with their errors and the floor."""
+  metrics, floor = result['metrics'], result.get('floor') or {}
+  width = max(map(len, metrics))
+  against = result.get('reference') or 'their prompts'
+  rows = [f'{result["num_samples"]} of {result["samples"]} against {against}']
+  for metric, values in metrics.items():
+    row = f'  {metric:{width}}  {number(values["value"])}'
+    error = values.get('standard_error', values.get('std'))
+    if error is not None:
+      row += f' +- {number(error)}'
+    if metric in floor:
+      row += f'   (floor {number(floor[metric]["value"])})'
+    rows.append(row)
+  return '\n'.join(rows)
+
+
+def number(value: float) -> str:
+  """Formats four digits, without an exponent where it is not far from 1."""
+  return f'{value:.4g}'

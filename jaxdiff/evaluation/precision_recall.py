@@ -30,22 +30,17 @@ _BLOCK = 2**22  # distances in memory at a time
 class PrecisionRecall(NamedTuple):
   precision: float
   recall: float
-  neighbours: int
 
 
 class DensityCoverage(NamedTuple):
   density: float
   coverage: float
-  neighbours: int
 
 
 def precision_recall(
   samples: np.ndarray, reference: np.ndarray, *, neighbours: int = 3
 ) -> PrecisionRecall:
   """Computes precision and recall of samples [N, D], reference [M, D].
-
-  Raises:
-    ValueError: Different dimensions, or a set of no more than k examples.
 
   Source: Kynkaanniemi et al. 2019 eq. 1, 2.
   """
@@ -57,16 +52,13 @@ def precision_recall(
   for rows, squared, _ in _blocks(samples, reference):
     real[rows] = (squared <= radii).any(axis=1)
     covered |= (squared <= reach[rows, None]).any(axis=0)
-  return PrecisionRecall(float(real.mean()), float(covered.mean()), neighbours)
+  return PrecisionRecall(float(real.mean()), float(covered.mean()))
 
 
 def density_coverage(
   samples: np.ndarray, reference: np.ndarray, *, neighbours: int = 5
 ) -> DensityCoverage:
   """Computes density and coverage of samples [N, D], reference [M, D].
-
-  Raises:
-    ValueError: Different dimensions, or a set of no more than k examples.
 
   Source: Naeem et al. 2020 eq. 3, 5, and their program.
   """
@@ -79,14 +71,18 @@ def density_coverage(
     total += int(inside.sum())
     covered |= inside.any(axis=0)
   density = total / (neighbours * len(samples))
-  return DensityCoverage(density, float(covered.mean()), neighbours)
+  return DensityCoverage(density, float(covered.mean()))
 
 
 def _centred(
   samples: np.ndarray, reference: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Centres both in float64, as distances are differences of squares."""
-  check_dimensions(samples.shape[1], reference.shape[1])
+  """Centres both in float64, as distances are differences of squares.
+
+  Raises:
+    ValueError: Different dimensions, or a set of no more than k examples.
+  """
+  check_dimensions(samples, reference)
   smaller = min(len(samples), len(reference))
   if not 1 <= neighbours < smaller:
     raise ValueError(

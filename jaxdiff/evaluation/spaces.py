@@ -1,15 +1,14 @@
-"""What features are: whose, of which weights, after which resizing.
+"""Feature spaces: a network, its weights and a resize rule; names of metrics.
 
-A number is called FID, sFID, KID or IS only if it comes from the published
-Inception weights, known by their hash. From any other network, or from the
-same one with other weights, the same formula has the plain name of the
-formula and the network beside it.
+A metric is called FID, sFID, KID or IS only for the features of the published
+Inception weights, known by their hash. For any other features it has the plain
+name of its formula, with the network and the weights.
 """
 
 from typing import NamedTuple
 
-# pt_inception-2015-12-05-6726825d.pth, that of pytorch-fid, and the same file
-# under torch-fidelity's name.
+# pt_inception-2015-12-05-6726825d.pth of pytorch-fid; torch-fidelity has the
+# same file under another name.
 INCEPTION_SHA256 = (
   '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2'
 )
@@ -29,13 +28,13 @@ _ESTABLISHED = {
 
 
 class FeatureSpace(NamedTuple):
-  """Two results compare only if all four are the same.
+  """Two results compare only if all four fields agree.
 
   Attributes:
-    network: such as 'inception-v3', 'clip-vit-b-32'.
-    weights: where they are from, such as the name of their file.
-    sha256: of the file of the weights.
-    resize: a key of `resize.RULES`, or what else prepared the images.
+    network: Such as 'inception-v3', 'clip-vit-b-32'.
+    weights: Such as the name of their file.
+    sha256: Of the file of the weights.
+    resize: A key of `resize.RULES`.
   """
 
   network: str
@@ -45,18 +44,18 @@ class FeatureSpace(NamedTuple):
 
 
 def is_published(space: FeatureSpace) -> bool:
-  """Whether these are features of the published Inception."""
+  """Tells whether the features are those of the published Inception."""
   return (space.network, space.sha256) == (INCEPTION, INCEPTION_SHA256)
 
 
 def name(formula: str, space: FeatureSpace, feature: str) -> str:
-  """'FID' where it is that, else such as 'FD (clip-vit-b-32/image, openai)'.
+  """Names a metric: 'FID', or such as 'FD (clip-vit-b-32/image, openai)'.
 
   Args:
     formula: 'FD' (Frechet distance), 'KD' (kernel distance), 'class score',
       'precision', ...
-    space: of the features.
-    feature: which of the network's.
+    space: Of the features.
+    feature: Name of the feature.
   """
   if is_published(space) and (formula, feature) in _ESTABLISHED:
     return _ESTABLISHED[formula, feature]

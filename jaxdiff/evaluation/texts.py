@@ -1,4 +1,4 @@
-"""What can be said of generated texts without another model."""
+"""Metrics of generated texts: unique, novel, and correct sums, with errors."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -7,10 +7,10 @@ from jaxdiff.data.sets.sums import is_sum
 
 
 def fraction(texts: Sequence[str], holds: Callable[[str], bool]) -> float:
-  """The fraction of texts of which something holds.
+  """Computes the fraction of texts for which `holds` is true.
 
   Raises:
-    ValueError: There is no text.
+    ValueError: No text.
   """
   if not texts:
     raise ValueError('there must be at least one text')
@@ -18,48 +18,45 @@ def fraction(texts: Sequence[str], holds: Callable[[str], bool]) -> float:
 
 
 def correct_sums(texts: Sequence[str]) -> float:
-  """The fraction that are right sums, 'aaa+bbb=ccc'; see `data.sums`."""
+  """Computes the fraction of correct sums 'aaa+bbb=ccc'."""
   return fraction(texts, is_sum)
 
 
 def unique(texts: Sequence[str]) -> float:
-  """The number of different texts over that of all.
-
-  Raises:
-    ValueError: There is no text.
-  """
-  if not texts:
-    raise ValueError('there must be at least one text')
-  return len(set(texts)) / len(texts)
+  """Computes the number of different texts over that of all."""
+  return fraction(texts, lambda text: True) * len(set(texts)) / len(texts)
 
 
 def novel(texts: Sequence[str], train: Collection[str]) -> float:
-  """The fraction that the training set has not; a `set` is fastest."""
+  """Computes the fraction outside the training set, best given as a `set`."""
   return fraction(texts, lambda text: text not in train)
 
 
-def standard_error(fraction: float, num: int) -> float:
-  """Computes the standard error of a fraction of `num` independent trials."""
-  return (fraction * (1 - fraction) / num) ** 0.5
-
-
 def unique_error(texts: Sequence[str]) -> float:
-  """Computes the standard error of `unique` by the jackknife.
+  """Computes the standard deviation of `unique` over sets of N texts.
 
-  Texts are not independent trials of uniqueness: leaving out one of m equal
-  texts changes the number of different ones only if m is 1.
+  Texts are not unique independently of one another, so it is not binomial. The
+  variance of the number D of different texts is
+
+    D (1 - D / S) - F1^2 / N,   S = D + (N - 1) / N F1^2 / (2 F2),
+
+  with F1 and F2 the numbers of texts that occur once and twice, and S an
+  estimate of the number of texts that the model can write.
+
+  Source: S, Chao 1984; the first term, Colwell et al. 2012 eq. 5 at full size;
+  the second, the fixed N of a multinomial instead of a Poisson sample.
   """
-  num, counts = len(texts), Counter(texts)
-  if num < 2:
-    return float('nan')
-  different = len(counts)
-  left = [
-    (different - (count == 1)) / (num - 1)
-    for count in counts.values()
-    for _ in range(count)
-  ]
-  mean = sum(left) / num
-  return ((num - 1) / num * sum((x - mean) ** 2 for x in left)) ** 0.5
+  num, counts = len(texts), Counter(Counter(texts).values())
+  different, once, twice = sum(counts.values()), counts[1], counts[2]
+  pairs = once**2 / (2 * twice) if twice else once * (once - 1) / 2
+  total = different + (num - 1) / num * pairs
+  variance = different * (1 - different / total) - once**2 / num
+  return max(variance, 0.0) ** 0.5 / num
+
+
+def standard_error(fraction: float, num: int) -> float:
+  """Computes that of a fraction of `num` independent trials."""
+  return (fraction * (1 - fraction) / num) ** 0.5
 
 
 def summary(
@@ -67,26 +64,26 @@ def summary(
   train: Collection[str] | None = None,
   sums: bool = False,
 ) -> dict[str, float]:
-  """Computes the fractions that are unique, novel and correct, in [0, 1].
+  """Computes all metrics.
 
   Args:
     texts: Generated.
-    train: The training set's, for 'novel'; None leaves that out.
-    sums: Whether they should be sums, for 'correct'.
+    train: The training set, for 'novel'; None leaves that out.
+    sums: Whether the texts are meant to be sums, for 'correct'.
 
   Returns:
-    {'unique': .., 'novel': .., 'correct': ..}, those that apply, each with its
-    standard error as 'unique_error', ...
+    {'unique': .., 'novel': .., 'correct': ..}, each in [0, 1], and the standard
+    error of each under 'unique_error', ...
 
   Raises:
-    ValueError: There is no text.
+    ValueError: No text.
   """
-  num = len(texts)
   found = {'unique': unique(texts), 'unique_error': unique_error(texts)}
+  independent = {}
   if train is not None:
-    found['novel'] = novel(texts, train)
-    found['novel_error'] = standard_error(found['novel'], num)
+    independent['novel'] = novel(texts, train)
   if sums:
-    found['correct'] = correct_sums(texts)
-    found['correct_error'] = standard_error(found['correct'], num)
+    independent['correct'] = correct_sums(texts)
+  for name, value in independent.items():
+    found |= {name: value, f'{name}_error': standard_error(value, len(texts))}
   return found

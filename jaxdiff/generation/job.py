@@ -73,8 +73,12 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
     # Whatever the run is configured for.
     sampling = dataclasses.replace(config.sampling, sampler='ddim', eta=0.0)
     config = dataclasses.replace(config, sampling=sampling)
-  config = configure(config, flags)
-  model = run.model
+  return configured(run._replace(config=config), flags)
+
+
+def configured(run: Run, flags: SamplerFlags) -> Run:
+  """Returns a run with its sampling changed by the flags; see `configure`."""
+  config, model = configure(run.config, flags), run.model
   if config.diffusion != run.config.diffusion:
     model = models.make(config, run.spec)
   return run._replace(config=config, model=model)

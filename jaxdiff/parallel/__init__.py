@@ -1,6 +1,7 @@
 """Devices: all that names them. The processes, the mesh, a step on all."""
 
 from jaxdiff.parallel.agreement import check_same
+from jaxdiff.parallel.batches import join, local_range, over_batches
 from jaxdiff.parallel.hosts import (
   any_process,
   gather,
@@ -38,9 +39,12 @@ __all__ = [
   'gather',
   'initialise',
   'is_primary',
+  'join',
   'joined',
   'local_mesh',
+  'local_range',
   'make_mesh',
+  'over_batches',
   'placed',
   'process',
   'replicated',

@@ -1,3 +1,5 @@
+"""Features: every image once, on any devices, whole or as moments."""
+
 import socket
 import subprocess
 import sys
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 
 from jaxdiff import parallel
-from jaxdiff.evaluation import features, frechet, resize
+from jaxdiff.evaluation import features, frechet
+from jaxdiff.pretrained import resize
 
 PARAMS = np.random.default_rng(1).normal(size=(75, 6)).astype(np.float32)
 
@@ -31,6 +34,11 @@ def batched(images, size):
   return (images[i : i + size] for i in range(0, len(images), size))
 
 
+def extract(feature_fn, params, batches, **options):
+  run = features.extraction(feature_fn, params, **options)
+  return features.concatenate(run(batches))
+
+
 def mesh(devices):
   return parallel.make_mesh(devices=jax.devices()[:devices])
 
@@ -40,7 +48,7 @@ def mesh(devices):
 def test_every_image_once_and_in_order(mode, devices):
   """29 is divided by no batch of 9 and no 8 devices."""
   images, done = pictures(29), []
-  found = features.extract(
+  found = extract(
     feature_fn,
     PARAMS,
     batched(images, 9),
@@ -65,8 +73,8 @@ def test_batches_of_any_sizes_and_one_compilation():
   sizes = [16, 1, 0, 16, 5]
   ends = np.cumsum(sizes)
   batches = [images[e - n : e] for e, n in zip(ends, sizes, strict=True)]
-  found = features.extract(counted, PARAMS, batches, mesh=mesh(8))
-  whole = features.extract(feature_fn, PARAMS, [images], mesh=mesh(1))
+  found = extract(counted, PARAMS, batches, mesh=mesh(8))
+  whole = extract(feature_fn, PARAMS, [images], mesh=mesh(1))
   np.testing.assert_allclose(found['pool'], whole['pool'], atol=1e-6)
   assert len(traces) == 1
 
@@ -76,9 +84,10 @@ def test_moments_of_a_stream_are_those_of_its_features():
   rule = resize.tf1(5)
   options = {'mesh': mesh(8), 'prepare': rule.host}
   fn = lambda params, x: feature_fn(params, 255.0 * rule.device(x))
-  found = features.extract(fn, PARAMS, batched(images, 8), **options)
-  stream = features.stream(fn, PARAMS, batched(images, 3), **options)
-  for name, (mean, cov, num) in frechet.accumulate(stream).items():
+  found = extract(fn, PARAMS, batched(images, 8), **options)
+  run = features.extraction(fn, PARAMS, **options)
+  parts = run(batched(images, 3))
+  for name, (mean, cov, num) in frechet.accumulate(parts).items():
     x = found[name].astype(np.float64)
     assert num == 29 and mean.dtype == cov.dtype == np.float64
     np.testing.assert_allclose(mean, x.mean(axis=0), atol=1e-6)
@@ -87,21 +96,21 @@ def test_moments_of_a_stream_are_those_of_its_features():
 
 
 def test_what_is_refused():
-  extract = lambda fn, n=4: features.extract(
+  few = lambda fn, n=4: extract(
     fn, PARAMS, batched(pictures(n), 2), mesh=mesh(1)
   )
-  with pytest.raises(ValueError, match='no images'):
-    extract(feature_fn, 0)
+  with pytest.raises(ValueError, match='no examples'):
+    few(feature_fn, 0)
   with pytest.raises(ValueError, match=r"\[B, D\], got 'x' of shape"):
-    extract(lambda params, x: {'x': x})
+    few(lambda params, x: {'x': x})
   images = pictures(5)
   images[3] = 0
 
   def broken(params, x):
     return {'x': 1 / x.reshape(len(x), -1).sum(axis=1, keepdims=True)}
 
-  with pytest.raises(ValueError, match="'x' of image 3 are not finite"):
-    features.extract(broken, PARAMS, batched(images, 2), mesh=mesh(1))
+  with pytest.raises(ValueError, match="'x' are not finite"):
+    extract(broken, PARAMS, batched(images, 2), mesh=mesh(1))
 
 
 JOB = """
@@ -112,16 +121,17 @@ jax.config.update('jax_num_cpu_devices', 2)
 jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 jax.distributed.initialize(f'127.0.0.1:{sys.argv[1]}', 2, int(sys.argv[2]))
 import numpy as np
-from jaxdiff.evaluation import features, frechet
-from test_features import PARAMS, batched, feature_fn, pictures
+from jaxdiff import parallel
+from jaxdiff.evaluation import features
+from evaluation.test_features import PARAMS, batched, feature_fn, pictures
 
 images = pictures(11)
-start, stop = features.share(11)
+start, stop = parallel.local_range(11)
 assert stop - start == 5 + jax.process_index()
-mine = features.extract(feature_fn, PARAMS, batched(images[start:stop], 4))
-every = features.join(mine)
-moments = {k: frechet.moments(x) for k, x in mine.items()}
-moments = features.join_moments(moments)
+run = features.extraction(feature_fn, PARAMS)
+parts = list(run(batched(images[start:stop], 4)))
+every = features.reduce(parts, ['pool', 'sum'])
+moments = features.reduce(parts, [])
 if jax.process_index() == 0:
   np.savez(sys.argv[3], **every, **{
     f'{part}_{k}': value for k, m in moments.items()
@@ -132,7 +142,7 @@ print('done')
 
 @pytest.mark.timeout(120)
 def test_two_processes_share_the_images(tmp_path):
-  from test_checkpoint_processes import start
+  from runs.test_checkpoint_processes import start
 
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
@@ -147,7 +157,7 @@ def test_two_processes_share_the_images(tmp_path):
   for output, error in results:
     assert output.endswith('done\n'), error
   found = np.load(path)
-  x = features.extract(feature_fn, PARAMS, [pictures(11)], mesh=mesh(1))['pool']
+  x = extract(feature_fn, PARAMS, [pictures(11)], mesh=mesh(1))['pool']
   np.testing.assert_allclose(found['pool'], x, atol=1e-6)
   # To float64: what went over the wire was not rounded.
   x = found['pool'].astype(np.float64)
@@ -157,19 +167,20 @@ def test_two_processes_share_the_images(tmp_path):
 
 
 def test_one_process_has_all():
-  assert features.share(7) == (0, 7)
-  with pytest.raises(ValueError, match='cannot be shared'):
-    features.share(0)
-  x = {'a': np.ones((2, 3), np.float32)}
-  assert features.join(x)['a'] is x['a']
-  (joined,) = features.join_moments({'a': frechet.moments(x['a'])}).values()
-  assert joined.num == 2
+  assert parallel.local_range(7) == (0, 7)
+  with pytest.raises(ValueError, match='cannot be divided'):
+    parallel.local_range(0)
+  x = np.ones((2, 3), np.float32)
+  assert parallel.join(x) is x
+  assert features.join_moments(frechet.moments(x)).num == 2
 
 
 def test_importing_the_metrics_needs_no_torch():
   script = """
   import sys
-  from jaxdiff.evaluation import metrics, protocol, references, resize
+  from jaxdiff.evaluation import metrics, references
+  from jaxdiff.pretrained import resize
+  from jaxdiff.runs import results
   print(sorted({'torch', 'tensorflow', 'matplotlib'} & set(sys.modules)))
   """
   command = [sys.executable, '-c', textwrap.dedent(script)]

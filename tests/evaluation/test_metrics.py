@@ -1,4 +1,4 @@
-"""Metrics from features: brute force, closed forms, and laws that are known."""
+"""Metrics of features: brute force, closed forms, known distributions."""
 
 import tracemalloc
 
@@ -122,12 +122,8 @@ def by_hand(samples, reference, k):
     for i, a in enumerate(s)
   ]
   r_x, r_y = radius(reference), radius(samples)
-  inside = np.array(
-    [
-      [gap(y, x) <= r for x, r in zip(reference, r_x, strict=True)]
-      for y in samples
-    ]
-  )
+  apart = np.array([[gap(y, x) for x in reference] for y in samples])
+  inside = apart <= r_x
   reach = np.array(
     [
       [gap(y, x) <= r for x in reference]
@@ -137,8 +133,9 @@ def by_hand(samples, reference, k):
   return (
     inside.any(axis=1).mean(),
     reach.any(axis=0).mean(),
-    inside.sum() / (k * len(samples)),
-    inside.any(axis=0).mean(),
+    # Open balls; no example lies on a rim of another set's.
+    (apart < r_x).sum() / (k * len(samples)),
+    (apart < r_x).any(axis=0).mean(),
   )
 
 
@@ -152,26 +149,27 @@ def test_balls_by_brute_force(monkeypatch, block):
     more = precision_recall.density_coverage(samples, reference, neighbours=k)
     expected = by_hand(samples, reference, k)
     assert min(expected) > 0
-    np.testing.assert_allclose((*ours[:2], *more[:2]), expected)
+    np.testing.assert_allclose((*ours, *more), expected)
 
 
 def test_balls_around_equal_and_distant_sets():
   # Around a point far from 0, where float32 squares would lose distances.
   x = normal(60, 8) + 1000
-  assert precision_recall.precision_recall(x, x.copy())[:2] == (1, 1)
-  density, coverage, _ = precision_recall.density_coverage(x, x.copy())
-  # Each ball holds its centre and k others, with k = 5.
-  np.testing.assert_allclose((density, coverage), (6 / 5, 1))
+  assert precision_recall.precision_recall(x, x.copy()) == (1, 1)
+  # Each open ball holds its centre and k - 1 others, as in prdc.
+  for k in (1, 5):
+    found = precision_recall.density_coverage(x, x.copy(), neighbours=k)
+    assert found == (1, 1)
   far = x + 100
-  assert precision_recall.precision_recall(far, x)[:2] == (0, 0)
-  assert precision_recall.density_coverage(far, x)[:2] == (0, 0)
+  assert precision_recall.precision_recall(far, x) == (0, 0)
+  assert precision_recall.density_coverage(far, x) == (0, 0)
   # One mode of two: all of it is real, and half of reality is covered.
   both = np.concatenate([x, far])
-  precision, recall, _ = precision_recall.precision_recall(x, both)
+  precision, recall = precision_recall.precision_recall(x, both)
   assert precision == 1 and recall == 0.5
   # All samples the same: in many balls, but balls of radius 0.
   same = np.repeat(x[:1], 60, axis=0)
-  precision, recall, _ = precision_recall.precision_recall(same, x)
+  precision, recall = precision_recall.precision_recall(same, x)
   assert precision == 1 and recall == 1 / 60
 
 
@@ -184,11 +182,11 @@ def test_copies_are_at_distance_zero(monkeypatch):
   monkeypatch.setattr(precision_recall, '_BLOCK', 300)
   x = 3 * normal(61, 67)
   copies = np.repeat(x, 4, axis=0)
-  assert precision_recall.precision_recall(copies, x)[:2] == (1, 1)
-  assert precision_recall.precision_recall(copies, x + 1e-3)[:2] == (1, 0)
+  assert precision_recall.precision_recall(copies, x) == (1, 1)
+  assert precision_recall.precision_recall(copies, x + 1e-3) == (1, 0)
 
 
-def test_density_of_equal_laws_is_one():
+def test_density_of_equal_distributions_is_one():
   densities = []
   for seed in range(8):
     x, y = normal(200, 3, seed=2 * seed), normal(200, 3, seed=2 * seed + 1)
@@ -237,7 +235,7 @@ def test_clip_score():
   assert clip_score.clip_score(a, -b).value == 0
   with pytest.raises(ValueError, match='one text'):
     clip_score.clip_score(a, b[:2])
-  with pytest.raises(ValueError, match='nowhere'):
+  with pytest.raises(ValueError, match='length 0'):
     clip_score.clip_score(a, 0 * b)
 
 
@@ -257,7 +255,7 @@ def sets():
 
 def test_only_published_weights_earn_the_established_names():
   samples, reference = sets()
-  known = metrics.measure(INCEPTION, samples, reference)
+  known = metrics.measure(INCEPTION, samples, reference).values
   assert {'FID', 'sFID', 'KID', 'IS'} < set(known)
   others = [
     SPACE,
@@ -265,7 +263,7 @@ def test_only_published_weights_earn_the_established_names():
     INCEPTION._replace(network='clip-vit-b-32', weights='openai'),
   ]
   for space in others:
-    found = metrics.measure(space, samples, reference)
+    found = metrics.measure(space, samples, reference).values
     assert len(found) == len(known)
     for name in found:
       assert not {'FID', 'KID', 'IS'} & set(name.replace('sF', 'F').split())
@@ -278,16 +276,33 @@ def test_only_published_weights_earn_the_established_names():
 def test_what_is_measured_depends_on_what_is_there():
   samples, reference = sets()
   moments = {name: frechet.moments(x) for name, x in reference.items()}
-  found = metrics.measure(INCEPTION, samples, moments)
+  found, _ = metrics.measure(INCEPTION, samples, moments)
   assert sorted(found) == ['FID', 'IS', 'sFID']
-  whole = metrics.measure(INCEPTION, samples, reference)
+  whole, warnings = metrics.measure(INCEPTION, samples, reference)
+  assert warnings == []
   assert whole['FID'] == found['FID']
   # Half of the smaller set, where 1000 are too many.
   assert whole['KID']['subset_size'] == 30
   del moments['spatial']
-  assert 'sFID' not in metrics.measure(INCEPTION, samples, moments)
+  assert 'sFID' not in metrics.measure(INCEPTION, samples, moments).values
   with pytest.raises(ValueError, match="feature 'pool'"):
     metrics.measure(SPACE, {'pool': samples['pool']}, {'spatial': moments})
   del samples['logits']
-  only = metrics.measure(SPACE, samples, reference, feature='spatial')
+  only, _ = metrics.measure(SPACE, samples, reference, feature='spatial')
   assert len(only) == 6 and all('/spatial' in name for name in only)
+
+
+@pytest.mark.parametrize('num', [2, 3, 5, 6])
+def test_of_few_images_what_can_be_computed_is(num):
+  samples, reference = sets()
+  few = {name: x[:num] for name, x in samples.items()}
+  found, warnings = metrics.measure(SPACE, few, reference)
+  kinds = {name.partition(' (')[0] for name in found}
+  expected = {'FD', 'class score'}
+  expected |= {'KD', 'precision', 'recall'} if num >= 4 else set()
+  expected |= {'density', 'coverage'} if num >= 6 else set()
+  assert kinds == expected
+  assert len(warnings) == 2 * (num < 4) + (num < 6)
+  assert all(f'examples, not {num}' in warning for warning in warnings)
+  with pytest.raises(ValueError, match='at least 2 samples, got 1'):
+    metrics.check_size(1, 'samples')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxdiff.evaluation import resize
+from jaxdiff.pretrained import resize
 
 RESIZING = ['clean', 'pytorch-fid', 'tf1', 'torchmetrics']
 
@@ -90,6 +90,20 @@ def test_clip_takes_the_centre_and_normalises():
   np.testing.assert_allclose(back, images[:, :, 2:-2], atol=1e-3)
   # Grey, upright, enlarged: of 3 channels and square.
   assert apply('clip', 9, noise(1, 7, 5, 1)).shape == (1, 9, 9, 3)
+
+
+@pytest.mark.parametrize('excess', range(8))
+@pytest.mark.parametrize('wide', [False, True])
+def test_clip_crops_as_torchvision_does(excess, wide):
+  """CenterCrop starts at int(round((side - size) / 2))."""
+  shape = (5, 5 + excess) if wide else (5 + excess, 5)
+  images = noise(1, *shape, 3)
+  rule = resize.clip(5)
+  start = int(round(excess / 2.0))
+  expected = (
+    images[:, :, start:][:, :, :5] if wide else images[:, start:][:, :5]
+  )
+  np.testing.assert_array_equal(rule.host(images), expected)
 
 
 def test_none_leaves_shape_and_channels():

@@ -1,4 +1,4 @@
-"""python -m jaxdiff.evaluation sweep: every combination, once."""
+"""The command sweep: every combination, once."""
 
 import csv
 import json
@@ -12,7 +12,8 @@ from PIL import Image
 from jaxdiff.evaluation import measuring, tables
 from jaxdiff.evaluation.__main__ import main
 from jaxdiff.evaluation.commands import sweep
-from jaxdiff.evaluation.commands.sweep import Row, Sweep
+from jaxdiff.evaluation.commands.sweep import Sweep
+from jaxdiff.evaluation.flags import Drawing
 
 NAME = 'FD (classifier/pool, digits, seed 0)'
 
@@ -36,16 +37,15 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
   command = ['sweep', str(tmp_path / 'run'), *flags]
 
   # It breaks off in the third row.
-  measured, count = measuring.samples, []
+  measure, count = measuring.measure, []
 
-  def samples(subject, *args, what='samples', **options):
-    if what.startswith('row'):
-      count.append(what)
-      if len(count) == 3:
-        raise KeyboardInterrupt
-    return measured(subject, *args, what=what, **options)
+  def counted(*args):
+    count.append(args)
+    if len(count) == 3:
+      raise KeyboardInterrupt
+    return measure(*args)
 
-  monkeypatch.setattr(sweep.measuring, 'samples', samples)
+  monkeypatch.setattr(sweep.measuring, 'measure', counted)
   scales = ['--scales', '1', '2', '--ema', 'both']
   with pytest.raises(KeyboardInterrupt):
     main([*command, *scales])
@@ -69,9 +69,9 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
   stamps = [json.loads(p.read_text()) for p in (out / 'rows').glob('*.json')]
   values = sorted(s['metrics'][NAME]['value'] for s in stamps)
   np.testing.assert_allclose(values, sorted(float(r[NAME]) for r in found))
-  assert {s['checkpoint'] for s in stamps} == {
-    'step 3, average',
-    'step 3, no average',
+  assert {(s['checkpoint_step'], s['ema']) for s in stamps} == {
+    (3, True),
+    (3, False),
   }
   printed = capsys.readouterr().out
   assert '| --- |' in printed and 'floor, 16 of digits test' in printed
@@ -80,8 +80,6 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
 
   # Nothing is drawn again for a table without the floor.
   command.remove('--floor')
-  for path in (out / 'rows').glob('*.json'):
-    path.write_text(json.dumps(json.loads(path.read_text()) | {'floor': None}))
   main([*command, *scales])
   assert len(count) == 5
   printed = capsys.readouterr().out
@@ -98,12 +96,17 @@ def test_every_combination_once():
     samplers=('ddim', 'ancestral', 'ancestral:large'),
     steps=(5, 10),
     etas=(0.0, 1.0),
-  ).rows((True,))
+    seed=3,
+  ).rows()
   # Only ddim has an eta.
   assert list(found) == [
-    *(Row('ddim', n, True, eta, None) for n in (5, 10) for eta in (0.0, 1.0))
+    *(
+      Drawing(sampler='ddim', steps=n, eta=eta, seed=3)
+      for n in (5, 10)
+      for eta in (0.0, 1.0)
+    )
   ] + [
-    Row(name, n, True, None, None)
+    Drawing(sampler=name, steps=n, seed=3)
     for name in ('ancestral', 'ancestral:large')
     for n in (5, 10)
   ]
@@ -119,12 +122,11 @@ def result(sampler, steps, value, variance='small', scale=None):
     'sampler': sampler,
     'steps': steps,
     'scale': scale,
-    'options': {
-      'eta': 0.0,
-      'variance': variance,
-      'floor': 'set test',
-      'floor_num': 100,
-    },
+    'eta': 0.0,
+    'variance': variance,
+    'labels': 'none' if scale is None else 'each class in turn',
+    'floor_data': 'set test',
+    'floor_num': 100,
     'ema': True,
   }
 

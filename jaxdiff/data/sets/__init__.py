@@ -9,6 +9,7 @@ SETS = {
   'digits': 'jaxdiff.data.sets.digits:load',
   'captioned_shapes': 'jaxdiff.data.sets.captioned_shapes:load',
   'folder': 'jaxdiff.data.sets.folder:load',
+  'npz': 'jaxdiff.data.sets.npz:load',
   'tfds': 'jaxdiff.data.sets.tfds:load',
   'sums': 'jaxdiff.data.sets.sums:load',
   'text': 'jaxdiff.data.sets.text_files:load_text',

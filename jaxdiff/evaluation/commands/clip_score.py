@@ -1,138 +1,138 @@
-"""The command `python -m jaxdiff.evaluation clip-score`."""
+"""Command `clip-score`: image samples against their prompts."""
 
-import hashlib
-import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
-from jaxdiff import tokenizers
-from jaxdiff.config import Data, Section
+from jaxdiff import parallel, tokenizers
+from jaxdiff.config import Section
+from jaxdiff.data import Dataset
 from jaxdiff.evaluation import (
-  blocks,
+  cache,
   extractors,
   features,
+  images,
   measuring,
-  named,
-  protocol,
-  reports,
-  subjects,
+  metrics,
+  samples,
 )
 from jaxdiff.evaluation.clip_score import clip_score
-from jaxdiff.evaluation.flags import Drawing, Flat, Running
+from jaxdiff.evaluation.extractors import IMAGE, TEXT
+from jaxdiff.evaluation.flags import Drawing, Flat, Num, Running
+from jaxdiff.evaluation.images import Source
 from jaxdiff.evaluation.measuring import Machine
-from jaxdiff.generation.conditions import read_prompts
-from jaxdiff.pretrained.clip_weights import ClipWeights
+from jaxdiff.evaluation.samples import Samples
+from jaxdiff.generation import conditions
+from jaxdiff.pretrained.clip_folder import read_clip
+from jaxdiff.runs import results
 
 
 @dataclass(frozen=True)
 class ClipScore(Section):
-  """How well samples fit their prompts, by a published CLIP.
+  """Agreement of images with their prompts, by a published CLIP.
 
   Sample i has prompt i, and after the last prompt the first again. Without
-  --prompts those of a folder are in its captions.json, and those of a WORKDIR
-  are the captions of its data set, of the split that --labels names.
+  --prompts, a folder has them in its captions.json, and a WORKDIR draws the
+  captions of its data set, of the split --labels.
   """
 
   samples: str  # a folder of images, an .npz, or a WORKDIR of train.py
   weights: str  # a folder of CLIP's files, Hugging Face's or open_clip's
   prompts: str | None = None  # a file, one a line
   vocabulary: str | None = None  # None: in the folder of the weights
-  num: reports.Num | None = (
-    None  # None: of a WORKDIR each prompt once, else all
-  )
+  # A random subset. None: of a WORKDIR each prompt once, otherwise all.
+  num: Num | None = None
   out: str | None = None  # .json; None: in WORKDIR/evaluation, or beside
   drawing: Annotated[Drawing, Flat] = field(default_factory=Drawing)
   running: Annotated[Running, Flat] = field(default_factory=Running)
 
   def run(self) -> dict[str, Any]:
-    machine = measuring.machine(self.running.batch_size, self.running.mode)
-    is_run = named.is_run(self.samples)
-    if not is_run and self.drawing != Drawing():
-      raise ValueError(
-        f'{self.samples} is not a workdir of train.py with a checkpoint: '
-        'flags of a sampler have no effect'
-      )
-    weights = extractors.read_clip(self.weights)
+    """Measures the samples and writes the result."""
+    machine = measuring.machine(self.running)
+    weights = read_clip(self.weights)
     extractor = extractors.clip(weights, Path(self.weights).name)
     tokenizer = tokenizers.clip_tokenizer(
       self.vocabulary or self.weights, weights.network.text.max_length
     )
-    if is_run:
-      run = subjects.load_run(self.samples, self.drawing, machine)
-      data = run.config.data
-      prompts = self._prompts(f'{data.name}:{self.drawing.labels}', data)
-      num = len(prompts) if self.num is None else self.num
-      subject = subjects.drawn(run, self.drawing, machine, num, prompts=prompts)
-    else:
-      prompts = self._prompts(self.samples, None)
-      subject = subjects.stored(self.samples, self.num)
-    num = subject.images.num
-    if len(prompts) > num:
-      raise ValueError(
-        f'{len(prompts)} prompts for {num} images: give as many images, or '
-        'fewer prompts, which are repeated'
-      )
+    load = self._drawn if samples.is_run(self.samples) else self._stored
+    subject, prompts = load(machine)
     cut = sum(tokenizer.count(prompt) > tokenizer.length for prompt in prompts)
-    if cut:
-      print(
-        f'warning: {cut} of {len(prompts)} prompts are longer than the '
-        f'{tokenizer.length} tokens of CLIP; their ends are not read',
-        file=sys.stderr,
-      )
-    out = Path(
-      self.out or reports.beside(self.samples, 'clip_score', subject, self)
-    )
-    described = subject.described
-    options = {
-      **described.get('options', {}),
+    space = extractor.space
+    fields = {
+      **subject.fields,
+      'space': space._asdict(),
       'prompts': len(prompts),
+      'prompts_sha256': cache.key(prompts),
       'prompts_truncated': cut,
-      'prompts_sha256': _digest(prompts),
+      'warnings': [f'{cut} prompts are longer than CLIP reads'] * bool(cut),
     }
-    described = {**described, 'options': options}
-    directory = blocks.folder(
-      out.with_name(out.name + '.parts'),
-      {'space': extractor.space._asdict(), **described},
+    path = subject.path('clip_score', self)
+    folder = path.with_name(path.name + '.parts') / cache.key(fields)
+    found = measuring.extract(
+      subject.dataset, extractor, machine, [IMAGE], folder=folder
     )
-    seen = measuring.samples(
-      subject.images, extractor, machine, whole=True, directory=directory
+    size, tokens = machine.batch_size, tokenizer.encode(prompts)
+    embed = features.extraction(
+      extractors.text_fn(weights.network),
+      weights.params,
+      mesh=machine.mesh,
+      mode=machine.mode,
     )
-    texts = _embed(weights, tokenizer.encode(prompts), machine)
-    score = clip_score(
-      seen[extractor.feature], texts[np.arange(num) % len(texts)]
-    )
-    name = f'CLIP score ({extractor.space.network}, {extractor.space.weights})'
-    return reports.finish(
-      {name: score._asdict()},
-      protocol.Protocol(extractor.space, num, **described),
-      out,
-      directory=directory,
-    )
+    batches = (tokens[i : i + size] for i in range(0, len(tokens), size))
+    texts = features.concatenate(embed(batches))[TEXT]
+    pairs = texts[np.arange(len(subject.dataset)) % len(texts)]
+    score = clip_score(found[IMAGE], pairs)
+    name = f'CLIP score ({space.network}, {space.weights})'
+    result = {'metrics': {name: score._asdict()}, **fields}
+    result = results.save(path, result, metrics.table(result))
+    if parallel.is_primary():
+      cache.discard(folder)
+    return result
 
-  def _prompts(self, captioned: str, data: Data | None) -> list[str]:
+  def _drawn(self, machine: Machine) -> tuple[Samples, list[str]]:
+    """Draws samples of a run, each of the returned prompts in turn."""
+    run = samples.load(self.samples, self.drawing, machine)
+    split, c = self.drawing.labels, run.config.data
+    if self.prompts and split != 'train':
+      raise ValueError('--labels has no effect with --prompts')
+    captioned = Source(c.name, split, c.image_size, c.data_dir)
+    prompts = self._prompts(captioned)
+    num = self.num or len(prompts)
+    if num < len(prompts):
+      chosen = images.subset_indices(len(prompts), num)
+      prompts = [prompts[i] for i in chosen]
+    rows = conditions.prompted(run, prompts)
+    subject = samples.drawn(run, rows, self.drawing, machine, num)
+    return subject, prompts
+
+  def _stored(self, machine: Machine) -> tuple[Samples, list[str]]:
+    """Reads images, and returns the prompt of each."""
+    del machine
+    subject = samples.stored(self.samples, self.num, self.drawing)
+    captioned = images.parse(self.samples)
+    prompts, total = self._prompts(captioned), len(captioned.load())
+    if len(prompts) > total:
+      raise ValueError(
+        f'{len(prompts)} prompts, and {total} images in {self.samples}: give '
+        'the prompts of these images alone'
+      )
+    rows = images.subset_indices(total, self.num or total)
+    return subject, [prompts[i % len(prompts)] for i in rows]
+
+  def _prompts(self, captioned: Source) -> list[str]:
+    """Reads --prompts, or the captions of images.
+
+    Raises:
+      ValueError: Neither is there.
+    """
     if self.prompts is not None:
-      return read_prompts(None, self.prompts)
-    size, folder = (data.image_size, data.data_dir) if data else (None, None)
-    return named.read_captions(captioned, size, folder)
-
-
-def _embed(
-  weights: ClipWeights, tokens: np.ndarray, machine: Machine
-) -> np.ndarray:
-  """Embeds texts [M, L] as [M, D]; every process reads all of them."""
-  size = machine.size
-  return features.extract(
-    extractors.text_fn(weights.network),
-    weights.params,
-    (tokens[i : i + size] for i in range(0, len(tokens), size)),
-    mesh=machine.mesh,
-    mode=machine.mode,
-  )[extractors.TEXT]
-
-
-def _digest(prompts: list[str]) -> str:
-  return hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
+      return conditions.read_prompts(None, self.prompts)
+    dataset: Dataset = captioned.load()
+    if not dataset.has_captions:
+      raise ValueError(
+        f'{captioned} has no captions: give --prompts FILE, a line for each '
+        'image, or put captions.json beside the images'
+      )
+    return list(dataset.gather(np.arange(len(dataset)))['caption'])

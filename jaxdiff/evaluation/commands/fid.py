@@ -1,69 +1,49 @@
-"""The command `python -m jaxdiff.evaluation fid`."""
+"""Command `fid`: distances of image samples from a reference."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
+from jaxdiff import parallel
 from jaxdiff.config import Section
-from jaxdiff.evaluation import blocks, measuring, named, reports, subjects
-from jaxdiff.evaluation.flags import Against, Drawing, Flat, Running
+from jaxdiff.evaluation import cache, measuring, metrics, samples
+from jaxdiff.evaluation.flags import Against, Drawing, Flat, Num, Running
+from jaxdiff.runs import results
 
 
 @dataclass(frozen=True)
 class Fid(Section):
-  """FID and its kin, by name only with the published Inception weights.
+  """FID and other distances of images; named so only with published weights.
 
-  Samples of a WORKDIR are drawn while they are measured and not stored. An
+  Samples of a WORKDIR are drawn as they are measured and not stored. An
   interrupted job continues.
   """
 
   samples: str  # a folder of images, an .npz, or a WORKDIR of train.py
-  num: reports.Num | None = None  # None: 50,000 of a WORKDIR, else all
+  num: Num | None = None  # None: 50,000 of a WORKDIR, otherwise all
   out: str | None = None  # .json; None: in WORKDIR/evaluation, or beside
   against: Annotated[Against, Flat] = field(default_factory=Against)
   drawing: Annotated[Drawing, Flat] = field(default_factory=Drawing)
   running: Annotated[Running, Flat] = field(default_factory=Running)
 
   def run(self) -> dict[str, Any]:
-    machine = measuring.machine(self.running.batch_size, self.running.mode)
-    against, drawing = self.against, self.drawing
-    is_run = named.is_run(self.samples)
-    if not is_run and drawing != Drawing():
-      raise ValueError(
-        f'{self.samples} is not a workdir of train.py with a checkpoint: '
-        'flags of a sampler have no effect'
-      )
-    # Errors are found before anything is computed.
-    run = subjects.load_run(self.samples, drawing, machine) if is_run else None
-    reference = subjects.reference_of(against, run and run.config)
-    extractor = subjects.extractor_of(against, reference)
-    if run:
-      subject = subjects.drawn(run, drawing, machine, self.num)
+    """Measures the samples and writes the result."""
+    machine, config = measuring.machine(self.running), None
+    if samples.is_run(self.samples):
+      run = samples.load(self.samples, self.drawing, machine)
+      rows = samples.conditions_of(run, self.drawing.labels)
+      config, num = run.config, self.num or measuring.NUM_SAMPLES
+      subject = samples.drawn(run, rows, self.drawing, machine, num)
     else:
-      subject = subjects.stored(self.samples, self.num)
-    features = against.features.partition(':')[0]
-    out = Path(
-      self.out or reports.beside(self.samples, features, subject, self)
+      subject = samples.stored(self.samples, self.num, self.drawing)
+    path = subject.path(self.against.features.partition(':')[0], self)
+    num = len(subject.dataset)
+    comparison = measuring.compare(self.against, config, machine, num)
+    key = comparison.key(subject.fields)
+    folder = path.with_name(path.name + '.parts') / key
+    result = measuring.measure(
+      comparison, subject.dataset, subject.fields, folder
     )
-    directory = blocks.folder(
-      out.with_name(out.name + '.parts'),
-      {'space': extractor.space._asdict(), **subject.described},
-    )
-    target = subjects.target(against, reference, extractor, machine)
-    ours = measuring.samples(
-      subject.images,
-      extractor,
-      machine,
-      whole=against.metrics == 'all',
-      directory=directory,
-    )
-    floor = subjects.floor(
-      against, reference, extractor, target, machine, subject.images.num
-    )
-    return reports.finish(
-      measuring.measure(extractor, ours, target),
-      subjects.protocol_of(subject, extractor, target, floor),
-      out,
-      floor=floor,
-      directory=directory,
-    )
+    result = results.save(path, result, metrics.table(result))
+    if parallel.is_primary():
+      cache.discard(folder)
+    return result

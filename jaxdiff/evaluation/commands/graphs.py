@@ -1,18 +1,17 @@
-"""The command `python -m jaxdiff.evaluation graphs WORKDIR`."""
+"""Command `graphs`: graphs of a model beside its data set."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from jaxdiff import runs
-from jaxdiff.config import Config, Spec
-from jaxdiff.evaluation.commands import samples
-from jaxdiff.runs import examples
+from jaxdiff.data import Dataset
+from jaxdiff.evaluation.commands import drawing
+from jaxdiff.evaluation.flags import Kept
 
 
 @dataclass(frozen=True)
-class Graphs(samples.Samples):
+class Graphs(Kept):
   """MMDs beside the floor, and fractions valid, unique and novel.
 
   For molecules the fractions alone. Without --num there are as many samples as
@@ -21,43 +20,32 @@ class Graphs(samples.Samples):
   """
 
   def run(self) -> dict[str, Any]:
-    # networkx takes half a second to import: only where there are graphs.
+    """Draws and measures the graphs, and writes the result."""
+    # networkx takes half a second: only where there are graphs.
+    from jaxdiff.data.graphs import to_networkx
     from jaxdiff.evaluation.graphs import metrics
 
-    config, spec = runs.read_config(self.workdir)
-    name = config.data.name
-    if spec.modality != 'graph':
-      raise ValueError(f'{self.workdir} holds a model of {name}, not of graphs')
-    train, test = (
-      graphs_of(config, spec, self.workdir, split)
-      for split in ('train', 'test')
-    )
+    train, test = drawing.load_data(self.workdir, 'graph')
+    name = train.name
     molecules = name.startswith('smiles:')
+    if not molecules:
+      metrics.check_name(name)
     num = self.num or (1000 if molecules else len(train))
-    job, path = self.draw('graphs', '.npz', num=num)
-    drawn = stored(dict(np.load(path)))
+    job, path = drawing.draw(self, 'graphs', '.npz', num=num)
+    arrays = dict(np.load(path))
+    exists = np.arange(arrays['edges'].shape[1]) < arrays.pop('size')[:, None]
+    graphs = to_networkx(arrays, {'nodes': exists})
     if molecules:
-      found = metrics.report_molecules(drawn, train, spec.symbols)
+      found = metrics.report_molecules(graphs, read(train), train.symbols)
     else:
-      found = metrics.report(drawn, train, test, name)
-    return samples.report(job, name, found, path.with_suffix('.metrics.json'))
+      found = metrics.report(graphs, read(train), read(test), name)
+    out = path.with_suffix('.metrics.json')
+    return drawing.save(job, out, found, train, test)
 
 
-def graphs_of(
-  config: Config, spec: Spec, workdir: str, split: str
-) -> list[Any]:
-  """Returns all graphs of a split, as networkx has them."""
+def read(dataset: Dataset) -> list[Any]:
+  """Returns all graphs of a data set, networkx's."""
   from jaxdiff.data.graphs import to_networkx
 
-  dataset = examples.load(config, workdir, split).dataset
-  examples.check_symbols(spec, dataset)
   arrays = dataset.gather(np.arange(len(dataset)))
   return to_networkx(arrays['x0'], arrays.get('mask'))
-
-
-def stored(arrays: dict[str, np.ndarray]) -> list[Any]:
-  """Returns the graphs of an NPZ that sample.py wrote, as networkx has them."""
-  from jaxdiff.data.graphs import to_networkx
-
-  exists = np.arange(arrays['edges'].shape[1]) < arrays.pop('size')[:, None]
-  return to_networkx(arrays, {'nodes': exists})

@@ -1,41 +1,45 @@
-"""The command `python -m jaxdiff.evaluation likelihood WORKDIR`."""
+"""Command `likelihood`: bits per element of a held-out split."""
 
-import math
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from tqdm import tqdm
 
-from jaxdiff import data, modalities, parallel, runs, samplers
+from jaxdiff import data, files, modalities, parallel, runs, samplers
 from jaxdiff.config import Section
-from jaxdiff.config.ranges import Count, In, Seed
-from jaxdiff.evaluation import likelihood, protocol
-from jaxdiff.evaluation.flags import Batch
-from jaxdiff.runs import examples
+from jaxdiff.config.ranges import In, Seed
+from jaxdiff.data import Dataset
+from jaxdiff.evaluation import bits, flags, likelihood
+from jaxdiff.evaluation.flags import Batch, Num
+from jaxdiff.generation.flags import Steps
+from jaxdiff.runs import examples, results
 
 
 @dataclass(frozen=True)
 class Likelihood(Section):
   """Bits per element of a held-out split, by the bound and by the ODE.
 
-  For categories the bound of steps and that of continuous time. Writes
-  likelihood.json and likelihood.png in WORKDIR.
+  For categories the bound in steps and in continuous time. Writes
+  WORKDIR/likelihood.json and, for numbers, likelihood.png; the same result
+  stays in WORKDIR/evaluation under a name with the flags.
   """
 
   workdir: Annotated[str, tyro.conf.Positional]
   split: str = 'test'
-  num: Count | None = None  # examples, at random; None: the whole split
-  steps: Annotated[int, In('[1, 1000000]')] = 1000  # of the bound
-  num_terms: Count | None = None  # random ones; None: all, of categories 32
+  num: Num | None = None  # a random subset; None: the whole split
+  steps: Steps = 1000  # of the bound's grid, uniform in t
+  num_terms: Steps | None = None  # random; None: all, for categories 32
   batch_size: Batch = 128
-  ode: bool = True  # Gaussian noise: also the probability-flow ODE
+  ode: bool = True  # numbers: also the probability-flow ODE
   seed: Seed = 0
   checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None
   ema: bool = True
 
-  def run(self) -> likelihood.Report:
+  def run(self) -> dict[str, Any]:
+    """Measures the split and writes the result."""
     mesh = parallel.local_mesh()
     run = runs.load(
       self.workdir, mesh, checkpoint=self.checkpoint, ema=self.ema
@@ -43,40 +47,33 @@ class Likelihood(Section):
     if run.model.process is None:
       raise ValueError(f'{self.workdir} holds a classifier: no likelihood')
     categories = run.model.schedule is None
-    dataset = examples.load(run.config, self.workdir, self.split).dataset
+    if categories and not self.ode:
+      raise ValueError('--no-ode is for numbers: categories have no ODE')
+    dataset = examples.load(run.config, run.workdir, self.split).dataset
     examples.check_symbols(run.spec, dataset)
     if self.num is not None:
       dataset = data.subset(dataset, min(self.num, len(dataset)))
-    num_terms = self.num_terms
-    if categories and num_terms is None:
-      num_terms = 32
-    size = -(-min(self.batch_size, len(dataset)) // mesh.size) * mesh.size
-    with tqdm(total=-(-len(dataset) // size), desc='likelihood') as bar:
-
-      def batches():
-        for batch in data.epoch(dataset, size):
-          yield batch
-          bar.update()
-
-      report = likelihood.evaluate(
-        run.model,
-        run.params,
-        batches(),
-        samplers.uniform_times(self.steps),
-        mesh=mesh,
-        seed=self.seed,
-        num_terms=num_terms,
-        with_ode=self.ode,
-      )
+    num_terms = self.num_terms or (32 if categories else None)
+    report = likelihood.evaluate(
+      run.model,
+      run.params,
+      self._batches(dataset, mesh.size),
+      samplers.uniform_times(self.steps),
+      mesh=mesh,
+      seed=self.seed,
+      num_terms=num_terms,
+      with_ode=self.ode,
+    )
     element = modalities.make(run.spec).element
-    out = Path(self.workdir)
     result = {
-      'dataset': dataset.name,
-      'split': dataset.split,
       'workdir': self.workdir,
       'checkpoint_step': run.step,
       'ema': self.ema,
       'params_sha256': runs.digest(run.params),
+      'config_sha256': results.config_sha256(run.workdir),
+      'dataset': dataset.name,
+      'split': dataset.split,
+      'datasets': results.of_data(dataset),
       'num_terms': num_terms,
       'seed': self.seed,
       'unit': f'bits per {element}',
@@ -84,20 +81,21 @@ class Likelihood(Section):
     }
     if report.bins is not None:
       result['dequantisation'] = 'uniform (ODE), discretised Gaussian (bound)'
-    path = out / 'likelihood.json'
-    protocol.write(finite(protocol.stamped(result)), path)
-    likelihood.plot(report, out / 'likelihood.png', element)
-    print(likelihood.table(report, element))
-    print(path)
-    return report
+    if not categories:
+      picture = io.BytesIO()
+      bits.plot(report, element).savefig(picture, dpi=130)
+      path = run.workdir / 'likelihood.png'
+      files.save(path, lambda file: file.write_bytes(picture.getvalue()))
+    changed = flags.changed(self, 'workdir', 'batch_size', 'checkpoint')
+    name = f'likelihood_step{run.step}{flags.suffix(changed)}.json'
+    path = run.workdir / 'evaluation' / name
+    results.save(path, result, quiet=True)
+    text = bits.table(report, element)
+    return results.save(run.workdir / 'likelihood.json', result, text)
 
-
-def finite(x: Any) -> Any:
-  """Replaces inf and nan by words: JSON has no such numbers."""
-  if isinstance(x, dict):
-    return {name: finite(value) for name, value in x.items()}
-  if isinstance(x, list | tuple):
-    return [finite(value) for value in x]
-  if isinstance(x, float) and not math.isfinite(x):
-    return str(x)
-  return x
+  def _batches(self, dataset: Dataset, devices: int) -> Iterator[Any]:
+    size = -(-min(self.batch_size, len(dataset)) // devices) * devices
+    with tqdm(total=-(-len(dataset) // size), desc='likelihood') as bar:
+      for batch in data.epoch(dataset, size):
+        yield batch
+        bar.update()

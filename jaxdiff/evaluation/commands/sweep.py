@@ -1,142 +1,94 @@
-"""The command `python -m jaxdiff.evaluation sweep WORKDIR`."""
+"""Command `sweep`: one table of many samplers of a run."""
 
 import itertools
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxdiff import models, parallel
-from jaxdiff.config import Section
-from jaxdiff.config.ranges import Seed
+from jaxdiff import files, parallel
+from jaxdiff.config import Section, registry
+from jaxdiff.config.ranges import In, Seed
 from jaxdiff.evaluation import (
-  blocks,
+  cache,
   measuring,
-  protocol,
-  reports,
-  subjects,
+  samples,
   tables,
 )
 from jaxdiff.evaluation.flags import Against, Drawing, Flat, Running
-from jaxdiff.generation.flags import configure
+from jaxdiff.generation.job import configured
 from jaxdiff.generation.sampler import make_sampler
-from jaxdiff.runs import Run
-
-
-class Row(NamedTuple):
-  """How the samples of one row are drawn. None: as it was configured."""
-
-  sampler: str | None
-  steps: int | None
-  ema: bool
-  eta: float | None
-  scale: float | None
+from jaxdiff.runs import results
 
 
 @dataclass(frozen=True)
 class Sweep(Section):
   """Measure every combination of samplers, steps, etas, scales and weights.
 
-  Leaves OUT/sweep.csv, sweep.md, sweep.png and OUT/rows/, a stamped JSON for
-  each row. Finished rows are not drawn again, and an unfinished one goes on.
+  Writes OUT/sweep.csv, sweep.md, sweep.png and a JSON for each row in OUT/rows.
+  Finished rows are not drawn again, and an unfinished one continues.
   """
 
   workdir: Annotated[str, tyro.conf.Positional]
   samplers: tuple[str, ...] = ()  # ancestral:large has its variance, too
   steps: tuple[int, ...] = ()
-  etas: tuple[float, ...] = ()  # of ddim and dpmpp_sde_2m
-  scales: tuple[float, ...] = ()  # of guidance
+  etas: tuple[float, ...] = ()  # ddim and dpmpp_sde_2m
+  scales: tuple[float, ...] = ()  # guidance
   ema: Literal['on', 'off', 'both'] = 'on'  # the averaged weights
-  num: reports.Num = 5000  # samples of each row
+  num: Annotated[int, In('[2, 10000000]')] = 5000  # samples of each row
   seed: Seed = 0
   labels: Literal['train', 'test', 'uniform'] = 'train'
-  checkpoint: int | None = None
+  checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None
   out: str | None = None  # None: WORKDIR/sweep
   against: Annotated[Against, Flat] = field(default_factory=Against)
   running: Annotated[Running, Flat] = field(default_factory=Running)
 
   def run(self) -> list[dict[str, Any]]:
-    machine = measuring.machine(self.running.batch_size, self.running.mode)
+    """Measures all rows and writes the table after each."""
+    machine = measuring.machine(self.running)
     out = Path(self.out or Path(self.workdir) / 'sweep')
-    weights = {'on': (True,), 'off': (False,), 'both': (True, False)}[self.ema]
-    drawing = Drawing(
-      seed=self.seed, labels=self.labels, checkpoint=self.checkpoint
-    )
-    runs = {
-      ema: subjects.load_run(self.workdir, replace(drawing, ema=ema), machine)
-      for ema in weights
-    }
-    config = next(iter(runs.values())).config
-    rows = list(self.rows(weights))
-    # Errors are found before anything is computed.
-    for row in rows:
-      chosen = _chosen(runs[row.ema], drawing, row)
-      make_sampler(chosen.model, chosen.config.sampling)
-    conditions = subjects.conditions_of(runs[weights[0]], self.labels)
-    reference = subjects.reference_of(self.against, config)
-    extractor = subjects.extractor_of(self.against, reference)
-    target = subjects.target(self.against, reference, extractor, machine)
-    floor = subjects.floor(
-      self.against, reference, extractor, target, machine, self.num
-    )
-    results, draws = [], {}
-    for i, row in enumerate(rows):
-      flags = replace(drawing, ema=row.ema)
-      run = _chosen(runs[row.ema], flags, row)
-      like = row.sampler, row.steps
-      subject = subjects.drawn(
-        run,
-        flags,
-        machine,
-        self.num,
-        rows=conditions,
-        draw=draws.get(like),
+    rows = list(self.rows())
+    loaded = {
+      ema: samples.load(
+        self.workdir, Drawing(checkpoint=self.checkpoint, ema=ema), machine
       )
-      draws = {like: subject.draw}  # no other one is needed again
-      described = subjects.protocol_of(subject, extractor, target, floor)
-      plain = subjects.protocol_of(subject, extractor, target, None)
-      key = {
-        'row': plain._replace(space=plain.space._asdict())._asdict(),
-        'metrics': self.against.metrics,
-      }
-      path = blocks.folder(out / 'rows', key).with_suffix('.json')
-      directory = blocks.folder(out / 'parts', key)
+      for ema in {row.ema for row in rows}
+    }
+    runs = [configured(loaded[row.ema], row) for row in rows]
+    # Errors come before the work.
+    for run in runs:
+      make_sampler(run.model, run.config.sampling)
+    labels = samples.conditions_of(runs[0], self.labels)
+    config, num = runs[0].config, self.num
+    comparison = measuring.compare(self.against, config, machine, num)
+    found, draws = [], {}
+    for i, (row, run) in enumerate(zip(rows, runs, strict=True)):
+      like = row.sampler, row.steps
+      drawn = samples.drawn(run, labels, row, machine, num, draws.get(like))
+      draws = {like: drawn.draw}  # no other is needed again
+      key = comparison.key(drawn.fields)
+      path, folder = out / 'rows' / f'{key}.json', out / 'parts' / key
       if parallel.any_process(not path.exists()):
-        ours = measuring.samples(
-          subject.images,
-          extractor,
-          machine,
-          whole=self.against.metrics == 'all',
-          directory=directory,
-          what=f'row {i + 1}/{len(rows)}, {subject.images.name}',
+        desc = f'row {i + 1}/{len(rows)}, {drawn.dataset.name}'
+        result = measuring.measure(
+          comparison, drawn.dataset, drawn.fields, folder, desc
         )
-        result = protocol.stamp(
-          measuring.measure(extractor, ours, target),
-          described,
-          floor=floor.metrics if floor else None,
-        )
-        if parallel.is_primary():
-          protocol.write(result, path)
-          reports.discard(directory)
-      else:
-        result = json.loads(path.read_text())
-      beside = {'ema': row.ema}
-      if floor:
-        beside |= {'floor': floor.metrics, 'options': described.options}
-      results.append({**result, **beside})
+        results.save(path, result, quiet=True)
+      found.append({**files.read_json(path, 'the row'), **comparison.fields})
       if parallel.is_primary():
-        tables.save(results, out)
+        cache.discard(folder)
+        tables.save(found, out)
     if parallel.is_primary():
-      print(tables.markdown(results))
+      print(tables.markdown(found))
       print(f'{out / "sweep.csv"}, {out / "sweep.png"}, {out / "rows"}')
-    return results
+    return found
 
-  def rows(self, weights: tuple[bool, ...]) -> Iterator[Row]:
-    """Every combination, those that share a compilation side by side."""
-    every = itertools.product(
+  def rows(self) -> Iterator[Drawing]:
+    """Yields every combination, those that share a compilation in a row."""
+    weights = {'on': (True,), 'off': (False,), 'both': (True, False)}[self.ema]
+    combinations = itertools.product(
       self.samplers or (None,),
       self.steps or (None,),
       weights,
@@ -144,20 +96,18 @@ class Sweep(Section):
       self.scales or (None,),
     )
     seen = set()
-    for row in itertools.starmap(Row, every):
-      if row.sampler is not None and row.sampler not in tables.HAVE_ETA:
-        row = row._replace(eta=None)
+    for sampler, steps, ema, eta, scale in combinations:
+      name = (sampler or '').partition('(')[0]
+      row = Drawing(
+        sampler=sampler,
+        steps=steps,
+        eta=eta if sampler is None or name in registry.WITH_ETA else None,
+        scale=scale,
+        checkpoint=self.checkpoint,
+        ema=ema,
+        seed=self.seed,
+        labels=self.labels,
+      )
       if row not in seen:
         seen.add(row)
         yield row
-
-
-def _chosen(run: Run, drawing: Drawing, row: Row) -> Run:
-  """Returns the run with the sampler of a row."""
-  settings = {k: v for k, v in row._asdict().items() if k != 'ema'}
-  flags = replace(drawing, **settings)
-  config = configure(run.config, flags)
-  model = run.model
-  if config.diffusion != run.config.diffusion:
-    model = models.make(config, run.spec)
-  return run._replace(config=config, model=model)

@@ -1,4 +1,4 @@
-"""The command `python -m jaxdiff.evaluation text WORKDIR`."""
+"""Command `text`: unique, novel and correct texts of a model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,75 +6,61 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from jaxdiff import data, files, runs
-from jaxdiff.config import Config
-from jaxdiff.config.ranges import Count, In
-from jaxdiff.data import vocabulary
+from jaxdiff import data, files
+from jaxdiff.config.ranges import In
+from jaxdiff.data import Dataset, vocabulary
 from jaxdiff.evaluation import texts
-from jaxdiff.evaluation.commands import samples
-from jaxdiff.evaluation.flags import Batch
-from jaxdiff.runs import examples
+from jaxdiff.evaluation.commands import drawing
+from jaxdiff.evaluation.flags import Batch, Kept, Num
 
 
 @dataclass(frozen=True)
-class Text(samples.Samples):
-  """Fractions of samples that are unique, novel and, of sums, correct.
+class Text(Kept):
+  """Fractions of texts that are unique, novel and, for sums, correct.
 
-  For sums also the fraction of results that are right when '037+481=___' of the
-  test split is infilled. Writes WORKDIR/evaluation/text_*.json.
+  For sums also the fraction of correct results where '037+481=___' of the test
+  split is completed. Writes WORKDIR/evaluation/text_*.json.
   """
 
-  num: Count = 1000
-  infills: Annotated[int, In('[0, 2147483647]')] = (
-    1000  # sums of the test split
-  )
+  num: Num = 1000
   batch_size: Batch = 128
+  # Sums: completed texts, a random subset of the test split (1000).
+  infills: Annotated[int, In('[0, 10000000]')] | None = None
 
   def run(self) -> dict[str, Any]:
-    config, spec = runs.read_config(self.workdir)
-    name = config.data.name
-    if spec.modality != 'text':
-      raise ValueError(f'{self.workdir} holds a model of {name}, not of text')
-    sums = name == 'sums'
+    """Draws and measures the texts, and writes the result."""
+    train, test = drawing.load_data(self.workdir, 'text')
+    sums = train.name == 'sums'
+    if self.infills is not None and not sums:
+      raise ValueError(f'--infills is for sums, not for {train.name}')
+    job, path = drawing.draw(self, 'text', '.json')
     # Windows of running text are no units that could be novel.
-    train = None
-    if sums or name.startswith('lines:'):
-      train = set(self._decoded(config, 'train'))
-    job, path = self.draw('text', '.json')
-    written = read_texts(path)
-    found = texts.summary(written, train, sums)
-    if sums and self.infills:
-      found |= self._infilled(config)
-    out = path.with_suffix('.metrics.json')
-    return samples.report(job, name, found, out)
+    lines = sums or train.name.startswith('lines:')
+    known = set(decoded(train)) if lines else None
+    found = texts.summary(read_texts(path), known, sums)
+    infills = self.infills if self.infills is not None else 1000 * sums
+    if infills:
+      found |= self._complete(test, infills)
+    name = '' if self.infills is None else f'_infills{infills}'
+    out = path.with_name(f'{path.stem}{name}.metrics.json')
+    return drawing.save(job, out, found, train, test)
 
-  def _infilled(self, config: Config) -> dict[str, float]:
-    """Computes the fraction of infilled results that are right."""
-    dataset = self._dataset(config, 'test')
-    right = decoded(data.subset(dataset, min(self.infills, len(dataset))))
-    file = Path(self.workdir) / 'evaluation' / f'infills_{len(right)}.txt'
-    blanks = [text[: text.index('=') + 1] + '___' for text in right]
+  def _complete(self, test: Dataset, num: int) -> dict[str, float]:
+    """Completes sums of the test split and counts the correct results."""
+    correct = decoded(data.subset(test, min(num, len(test))))
+    file = Path(self.workdir) / 'evaluation' / f'infills_{len(correct)}.txt'
+    blanks = [text[: text.index('=') + 1] + '___' for text in correct]
     files.write_text('\n'.join(blanks) + '\n', file)
-    _, path = self.draw('infilled', '.json', num=len(right), infills=str(file))
-    written = read_texts(path)
-    hits = [a == b for a, b in zip(written, right, strict=True)]
-    fraction = sum(hits) / len(hits)
-    error = texts.standard_error(fraction, len(hits))
-    return {'infilled': fraction, 'infilled_error': error}
-
-  def _dataset(self, config: Config, split: str) -> data.Dataset:
-    return examples.load(config, self.workdir, split).dataset
-
-  def _decoded(self, config: Config, split: str) -> list[str]:
-    return decoded(self._dataset(config, split))
+    _, path = drawing.draw(
+      self, 'infilled', '.json', num=len(correct), infills=str(file)
+    )
+    hits = [a == b for a, b in zip(read_texts(path), correct, strict=True)]
+    value, num = sum(hits) / len(hits), len(hits)
+    error = texts.standard_error(value, num)
+    return {'infilled': value, 'infilled_error': error, 'infilled_num': num}
 
 
-def read_texts(path: Path) -> list[str]:
-  """Reads the texts that sample.py wrote."""
-  return files.read_json(path, 'the samples')
-
-
-def decoded(dataset: data.Dataset) -> list[str]:
+def decoded(dataset: Dataset) -> list[str]:
   """Returns all texts of a data set."""
   arrays = dataset.gather(np.arange(len(dataset)))
   masks = arrays.get('mask', [None] * len(dataset))
@@ -82,3 +68,8 @@ def decoded(dataset: data.Dataset) -> list[str]:
     vocabulary.decode(x, dataset.symbols, mask)
     for x, mask in zip(arrays['x0'], masks, strict=True)
   ]
+
+
+def read_texts(path: Path) -> list[str]:
+  """Reads a '.json' of texts."""
+  return files.read_json(path, 'the samples')

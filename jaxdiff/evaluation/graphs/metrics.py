@@ -1,18 +1,14 @@
-"""Samples of graphs beside the data they should be like.
+"""Metrics of graphs beside the data set.
 
-  mmd       MMD^2 to the test set by degree, clustering, orbits and spectrum,
-            and the floor: that of the training set to the test set
-  valid     the share that `validity` lets pass; for molecules, that RDKit
-            does, in one piece
-  unique    the share of different graphs
-  novel     the share that is no training graph
-  v.u.n.    the share of different graphs that are valid and novel
+  MMD^2   to the test set by degree, clustering, orbits and spectrum; the floor
+          is that of the training set
+  valid   fraction that passes `validity`; for molecules, RDKit and connected
+  unique  fraction of different graphs
+  novel   fraction outside the training set
 
-Two graphs are the same if they are isomorphic, kinds of nodes and edges
-included; two molecules, if their canonical SMILES are. Of molecules, unique and
-novel are shares of the valid ones, as is usual; of others, of all.
-
-The graphs are networkx's, see `data.graphs.to_networkx`.
+Two graphs are the same if they are isomorphic with the kinds of their nodes and
+edges; two molecules, if their canonical SMILES are. For molecules unique and
+novel are fractions of the valid ones, as usual; otherwise of all.
 """
 
 from collections import defaultdict
@@ -21,10 +17,20 @@ from collections.abc import Iterable, Sequence
 import networkx as nx
 
 from jaxdiff.data.sets import molecules
+from jaxdiff.data.sets.graph_validity import VALID
 from jaxdiff.evaluation.graphs import mmd
-from jaxdiff.evaluation.graphs.validity import VALID
 
-ITERATIONS = 6  # of refinement: three edges far, as edges are nodes there
+# A floor below this is rounding: no ratio to it.
+_ROUNDING = 1e-12
+
+
+def check_name(name: str) -> None:
+  """Raises ValueError for a data set without a test of validity."""
+  if name not in VALID:
+    raise ValueError(
+      f'validity is known of {sorted(VALID)}, got {name!r}; of molecules see '
+      'report_molecules'
+    )
 
 
 def report(
@@ -33,48 +39,38 @@ def report(
   test: Sequence[nx.Graph],
   name: str,
 ) -> dict[str, float]:
-  """All of it, for a set whose nodes are alike.
-
-  Args:
-    samples: what was drawn.
-    train: the training set.
-    test: the test set.
-    name: of the set.
+  """Computes all metrics for a data set whose nodes are alike.
 
   Returns:
     'degree', 'clustering', 'orbits', 'spectrum': MMD^2 to the test set;
-    'degree_floor' .. of the training set, 'degree_ratio' .. over that, where it
-    is not 0; 'mean_ratio' over these; 'valid', 'valid_floor' (the share of the
-    test set that passes), 'unique', 'novel', 'valid_unique_novel'; and
-    'num_samples'.
+    'degree_floor' .. of the training set; 'degree_ratio' .. and 'mean_ratio'
+    to the floors that are not 0; 'valid', 'valid_floor' (of the test set),
+    'unique', 'novel', 'valid_unique_novel', 'num_samples'.
 
   Raises:
-    ValueError: the name is of no set with a test of validity; a set is empty.
+    ValueError: A data set without a test of validity, or without graphs.
   """
-  if name not in VALID:
-    raise ValueError(
-      f'validity is known of {sorted(VALID)}, got {name!r}; of molecules see '
-      'report_molecules'
-    )
+  check_name(name)
   described = [mmd.describe(graphs) for graphs in (samples, train, test)]
   values = mmd.all_mmd2(described[0], described[2])
   floors = mmd.all_mmd2(described[1], described[2])
-  # Grids and trees have no triangles: a floor of 0, and no ratio to it.
-  ratios = {key: values[key] / floors[key] for key in values if floors[key] > 0}
+  # Grids and trees have no triangles, and train may be test.
+  ratios = {k: values[k] / floors[k] for k in values if floors[k] > _ROUNDING}
   valid = [VALID[name](graph) for graph in samples]
   first, known = novelty(samples, train)
-  num = len(samples)
-  good = zip(valid, first, known, strict=True)
+  num, new = len(samples), [not k for k in known]
+  good = [all(x) for x in zip(valid, first, new, strict=True)]
+  mean = {'mean_ratio': sum(ratios.values()) / len(ratios)} if ratios else {}
   return {
     **values,
     **{f'{key}_floor': value for key, value in floors.items()},
     **{f'{key}_ratio': value for key, value in ratios.items()},
-    'mean_ratio': sum(ratios.values()) / len(ratios),
+    **mean,
     'valid': sum(valid) / num,
     'valid_floor': sum(map(VALID[name], test)) / len(test),
     'unique': sum(first) / num,
-    'novel': sum(not k for k in known) / num,
-    'valid_unique_novel': sum(v and f and not k for v, f, k in good) / num,
+    'novel': sum(new) / num,
+    'valid_unique_novel': sum(good) / num,
     'num_samples': num,
   }
 
@@ -84,15 +80,15 @@ def report_molecules(
   train: Iterable[nx.Graph],
   symbols: tuple[str, ...],
 ) -> dict[str, float]:
-  """'valid', 'unique', 'novel', 'valid_unique_novel', 'num_samples'.
+  """Computes the fractions for molecules.
 
   Args:
-    samples: what was drawn.
-    train: the training set; it may be made as it is read.
-    symbols: of the atoms, as `molecules.read_smiles` has them.
+    samples: Generated.
+    train: The training set.
+    symbols: Of the atoms.
 
   Raises:
-    ValueError: no samples.
+    ValueError: No samples.
   """
   if not len(samples):
     raise ValueError('there are no samples')
@@ -111,67 +107,45 @@ def report_molecules(
 def novelty(
   samples: Sequence[nx.Graph], train: Sequence[nx.Graph]
 ) -> tuple[list[bool], list[bool]]:
-  """Which samples are the first of their kind, and which are known already.
+  """Tells which samples are the first of their kind, and which are in `train`.
 
-  Only graphs of equal hash are compared, by a search that is exact (VF2).
+  Only graphs of equal colours are compared, by an exact search (VF2).
 
   Source: Weisfeiler and Leman 1968; Cordella et al. 2004.
   """
   training, seen = defaultdict(list), defaultdict(list)
-  for graph in train:
-    training[_hash(graph)].append(graph)
+  for graph in map(_coloured, train):
+    training[_colours(graph)].append(graph)
   first, known = [], []
-  for graph in samples:
-    key = _hash(graph)
-    first.append(not any(same(graph, other) for other in seen[key]))
-    known.append(any(same(graph, other) for other in training[key]))
+  for graph in map(_coloured, samples):
+    key = _colours(graph)
+    first.append(not any(_isomorphic(graph, other) for other in seen[key]))
+    known.append(any(_isomorphic(graph, other) for other in training[key]))
     if first[-1]:
       seen[key].append(graph)
   return first, known
 
 
-def same(graph: nx.Graph, other: nx.Graph) -> bool:
-  """Isomorphic, kinds of nodes and edges included.
-
-  Nodes are matched that refinement gives the same colour, without which the
-  search can take hours on dense communities.
-  """
-  coloured = [_coloured(graph), _coloured(other)]
-  colours = [
-    sorted(colour for _, colour in each.nodes(data='colour'))
-    for each in coloured
-  ]
+def _isomorphic(a: nx.Graph, b: nx.Graph) -> bool:
+  # Without colours the search can take hours on dense communities.
   equal = lambda u, v: u == v
-  return colours[0] == colours[1] and nx.is_isomorphic(
-    *coloured, node_match=equal, edge_match=equal
-  )
+  return nx.is_isomorphic(a, b, node_match=equal, edge_match=equal)
 
 
 def _coloured(graph: nx.Graph) -> nx.Graph:
-  """The nodes' 'colour' tells their kinds and surroundings, edges' 'kind'."""
-  hashes = nx.weisfeiler_lehman_subgraph_hashes(
-    _kinds_beside(graph), node_attr='kind', iterations=ITERATIONS
-  )
-  out = nx.Graph()
-  for node in graph:
-    out.add_node(node, colour=hashes[node, ''][-1])
+  """Copies a graph; a node's 'colour' is its kind and its surroundings."""
+  kinds, out = nx.Graph(), nx.Graph()
+  for node, kind in graph.nodes(data='kind', default=0):
+    kinds.add_node(node, kind=kind)
   for u, v, kind in graph.edges(data='kind', default=1):
-    out.add_edge(u, v, kind=kind)
+    kinds.add_edge(u, v, kind=kind)
+  colours = nx.weisfeiler_lehman_subgraph_hashes(
+    kinds, edge_attr='kind', node_attr='kind', iterations=3
+  )
+  out.add_nodes_from((n, {'colour': x[-1]}) for n, x in colours.items())
+  out.add_edges_from(kinds.edges(data=True))
   return out
 
 
-def _kinds_beside(graph: nx.Graph) -> nx.Graph:
-  """Each edge as a node between its ends, of a kind below 0: -1 - kind."""
-  split = nx.Graph()
-  for node, kind in graph.nodes(data='kind', default=0):
-    split.add_node((node, ''), kind=kind)
-  for u, v, kind in graph.edges(data='kind', default=1):
-    split.add_node((u, v), kind=-1 - kind)
-    nx.add_path(split, [(u, ''), (u, v), (v, '')])
-  return split
-
-
-def _hash(graph: nx.Graph) -> str:
-  return nx.weisfeiler_lehman_graph_hash(
-    _kinds_beside(graph), node_attr='kind', iterations=ITERATIONS
-  )
+def _colours(graph: nx.Graph) -> tuple[str, ...]:
+  return tuple(sorted(x for _, x in graph.nodes(data='colour')))

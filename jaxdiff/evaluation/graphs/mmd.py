@@ -1,21 +1,20 @@
-"""How far two sets of graphs are apart, by the statistics of the literature.
+"""Maximum mean discrepancy of two sets of graphs, by statistics of each graph.
 
-Each graph becomes a vector: its histogram of degrees, of clustering
-coefficients (100 bins over [0, 1]), of eigenvalues of the normalised Laplacian
-(200 bins over [0, 2]), or its mean count of each of the 15 orbits. Histograms
-sum to 1. Then
+A graph becomes a vector: its histogram of degrees, of clustering coefficients
+(100 bins over [0, 1]), of eigenvalues of the normalised Laplacian (200 bins
+over [0, 2]), or its mean count of each of the 15 orbits. Histograms sum to 1.
 
   MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y)
   k(x, y) = exp(-TV(x, y)^2 / (2 sigma^2)),  TV = |x - y|_1 / 2
 
 with sigma 1, but 0.1 for clustering and 30 for orbits. The means are over all
 pairs, a graph with itself included: the V-statistic, biased upwards by about
-(1 - mean k)(1 / n + 1 / m) for sets of n and m from one law. So a value says
-little without the floor, that of the training set against the test set.
+(1 - mean k)(1 / n + 1 / m) for sets of n and m of one distribution. So a value
+says little without the floor, that of the training set against the test set.
 
 Source: GRAN (Liao et al. 2019) for the kernel, SPECTRE (Martinkus et al. 2022)
-for the spectrum, and the constants of their released code, which DiGress took.
-This kernel is not positive definite in general (O'Bray et al. 2022).
+for the spectrum, with the constants of their code, which DiGress took. This
+kernel is not positive definite in general (O'Bray et al. 2022).
 """
 
 from collections.abc import Callable, Sequence
@@ -35,18 +34,18 @@ class Statistic(NamedTuple):
 
 
 def degrees(graph: nx.Graph) -> np.ndarray:
-  """The share of nodes with degree 0, 1, .. [largest degree + 1]."""
+  """Computes the fraction of nodes of each degree, [largest degree + 1]."""
   return _normalised(np.bincount([d for _, d in graph.degree]))
 
 
 def clustering(graph: nx.Graph) -> np.ndarray:
-  """The shares of clustering coefficients in 100 bins over [0, 1]."""
+  """Computes the histogram of clustering coefficients, [100]."""
   values = list(nx.clustering(graph).values())
   return _normalised(np.histogram(values, 100, (0.0, 1.0))[0])
 
 
 def spectrum(graph: nx.Graph) -> np.ndarray:
-  """The shares of the normalised Laplacian's eigenvalues in 200 bins."""
+  """Computes the histogram of the normalised Laplacian's eigenvalues, [200]."""
   a = nx.to_numpy_array(graph, weight=None)
   degree = a.sum(1)
   scale = np.divide(1, np.sqrt(degree), where=degree > 0, out=np.zeros(len(a)))
@@ -57,7 +56,7 @@ def spectrum(graph: nx.Graph) -> np.ndarray:
 
 
 def orbits(graph: nx.Graph) -> np.ndarray:
-  """The mean count of each orbit over the nodes, [15]."""
+  """Computes the mean count of each orbit over the nodes, [15]."""
   return orbit_counts(graph).mean(0)
 
 
@@ -67,10 +66,11 @@ STATISTICS = {
   'orbits': Statistic(orbits, 30.0),
   'spectrum': Statistic(spectrum, 1.0),
 }
+Described = dict[str, list[np.ndarray]]
 
 
-def describe(graphs: Sequence[nx.Graph]) -> dict[str, list[np.ndarray]]:
-  """Every statistic of every graph; one without nodes counts nowhere."""
+def describe(graphs: Sequence[nx.Graph]) -> Described:
+  """Computes every statistic of every graph that has nodes."""
   some = [graph for graph in graphs if len(graph)]
   return {
     name: [statistic.describe(graph) for graph in some]
@@ -78,18 +78,18 @@ def describe(graphs: Sequence[nx.Graph]) -> dict[str, list[np.ndarray]]:
   }
 
 
+def all_mmd2(xs: Described, ys: Described) -> dict[str, float]:
+  """Computes MMD^2 by each statistic, of two results of `describe`."""
+  return {k: mmd2(xs[k], ys[k], s.sigma) for k, s in STATISTICS.items()}
+
+
 def mmd2(
   xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], sigma: float
 ) -> float:
-  """The biased estimate; never below 0 but for rounding and odd kernels.
-
-  Args:
-    xs: vectors; the shorter are continued with 0.
-    ys: vectors of the other set.
-    sigma: the kernel's width.
+  """Computes MMD^2 of vectors; shorter ones are padded with 0.
 
   Raises:
-    ValueError: a set is empty.
+    ValueError: An empty set.
   """
   if not len(xs) or not len(ys):
     raise ValueError(f'both sets need graphs, got {len(xs)} and {len(ys)}')
@@ -103,16 +103,6 @@ def mmd2(
     return float(np.exp(-(distance**2) / (2 * sigma**2)).mean())
 
   return mean(x, x) + mean(y, y) - 2 * mean(x, y)
-
-
-def all_mmd2(
-  xs: dict[str, list[np.ndarray]], ys: dict[str, list[np.ndarray]]
-) -> dict[str, float]:
-  """MMD^2 by each statistic, of what `describe` returned."""
-  return {
-    name: mmd2(xs[name], ys[name], statistic.sigma)
-    for name, statistic in STATISTICS.items()
-  }
 
 
 def _normalised(counts: np.ndarray) -> np.ndarray:

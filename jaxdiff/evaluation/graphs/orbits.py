@@ -1,7 +1,7 @@
-"""How often each node takes each part in the small subgraphs of a graph.
+"""Orbit counts: how often a node takes each place in the small subgraphs.
 
-There are 15 orbits of connected subgraphs of up to 4 nodes: places that differ
-by no symmetry. Numbered as by Przulj:
+There are 15 orbits of connected subgraphs of up to 4 nodes, places that differ
+by no symmetry, numbered as by Przulj:
 
    0 edge                              8 4-cycle
    1 2  path of 3: end, middle         9 10 11  paw: the tail, the two nodes of
@@ -9,9 +9,9 @@ by no symmetry. Numbered as by Przulj:
    4 5  path of 4: end, middle        12 13  diamond: degree 2, degree 3
    6 7  star: leaf, centre            14 complete graph of 4
 
-Counted are induced subgraphs. Closed forms give the number of all subgraphs,
-induced or not, from degrees, common neighbours and triangles; then, from the
-densest down, those that lie within a denser one are taken away.
+Induced subgraphs are counted. Closed forms of degrees, common neighbours and
+triangles count all subgraphs, induced or not; then, from the densest down,
+those within a denser one are subtracted.
 
 Source: Przulj 2007 (graphlet degrees); Hocevar and Demsar 2014 (ORCA), whose
 relations are of this kind.
@@ -24,9 +24,9 @@ NUM_ORBITS = 15
 
 
 def orbit_counts(graph: nx.Graph) -> np.ndarray:
-  """Counts [n, 15], exact integers, of the nodes in the graph's order.
+  """Counts the orbits of each node, in the graph's order. [n, 15] int.
 
-  Edges are edges whatever their kind; a loop is none.
+  Kinds of edges are ignored, and so are loops.
   """
   a = nx.to_numpy_array(graph, weight=None, dtype=np.int64)
   np.fill_diagonal(a, 0)
@@ -69,7 +69,7 @@ def orbit_counts(graph: nx.Graph) -> np.ndarray:
 
 
 def _triangles_among(a: np.ndarray, node: int) -> int:
-  """Triangles whose nodes are all neighbours of one: its complete graphs."""
+  """Counts triangles of neighbours of a node: its complete graphs of 4."""
   (near,) = np.nonzero(a[node])
   inside = a[np.ix_(near, near)]
   return int(((inside @ inside) * inside).sum()) // 6

@@ -1,4 +1,4 @@
-"""Bits per element of a set, against laws that can be enumerated."""
+"""Bits per element of data whose distribution can be enumerated."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,10 +6,23 @@ import pytest
 from enumerated import denoiser, law, strings
 
 from jaxdiff import processes, samplers
-from jaxdiff.evaluation import categorical_likelihood as evaluation
+from jaxdiff.evaluation import likelihood as evaluation
+from jaxdiff.evaluation.bits import mean_of
+from jaxdiff.models import Model
 from jaxdiff.schedules import mixing
 
 PIS = {'absorbing': np.eye(4)[3], 'uniform': np.full(3, 1 / 3)}
+
+
+def model(process, estimator):
+  return Model(
+    spec=None,
+    init=None,
+    loss=None,
+    process=process,
+    encode=lambda params, cond: cond,
+    estimator=estimator,
+  )
 
 
 @pytest.mark.parametrize('noise', PIS)
@@ -22,9 +35,8 @@ def test_the_exact_denoiser_needs_the_entropy(noise):
   # The last batch is smaller than the others.
   batches = [{'x0': x0[i : i + 96]} for i in range(0, 256, 96)]
   report = evaluation.evaluate(
-    lambda params, cond: exact,
+    model(processes.categorical(schedule, pi), lambda params, cond: exact),
     {},
-    processes.categorical(schedule, pi),
     batches,
     samplers.uniform_times(40),
     num_terms=16,
@@ -41,15 +53,15 @@ def test_the_exact_denoiser_needs_the_entropy(noise):
 
 def test_examples_count_by_their_length():
   values, elements = np.array([1.0, 4.0]), np.array([3, 1])
-  mean = evaluation.ratio(values, elements).mean
+  mean = mean_of(values, elements).mean
   assert mean == pytest.approx((3 * 1.0 + 4.0) / 4)
-  assert np.isnan(evaluation.ratio(values[:1], elements[:1]).standard_error)
+  assert np.isnan(mean_of(values[:1], elements[:1]).standard_error)
 
 
 def test_the_standard_error_is_that_of_repeated_sets():
   rng = np.random.default_rng(1)
   draw = lambda: (rng.normal(2.0, 1.0, 200), rng.integers(1, 9, 200))
-  estimates = [evaluation.ratio(*draw()) for _ in range(400)]
+  estimates = [mean_of(*draw()) for _ in range(400)]
   spread = np.std([e.mean for e in estimates])
   stated = np.mean([e.standard_error for e in estimates])
   # Of 400 sets the spread is known to 3.5 %.
@@ -69,9 +81,8 @@ def test_numbers_do_not_depend_on_the_batches():
   mask = np.arange(5)[None] < np.arange(1, 13)[:, None] % 5 + 1
   reports = [
     evaluation.evaluate(
-      flat,
+      model(process, flat),
       {},
-      process,
       [
         {'x0': x0[i : i + size], 'mask': mask[i : i + size]}
         for i in range(0, 12, size)

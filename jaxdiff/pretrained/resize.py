@@ -1,18 +1,18 @@
-"""How uint8 images reach the size of a network, by rules that have names.
+"""Resize rules: uint8 images -> the input of a network, by the rule's name.
 
-Implementations of one metric differ in how they resize, and enlarging 32x32
-images to 299 the two most common ones move features by 1e-2. So the rule is
-chosen by name, and the name is part of the result:
+Implementations of one metric resize differently: enlarging 32x32 images to 299,
+the two most common ones move features by 1e-2. So the rule is chosen by name,
+and the name is part of the result.
 
   'pytorch-fid'   bilinear, x = (i + 1/2) s - 1/2, no antialiasing; 2 v/255 - 1
   'tf1'           bilinear, x = i s (TTUR, ADM, torch-fidelity); (v - 128)/128
   'torchmetrics'  bilinear, x = (i + 1/2) s - 1/2, antialiased; (v - 128)/128
   'clean'         Pillow's bicubic, antialiased, not rounded; (v - 128)/128
-  'clip'          shortest edge by Pillow's bicubic, rounded, centre cropped;
-                  (v/255 - CLIP's mean) / CLIP's deviation, channel by channel
+  'clip'          shortest side by Pillow's bicubic, rounded, cropped at the
+                  centre; (v/255 - CLIP's mean) / CLIP's deviation by channel
   'none'          not resized, channels as they are; 2 v/255 - 1
 
-x is the place in the input of output pixel i, s = input size / output size,
+x is the position in the input of output pixel i, s = input size / output size,
 and v the value in [0, 255]. All but 'none' repeat a grey image to 3 channels.
 """
 
@@ -25,17 +25,16 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
-# Of its training images, red, green, blue.
+# Mean and deviation of CLIP's training images: red, green, blue.
 _CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 _CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 
 class Rule(NamedTuple):
-  """A rule for one size: first `host`, then `device`, inside the network's jit.
+  """A rule for one size: `host`, then `device` inside the network's jit.
 
   host: uint8 [B, H, W, C] -> [B, H', W', C'], numpy.
-  device: what `host` returned -> float32 [B, size, size, 3], about [-1, 1]
-    ('clip': about [-2, 2.7]).
+  device: that -> float32 [B, size, size, 3], about [-1, 1] ('clip': [-2, 2.7]).
   """
 
   host: Callable[[np.ndarray], np.ndarray]
@@ -43,7 +42,7 @@ class Rule(NamedTuple):
 
 
 def pytorch_fid(size: int = 299) -> Rule:
-  """Bilinear between pixel centres, no antialiasing; (-1, 1) exactly.
+  """Bilinear between pixel centres, no antialiasing; in [-1, 1] exactly.
 
   Source: pytorch-fid, which feeds [0, 1] to `F.interpolate(mode='bilinear',
   align_corners=False)` and then takes 2 x - 1.
@@ -60,16 +59,14 @@ def torchmetrics(size: int = 299) -> Rule:
 
 
 def tf1(size: int = 299) -> Rule:
-  """Bilinear between pixel corners: output pixel i is at i s of the input.
+  """Bilinear between pixel corners, the right and lower edges repeated.
 
-  The right and lower edges are repeated. Source: TensorFlow 1's
-  `resize_bilinear`, in whose float32 the places are computed here.
+  Source: TensorFlow 1's `resize_bilinear`, whose float32 positions these are.
   """
 
   def lerp(x: Array, axis: int) -> Array:
     last = x.shape[axis] - 1
-    scale = np.float32((last + 1) / size)
-    place = np.arange(size, dtype=np.float32) * scale
+    place = np.arange(size, dtype=np.float32) * np.float32((last + 1) / size)
     low = np.floor(place).astype(np.int32)
     weight = (place - low).reshape([-1] + [1] * (x.ndim - 1 - axis))
     pick = lambda i: jnp.take(x, np.minimum(i, last), axis, mode='clip')
@@ -84,10 +81,10 @@ def tf1(size: int = 299) -> Rule:
 
 
 def clean(size: int = 299) -> Rule:
-  """Pillow's bicubic filter on float images, held to [0, 255] and not rounded.
+  """Pillow's bicubic on float images, clipped to [0, 255] and not rounded.
 
-  Runs on the host. Source: Parmar et al. 2022, "On aliased resizing and
-  surprising subtleties in GAN evaluation".
+  Source: Parmar et al. 2022, "On aliased resizing and surprising subtleties in
+  GAN evaluation".
   """
 
   def resize(channel: np.ndarray) -> np.ndarray:
@@ -104,18 +101,18 @@ def clean(size: int = 299) -> Rule:
 
 
 def clip(size: int = 224) -> Rule:
-  """What CLIP was trained on: the centre, of 8 bits, channels normalised.
+  """The preprocessing of CLIP: resize to 8 bits, centre crop, normalisation.
 
-  Runs on the host. Source: Radford et al. 2021, `preprocess` of the published
-  code.
+  Source: Radford et al. 2021, `preprocess` of the published code.
   """
 
   def resize(pixels: np.ndarray) -> np.ndarray:
     image = Image.fromarray(pixels)
     short = min(image.size)
-    edges = [size * edge // short for edge in image.size]
-    image = image.resize(edges, Image.Resampling.BICUBIC)
-    left, top = ((edge - size) // 2 for edge in edges)
+    sides = [size * side // short for side in image.size]
+    image = image.resize(sides, Image.Resampling.BICUBIC)
+    # Rounded half to even, as torchvision's CenterCrop does.
+    left, top = (round((side - size) / 2) for side in sides)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
   def device(images: Array) -> Array:
@@ -126,11 +123,7 @@ def clip(size: int = 224) -> Rule:
 
 
 def none(size: int | None = None) -> Rule:
-  """Images as they are, in [-1, 1]: for a network made for their size.
-
-  Args:
-    size: the edge they must have, if given.
-  """
+  """No resizing, for a network of the images' `size`; in [-1, 1]."""
 
   def host(images: np.ndarray) -> np.ndarray:
     images = _checked(images)
@@ -154,30 +147,29 @@ RULES: dict[str, Callable[[int], Rule]] = {
 }
 
 
-def _bilinear(images: Array, size: int, antialias: bool) -> Array:
-  shape = (images.shape[0], size, size, images.shape[3])
-  x = images.astype(jnp.float32)
-  return jax.image.resize(
-    x, shape, 'linear', antialias=antialias, precision='highest'
-  )
-
-
 def _checked(images: np.ndarray) -> np.ndarray:
-  if (
-    images.dtype != np.uint8
-    or images.ndim != 4
-    or images.shape[3] not in (1, 3)
-  ):
+  """Returns images that are uint8 [B, H, W, 1 or 3]."""
+  shape = images.shape
+  if images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
     raise ValueError(
       'images must be uint8 [B, H, W, C] with C = 1 or 3, got '
-      f'{images.dtype} {list(images.shape)}: round them to 8 bits first'
+      f'{images.dtype} {list(shape)}: round them to 8 bits first'
     )
   return images
+
+
+def _rgb(images: np.ndarray) -> np.ndarray:
+  """Repeats grey images to 3 channels."""
+  return _repeated(_checked(images))
 
 
 def _repeated(images: np.ndarray) -> np.ndarray:
   return images if images.shape[3] == 3 else np.repeat(images, 3, axis=3)
 
 
-def _rgb(images: np.ndarray) -> np.ndarray:
-  return _repeated(_checked(images))
+def _bilinear(images: Array, size: int, antialias: bool) -> Array:
+  shape = (images.shape[0], size, size, images.shape[3])
+  x = images.astype(jnp.float32)
+  return jax.image.resize(
+    x, shape, 'linear', antialias=antialias, precision='highest'
+  )

@@ -1,3 +1,5 @@
+"""Likelihood of Gaussian data, whose denoiser and entropy are known."""
+
 import json
 
 import jax
@@ -6,17 +8,27 @@ import pytest
 from exact import gaussian_denoiser
 from PIL import Image
 
-from jaxdiff import parallel, samplers, schedules
-from jaxdiff.evaluation import likelihood
+from jaxdiff import parallel, processes, samplers, schedules
+from jaxdiff.evaluation import bits, likelihood
+from jaxdiff.models import Model
 
 MEAN, STD = 0.1, 0.2
 SCHEDULE = schedules.cosine()
 TIMES = samplers.quadratic_times(30)
 
 
-def denoiser(params, cond):
-  del cond
-  return gaussian_denoiser(SCHEDULE, params, STD)
+def model(bins):
+  """The exact model of this data; its only parameter is the mean."""
+  return Model(
+    spec=None,
+    init=None,
+    loss=None,
+    schedule=SCHEDULE,
+    bins=bins,
+    process=processes.gaussian(SCHEDULE, bins=bins),
+    encode=lambda params, cond: cond,
+    estimator=lambda params, cond: gaussian_denoiser(SCHEDULE, params, STD),
+  )
 
 
 def images(num):
@@ -24,7 +36,7 @@ def images(num):
   return (MEAN + STD * rng.normal(size=(num, 2, 2, 1))).astype(np.float32)
 
 
-def evaluate(x0, batch_size, devices=1, **options):
+def evaluate(x0, batch_size, devices=1, bins=256, **options):
   cond = {'label': np.zeros(len(x0), np.int32)}
   batches = (
     {
@@ -35,7 +47,7 @@ def evaluate(x0, batch_size, devices=1, **options):
   )
   mesh = parallel.make_mesh(devices=jax.devices()[:devices])
   return likelihood.evaluate(
-    denoiser, MEAN, SCHEDULE, batches, TIMES, mesh=mesh, **options
+    model(bins), MEAN, batches, TIMES, mesh=mesh, **options
   )
 
 
@@ -58,11 +70,11 @@ def test_report_of_gaussian_data(tmp_path):
   total = sum(term.mean for term in report.terms)
   np.testing.assert_allclose(report.steps.mean, total, rtol=1e-6)
   np.testing.assert_allclose(report.edges, TIMES[:-1])
-  assert 'ODE' in likelihood.table(report)
+  assert 'ODE' in bits.table(report, 'value')
   json.dumps(report._asdict())
 
   path = tmp_path / 'bits.png'
-  likelihood.plot(report, path)
+  bits.plot(report, 'value').savefig(path)
   assert Image.open(path).size[0] > 500
 
 
@@ -84,6 +96,6 @@ def test_numbers_do_not_depend_on_batches_or_devices(mode):
 
 def test_without_the_ode_and_without_examples():
   report = evaluate(images(8), 8, with_ode=False)
-  assert report.ode is None and 'ODE' not in likelihood.table(report)
+  assert report.ode is None and 'ODE' not in bits.table(report, 'value')
   with pytest.raises(ValueError, match='no examples'):
     evaluate(images(0), 8)

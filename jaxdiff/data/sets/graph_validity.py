@@ -1,11 +1,10 @@
-"""Whether a graph could be one of a set's law.
+"""Validity: whether a graph may come from the distribution of a data set.
 
-planar                  connected, and planar
+planar                  connected and planar
 trees                   connected, with n - 1 edges
-grid, grid_small        isomorphic to a grid of its size, sides as the set's
-sbm, sbm_small,         communities can be found in it of the set's number and
-community_small         sizes, whose densities are the law's; see
-                        `is_block_model`
+grid, grid_small        isomorphic to a grid with side lengths of the set
+sbm, sbm_small,         communities of the set's number, sizes and densities;
+community_small         see `is_block_model`
 """
 
 import math
@@ -19,24 +18,26 @@ SWEEPS = 20
 
 
 def is_planar(graph: nx.Graph) -> bool:
-  """Connected and drawable without crossings."""
-  return _connected(graph) and nx.check_planarity(graph)[0]
+  """Tells whether a graph is connected and can be drawn without crossings."""
+  return bool(
+    len(graph) and nx.is_connected(graph) and nx.check_planarity(graph)[0]
+  )
 
 
 def is_tree(graph: nx.Graph) -> bool:
-  """Connected and without cycles."""
+  """Tells whether a graph is connected and has no cycles."""
   return len(graph) > 0 and nx.is_tree(graph)
 
 
 def is_grid(graph: nx.Graph, low: int, high: int) -> bool:
-  """a x b for some a, b in low .. high."""
+  """Tells whether a graph is an a x b grid with a, b in low .. high."""
   for a in range(low, high + 1):
     b, rest = divmod(len(graph), a)
     if rest or not a <= b <= high:
       continue
     grid = nx.grid_2d_graph(a, b)
     if nx.faster_could_be_isomorphic(graph, grid):
-      # Degrees agree, so the search is short: corners tie down the rest.
+      # Degrees agree, so the search is short.
       return nx.is_isomorphic(graph, grid)
   return False
 
@@ -49,20 +50,19 @@ def is_block_model(
   between: float | Callable[[float], float],
   near: Callable[[np.ndarray, np.ndarray, np.ndarray], bool],
 ) -> bool:
-  """Whether communities are there, as many, as large and as dense as said.
+  """Tells whether a graph has communities of given number, size and density.
 
   They are found by Louvain's modularity; then nodes move to where the
-  likelihood of a model with the law's two chances is highest, until none does.
+  likelihood under the two edge probabilities is highest, until none does.
   (SPECTRE finds them by graph-tool's inference.)
 
   Args:
-    graph: any.
-    number: fewest and most communities.
-    sizes: smallest and largest.
-    inside: the chance of an edge in a community.
-    between: that of one between two; or a function of their mean size.
-    near: whether the densities found are, and of how many pairs they are the
-      means: `near_as_spectre` or `near_by_chance`.
+    graph: Any.
+    number: Fewest and most communities.
+    sizes: Smallest and largest.
+    inside: Probability of an edge in a community.
+    between: That of one between two; or a function of their mean size.
+    near: (found, wanted densities, numbers of pairs) -> whether they agree.
 
   Source: SPECTRE (Martinkus et al. 2022) section 5; Blondel et al. 2008.
   """
@@ -87,12 +87,12 @@ def is_block_model(
 def near_as_spectre(
   found: np.ndarray, wanted: np.ndarray, pairs: np.ndarray
 ) -> bool:
-  """The test of the literature, for large communities.
+  """Applies the test of the literature, for large communities.
 
-  W = (found - wanted)^2 / (found (1 - found)) is held against chi^2 with one
-  degree of freedom, and the mean of the tail probabilities must exceed 0.9. W
-  is not divided by the error of `found`: it asks how near the two are, not
-  whether chance explains it, and fails most graphs of small communities.
+  W = (found - wanted)^2 / (found (1 - found)) is compared with chi^2 of one
+  degree of freedom, and the mean tail probability must exceed 0.9. W is not
+  divided by the error of `found`: it measures how near the two are, not whether
+  noise explains it, and fails most graphs of small communities.
   """
   del pairs
   w = (found - wanted) ** 2 / (found * (1 - found) + 1e-6)
@@ -100,60 +100,42 @@ def near_as_spectre(
   return bool(np.vectorize(math.erfc)(np.sqrt(w / 2)).mean() > 0.9)
 
 
-def near_by_chance(
+def near_by_error(
   found: np.ndarray, wanted: np.ndarray, pairs: np.ndarray
 ) -> bool:
-  """Every density within three standard errors of what it should be."""
+  """Tells whether each density is within three standard errors."""
   error = np.sqrt(wanted * (1 - wanted) / pairs)
   return bool((np.abs(found - wanted) <= 3 * error).all())
 
 
-VALID = {
+# The numbers are those of `data.sets.graphs`.
+VALID: dict[str, Callable[[nx.Graph], bool]] = {
   'planar': is_planar,
   'trees': is_tree,
   'grid': partial(is_grid, low=10, high=19),
   'grid_small': partial(is_grid, low=3, high=8),
-  'sbm': partial(
-    is_block_model,
-    number=(2, 5),
-    sizes=(20, 40),
-    inside=0.3,
-    between=0.005,
-    near=near_as_spectre,
+  'sbm': lambda graph: is_block_model(
+    graph, (2, 5), (20, 40), 0.3, 0.005, near_as_spectre
   ),
-  'sbm_small': partial(
-    is_block_model,
-    number=(2, 4),
-    sizes=(8, 12),
-    inside=0.6,
-    between=0.02,
-    near=near_by_chance,
+  'sbm_small': lambda graph: is_block_model(
+    graph, (2, 4), (8, 12), 0.6, 0.02, near_by_error
   ),
-  'community_small': partial(
-    is_block_model,
-    number=(2, 2),
-    sizes=(6, 10),
-    inside=0.7,
-    between=lambda size: 0.1 / size,
-    near=near_by_chance,
+  'community_small': lambda graph: is_block_model(
+    graph, (2, 2), (6, 10), 0.7, lambda size: 0.1 / size, near_by_error
   ),
 }
-
-
-def _connected(graph: nx.Graph) -> bool:
-  return len(graph) > 0 and nx.is_connected(graph)
 
 
 def _communities(
   graph: nx.Graph, a: np.ndarray, inside: float, between: float
 ) -> np.ndarray:
-  """A label for each node, [n]."""
+  """Finds communities; returns a label for each node, [n]."""
   labels = np.zeros(len(a), int)
   place = {node: i for i, node in enumerate(graph)}
   found = nx.community.louvain_communities(graph, weight=None, seed=0)
   for label, community in enumerate(found):
     labels[[place[node] for node in community]] = label
-  # What an edge, and its absence, add to the likelihood of being together.
+  # Log-likelihood that an edge, and its absence, add to being together.
   edge = math.log(inside / between)
   absence = math.log((1 - inside) / (1 - between))
   for _ in range(SWEEPS):

@@ -1,0 +1,57 @@
+"""NPZ files of images: uint8 [N, H, W, C] under the name arr_0."""
+
+import hashlib
+import zipfile
+import zlib
+
+import numpy as np
+
+from jaxdiff.data.dataset import Dataset, check_split, in_memory
+
+# What NumPy and zipfile raise for a damaged file.
+DAMAGED = (
+  EOFError,
+  KeyError,
+  NotImplementedError,
+  RuntimeError,
+  ValueError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
+
+
+def load(path: str, split: str) -> Dataset:
+  """Reads the images of a file, as sample.py and others write them.
+
+  Args:
+    path: Of the file.
+    split: 'train' or 'all': the file has no others.
+
+  Raises:
+    FileNotFoundError: No such file.
+    ValueError: A damaged file, or no uint8 [N, H, W, C] under arr_0.
+  """
+  check_split(split, ('train', 'all'), path)
+  try:
+    with np.load(path) as arrays:
+      x = arrays['arr_0']
+  except DAMAGED as error:
+    raise ValueError(
+      f'{path} cannot be read as images under arr_0: {error}'
+    ) from error
+  if x.dtype != np.uint8 or x.ndim != 4 or not len(x):
+    raise ValueError(
+      f'arr_0 must be uint8 [N, H, W, C], got {x.dtype} {list(x.shape)} in '
+      f'{path}'
+    )
+  return Dataset(
+    name=f'npz:{path}',
+    split=split,
+    modality='image',
+    size=len(x),
+    shape=x.shape[1:],
+    num_classes=None,
+    gather=in_memory({'x0': x}),
+    splits=('train',),
+    content=lambda: [hashlib.sha256(x).digest()],
+  )

@@ -1,0 +1,70 @@
+"""Texts and graphs of a run, drawn once by the flags of sample.py."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxdiff import parallel, runs
+from jaxdiff.data import Dataset
+from jaxdiff.evaluation.flags import Kept
+from jaxdiff.generation import writer
+from jaxdiff.generation.flags import Flags
+from jaxdiff.generation.from_flags import make_job
+from jaxdiff.generation.job import Job
+from jaxdiff.runs import examples, results
+
+
+def load_data(workdir: str, modality: str) -> tuple[Dataset, Dataset]:
+  """Loads the train and test split of a run's data set.
+
+  Raises:
+    ValueError: A run of another modality, or data of another vocabulary.
+  """
+  config, spec = runs.read_config(workdir)
+  if spec.modality != modality:
+    raise ValueError(f'{workdir} holds a model of {config.data.name}')
+  train, test = (
+    examples.load(config, workdir, split).dataset for split in ('train', 'test')
+  )
+  for dataset in (train, test):
+    examples.check_symbols(spec, dataset)
+  return train, test
+
+
+def draw(flags: Kept, name: str, ending: str, **more: Any) -> tuple[Job, Path]:
+  """Draws samples into WORKDIR/evaluation, unless they are there.
+
+  Args:
+    flags: Of the command.
+    name: Of the file, before what tells jobs apart.
+    ending: Of the file.
+    **more: Further flags of sample.py.
+  """
+  fields = [field.name for field in dataclasses.fields(Kept)]
+  own = {name: getattr(flags, name) for name in fields}
+  mesh = parallel.local_mesh()
+  job = make_job(Flags(**{**own, **more}), mesh)
+  folder = Path(flags.workdir) / 'evaluation'
+  path = folder / f'{name}_{job.num}_{job.name}{ending}'
+  if not writer.is_written(path, job.metadata):
+    size = parallel.batch_size(job.num, flags.batch_size, mesh)
+    job.write(path, size, name)
+  return job, path
+
+
+def save(
+  job: Job, path: Path, metrics: Mapping[str, float], *datasets: Dataset
+) -> dict[str, Any]:
+  """Writes the result of a job, and prints the metrics."""
+  width = max(map(len, metrics))
+  result = {
+    'metrics': metrics,
+    'num_samples': job.num,
+    'data': datasets[0].name,
+    'datasets': results.of_data(*datasets),
+    'config_sha256': results.config_sha256(job.run.workdir),
+    **{k: v for k, v in job.metadata.items() if k != 'conditions'},
+  }
+  lines = [f'  {k:{width}}  {v:.5g}' for k, v in metrics.items()]
+  return results.save(path, result, '\n'.join(lines))

@@ -1,0 +1,152 @@
+"""Image samples to measure: files, or samples of a run drawn when needed.
+
+Sample i depends on the seed, on i and on its own condition alone. So samples
+need not be stored: any range of them can be drawn again, on any devices.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdiff import data
+from jaxdiff.config import Config, Spec
+from jaxdiff.data import Dataset
+from jaxdiff.evaluation import flags, images
+from jaxdiff.evaluation.flags import Drawing
+from jaxdiff.evaluation.measuring import Machine
+from jaxdiff.generation import conditions
+from jaxdiff.generation.conditions import Conditions
+from jaxdiff.generation.job import job_of_run, load_run
+from jaxdiff.runs import Run, results
+
+
+class Samples(NamedTuple):
+  """Images to measure.
+
+  Attributes:
+    dataset: The images.
+    fields: Of a result: where they are from.
+    name: Parts of a result's path before and after the name of the metric.
+    draw: Compiled sampler of a run.
+  """
+
+  dataset: Dataset
+  fields: dict[str, Any]
+  name: tuple[str, str]
+  draw: Callable[..., Any] | None = None
+
+  def path(self, metric: str, command: Any) -> Path:
+    """Returns the path of a result: --out, or a name with all other flags."""
+    if command.out is not None:
+      return Path(command.out)
+    # The name of a job has some flags already.
+    named = ('steps', 'seed', 'checkpoint') if self.draw else ()
+    named = ('samples', 'out', 'cache', *flags.MACHINE, *named)
+    suffix = flags.suffix(flags.changed(command, *named))
+    return Path(f'{self.name[0]}{metric}{self.name[1]}{suffix}.json')
+
+
+def is_run(path: str) -> bool:
+  """Tells whether a folder is a workdir of train.py."""
+  names = 'config.json', 'checkpoints'
+  return all((Path(path) / name).exists() for name in names)
+
+
+def stored(path: str, num: int | None, drawing: Drawing) -> Samples:
+  """Reads images of a folder or an NPZ file, `num` of them or all.
+
+  Raises:
+    FileNotFoundError: No images there.
+    ValueError: Fewer than `num`, images that do not fit together, or flags of a
+      sampler.
+  """
+  if unused := flags.changed(drawing):
+    names = ', '.join('--' + name.replace('_', '-') for name in unused)
+    raise ValueError(
+      f'{path} is not a workdir of train.py with a checkpoint: {names} has no '
+      'effect'
+    )
+  dataset = images.parse(path).load()
+  if num is not None:
+    dataset = data.subset(dataset, num)
+  fields = {
+    'samples': path,
+    'samples_sha256': images.digest(dataset),
+    'num_samples': len(dataset),
+    'labels': 'unknown',
+  }
+  return Samples(dataset, fields, (f'{Path(path)}.', ''))
+
+
+def load(workdir: str, drawing: Drawing, machine: Machine) -> Run:
+  """Loads a run that draws images, its sampling changed by the flags."""
+  run = load_run(workdir, drawing, machine.mesh)
+  check_images(run.config, run.spec)
+  return run
+
+
+def check_images(config: Config, spec: Spec) -> None:
+  """Raises ValueError unless a run draws images."""
+  if spec.modality != 'image':
+    command = {'text': 'text', 'graph': 'graphs'}.get(spec.modality)
+    hint = f': use python -m jaxdiff.evaluation {command}' if command else ''
+    raise ValueError(f'a model of {config.data.name} draws no images{hint}')
+
+
+def conditions_of(run: Run, labels: str) -> Conditions:
+  """Builds the conditions of samples from the flag --labels."""
+  if labels == 'uniform':
+    return conditions.uniform(run)
+  return conditions.of_split(run, labels)
+
+
+def drawn(
+  run: Run,
+  rows: Conditions,
+  drawing: Drawing,
+  machine: Machine,
+  num: int,
+  draw: Callable[..., Any] | None = None,
+) -> Samples:
+  """Makes a data set of samples of a run, drawn when they are gathered.
+
+  Args:
+    run: From `load`.
+    rows: The conditions.
+    drawing: The seed and the weights.
+    machine: Its batch size is drawn at a time, so that it is compiled once; the
+      indices that are gathered must be consecutive.
+    num: Number of samples.
+    draw: That of a run that differs in weights, scale and eta at most.
+  """
+  job = job_of_run(
+    run,
+    machine.mesh,
+    rows,
+    num=num,
+    seed=drawing.seed,
+    ema=drawing.ema,
+    mode=machine.mode,
+    draw=draw,
+  )
+  size = machine.batch_size
+
+  def gather(indices: np.ndarray) -> dict[str, Any]:
+    found = []
+    for start in range(0, len(indices), size):
+      index = indices[start] + np.arange(size, dtype=np.int32)
+      found += job.samples(index)[: len(indices) - start]
+    return {'x0': np.stack(found)}
+
+  shape = tuple(run.spec.shape)
+  dataset = Dataset(job.name, 'all', 'image', num, shape, None, gather)
+  fields = {
+    'samples': str(run.workdir),
+    'num_samples': num,
+    'config_sha256': results.config_sha256(run.workdir),
+    **job.metadata,
+  }
+  name = f'{run.workdir}/evaluation/', f'_{job.name}'
+  return Samples(dataset, fields, name, job.draw)
