@@ -1,12 +1,12 @@
-"""Editing: `sample` from another start, with other steps, at other times.
+"""Editing: SDEdit, inpainting, RePaint and interpolation with any model.
 
   img2img       sample(step, denoiser, keys, *sdedit(process, ..., strength))
   inpainting    sample(inpaint(step, process, x0, mask), ...), and RePaint with
                 resample(step, schedule) within and repaint_times(...)
   interpolation slerp between two images run up to pure noise, run down again
 
-A model is used as it is; none is trained for this. x0 is what is edited, in
-the data's range, [B, ...]: each example has its own, and its own key.
+No model is trained for this. x0 is what is edited, in the data's range, [B,
+...]: each example has its own, and its own key.
 """
 
 from typing import Any
@@ -28,13 +28,12 @@ from jaxdiff.schedules import Schedule
 def sdedit(
   process: Process, keys: Array, x0: Any, times: ArrayLike, strength: float
 ) -> tuple[Any, np.ndarray]:
-  """Where to start, and the times from there: x0 noised to t = strength.
+  """Builds the start of SDEdit: x0 noised to t = strength, and its times.
 
   The more noise, the less is left of x0: strength 1 draws free samples, 0
   returns x0 (with the noise of t = 0, none or next to none).
 
   Args:
-    process: of the model.
     keys: [B], not those of `sample`.
     x0: [B, ...] what is edited: another image, a drawing, a collage.
     times: of `samplers.grids`, decreasing to t = 0.
@@ -43,9 +42,6 @@ def sdedit(
   Returns:
     (xt [B, ...], the start and the times below it): the last two arguments of
     `sample`.
-
-  Raises:
-    ValueError: strength is not in [0, 1].
 
   Source: SDEdit (Meng et al. 2022) algorithm 1.
   """
@@ -59,16 +55,15 @@ def sdedit(
 def inpaint(
   step: Step | Solver, process: Process, x0: Array, mask: ArrayLike
 ) -> Solver:
-  """A step of any kind, after which what is known is put in its place.
+  """Builds a step of any kind, after which the known data is put in its place.
 
-  The known part of xs is a draw of q(xs | x0), with new noise each time, and
-  at t = 0 it is x0 itself. The rest comes from the step, which sees the known
+  The known part of xs is a draw of q(xs | x0), with new noise each time, and at
+  t = 0 it is x0 itself. The rest comes from the step, which sees the known
   part, but only as noisy as it is itself: the two agree less than they should.
   `resample` mends that.
 
   Args:
     step: e.g. `samplers.ddim(schedule)`.
-    process: of the model.
     x0: [B, ...] the known data; where masked, anything.
     mask: true where data is to be made; of a shape that broadcasts with x0's.
 
@@ -89,7 +84,7 @@ def inpaint(
 
 
 def resample(step: Step | Solver, schedule: Schedule) -> Solver:
-  """A step for times that also go up: from t to s > t by adding noise.
+  """Builds a step for times that also go up: from t to s > t by adding noise.
 
     xs = (alpha_s / alpha_t) xt + sqrt(var) z,   var that of q(xs | xt)
 
@@ -99,7 +94,6 @@ def resample(step: Step | Solver, schedule: Schedule) -> Solver:
 
   Args:
     step: for the steps down.
-    schedule: the noise levels.
 
   Source: RePaint (Lugmayr et al. 2022) algorithm 1.
   """
@@ -123,12 +117,12 @@ def resample(step: Step | Solver, schedule: Schedule) -> Solver:
 def repaint_times(
   times: ArrayLike, jump: int = 10, repeats: int = 10
 ) -> np.ndarray:
-  """Times that go down `jump` steps, back up, and down again, all the way.
+  """Builds RePaint's times: down `jump` steps, back up, and down again.
 
   Each stretch of `jump` steps is walked `repeats` times. The way up is one
-  step: what noise it adds in one it would add in many. How well the two parts
-  of an image agree is decided by both: a long jump is needed to change what is
-  coarse, a short one to leave the known part as clean as it was.
+  step: the same noise as of many. How well the two parts of an image agree is
+  decided by both: a long jump is needed to change what is coarse, a short one
+  to leave the known part as clean as it was.
 
   Args:
     times: [N + 1] decreasing, e.g. `samplers.uniform_times(250)`.
@@ -137,9 +131,6 @@ def repaint_times(
 
   Returns:
     [N + (repeats - 1) (N + ceil(N / jump)) + 1] float32.
-
-  Raises:
-    ValueError: jump or repeats is not positive.
 
   Source: RePaint (Lugmayr et al. 2022) section 4.2, appendix B.
   """
@@ -154,13 +145,13 @@ def repaint_times(
 
 
 def slerp(a: Array, b: Array, weight: ArrayLike) -> Array:
-  """From a, at weight 0, to b, at 1, along the great circle: one example.
+  """Interpolates from a, at weight 0, to b, at 1, along the great circle.
 
     (sin((1 - w) theta) a + sin(w theta) b) / sin theta
 
-  A straight line between two draws of noise passes through places of too small
+  A straight line between two draws of noise passes through points of too small
   a norm, where no noise is; this does not. For parallel a and b it is the
-  straight line.
+  straight line. One example.
 
   Args:
     a, b: [...] of about the same norm, not opposite to one another.
@@ -185,13 +176,12 @@ def interpolate(
   times: ArrayLike,
   iterations: int = 1,
 ) -> Array:
-  """Images between two: both encoded by DDIM, slerp, decoded by DDIM.
+  """Interpolates between two images: DDIM encoding, slerp, DDIM decoding.
 
   Weights 0 and 1 give a and b back as well as the encoding is undone, see
   `samplers.encode`. No noise is drawn.
 
   Args:
-    schedule: the noise levels.
     denoiser: must serve any number of examples.
     a, b: [...] the two, without a batch.
     weights: [B] in [0, 1], how far from a each image is.
