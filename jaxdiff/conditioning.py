@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.checks import number, whole
-from jaxdiff.losses import Batch, Loss
+from jaxdiff.losses import Batch, Loss, LossValue
 
 Cond = Mapping[str, Array]
 
@@ -32,7 +32,7 @@ def drop(
     probability: in [0, 1], of each example on its own.
 
   Raises:
-    ValueError: probability out of range, or a null without its condition.
+    ValueError: a null without its condition.
 
   Source: Ho & Salimans 2022, algorithm 1.
   """
@@ -57,9 +57,7 @@ def dropping(
   """Builds the loss with conditions dropped; see `drop`."""
   number('probability', probability, '[0, 1]')
 
-  def dropped(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def dropped(params: Any, keys: Array, batch: Batch) -> LossValue:
     drop_keys, keys = _split(keys)
     cond = drop(drop_keys, batch.get('cond', {}), null, probability)
     return loss(params, keys, {**batch, 'cond': cond})
@@ -80,11 +78,8 @@ def augment(keys: Array, low_res: Array, level: Array) -> Array:
   """Adds noise to small images: sqrt(1 - level^2) low_res + level eps.
 
   A model trained on clean small images trusts those of another model too much;
-  one that met noisy ones, and knows how noisy, does not.
-
-  Args:
-    low_res: [B, h, w, C] in [-1, 1].
-    level: [B] in [0, 1].
+  one that met noisy ones, and knows how noisy, does not. level [B] is in [0,
+  1].
 
   Source: Ho et al. 2022, "Cascaded diffusion models", section 4.2.
   """
@@ -109,14 +104,12 @@ def super_resolution(loss: Loss, size: int, most: float) -> Loss:
     loss: of a network with the conditions 'low_res' [B, size, size, C] and
       'augment' [B], the level of noise in it.
     size: side length of the small image.
-    most: levels are uniform over [0, most].
+    most: levels are uniform over [0, most], at most 1.
   """
   whole('size', size, 1)
   number('most', most, '[0, 1]')
 
-  def shown(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def shown(params: Any, keys: Array, batch: Batch) -> LossValue:
     level_keys, keys = _split(keys)
     level_keys, noise_keys = _split(level_keys)
     level = most * jax.vmap(jax.random.uniform)(level_keys)

@@ -40,8 +40,7 @@ def sdedit(
     strength: in [0, 1], the t to start from, but not before times[0].
 
   Returns:
-    (xt [B, ...], the start and the times below it): the last two arguments of
-    `sample`.
+    (xt [B, ...], the start and the times below it), for `sample`.
 
   Source: SDEdit (Meng et al. 2022) algorithm 1.
   """
@@ -92,9 +91,6 @@ def resample(step: Step | Solver, schedule: Schedule) -> Solver:
   `inpaint` around it both parts of an image come to agree. A solver with a
   memory begins anew after a step up.
 
-  Args:
-    step: for the steps down.
-
   Source: RePaint (Lugmayr et al. 2022) algorithm 1.
   """
   solver = as_solver(step)
@@ -119,15 +115,14 @@ def repaint_times(
 ) -> np.ndarray:
   """Builds RePaint's times: down `jump` steps, back up, and down again.
 
-  Each stretch of `jump` steps is walked `repeats` times. The way up is one
-  step: the same noise as of many. How well the two parts of an image agree is
-  decided by both: a long jump is needed to change what is coarse, a short one
-  to leave the known part as clean as it was.
+  Each stretch of `jump` steps is walked `repeats` times; 1 leaves the times as
+  they are. The way up is one step: the same noise as of many. A long jump is
+  needed to change what is coarse, a short one to leave the known part clean.
 
   Args:
     times: [N + 1] decreasing, e.g. `samplers.uniform_times(250)`.
     jump: steps in a stretch; 1 in the paper's algorithm, 10 in its experiments.
-    repeats: 1 leaves the times as they are.
+    repeats: of each stretch.
 
   Returns:
     [N + (repeats - 1) (N + ceil(N / jump)) + 1] float32.
@@ -145,17 +140,13 @@ def repaint_times(
 
 
 def slerp(a: Array, b: Array, weight: ArrayLike) -> Array:
-  """Interpolates from a, at weight 0, to b, at 1, along the great circle.
+  """Interpolates from a, at weight 0, to b, at 1, along the great circle. [...]
 
     (sin((1 - w) theta) a + sin(w theta) b) / sin theta
 
   A straight line between two draws of noise passes through points of too small
-  a norm, where no noise is; this does not. For parallel a and b it is the
-  straight line. One example.
-
-  Args:
-    a, b: [...] of about the same norm, not opposite to one another.
-    weight: scalar in [0, 1].
+  a norm, where no noise is. a and b, of about the same norm, must not be
+  opposite; where they are parallel it is the straight line.
 
   Source: DDIM (Song et al. 2021) eq. 67; Shoemake 1985.
   """
@@ -176,7 +167,7 @@ def interpolate(
   times: ArrayLike,
   iterations: int = 1,
 ) -> Array:
-  """Interpolates between two images: DDIM encoding, slerp, DDIM decoding.
+  """Interpolates between two images: encoding, slerp, decoding. [B, ...]
 
   Weights 0 and 1 give a and b back as well as the encoding is undone, see
   `samplers.encode`. No noise is drawn.
@@ -187,9 +178,6 @@ def interpolate(
     weights: [B] in [0, 1], how far from a each image is.
     times: [N + 1] decreasing to t = 0, alpha > 0 at times[0].
     iterations: of each step of the encoding.
-
-  Returns:
-    [B, ...].
 
   Raises:
     ValueError: alpha is 0 at times[0], where every image has the same code.
@@ -203,7 +191,7 @@ def interpolate(
   if no_signal:
     raise ValueError(
       f'at t = {times[0]:g} this schedule has no signal left, and no image '
-      'can be told from another: begin later, at times[1:] or with leading '
+      'differs from another: begin later, at times[1:] or with leading '
       'times'
     )
   ends = jnp.stack([a, b])

@@ -1,15 +1,15 @@
 """Guidance and thresholds: Denoiser -> Denoiser.
 
 Whatever changes the estimate of x0 before a sampler uses it wraps the denoiser,
-and wrappers go around one another. Two estimates, c with the condition and u
-without, make classifier-free guidance,
+and wrappers go around one another. With c the estimate under the condition and
+u the one without, classifier-free guidance is
 
-  u + scale (c - u),
+  u + scale (c - u).
 
-and since the score of xt is (alpha x0 - xt) / sigma^2, this is the estimate
-whose score is that of p(xt)^(1 - scale) p(xt | cond)^scale, at each level of
-noise. c and u are one network with two conditions: `samplers.denoiser` with the
-wanted `cond`, and with the null one (or another, a negative prompt).
+Since the score of xt is (alpha x0 - xt) / sigma^2, this estimate has the score
+of p(xt)^(1 - scale) p(xt | cond)^scale, at each level of noise. c and u are one
+network with two conditions: the wanted one and the null one (or another, a
+negative prompt).
 
 Scales, thresholds and intervals may be traced: changing one never recompiles.
 """
@@ -72,13 +72,9 @@ def limited_interval(
   """Builds guidance for low < t <= high, and the plain denoiser elsewhere.
 
   Early guidance costs variety, late guidance does nothing: where no t of a
-  batch is inside, `guided` is not evaluated.
-
-  Args:
-    guided: e.g. `classifier_free(cond, uncond, scale)`.
-    plain: e.g. `cond`.
-    low, high: in t. The paper's bounds are noise levels sigma / alpha; the t of
-      one is `schedules.inverse(schedule, -2 log(sigma / alpha))`.
+  batch is inside, `guided` is not evaluated. The paper's bounds are noise
+  levels sigma / alpha; the t of one is `schedules.inverse(schedule, -2
+  log(level))`.
 
   Source: Kynkaanniemi et al. 2024, "Applying guidance in a limited interval",
   eq. 6.
@@ -137,14 +133,11 @@ def apg(
 
     c + (scale - 1) (d - d_c + eta d_c).
 
-  eta = 1 with no threshold is `classifier_free`. The paper's momentum, which
-  adds a (negative) part of the last steps' d to this one's, is left out: a
-  denoiser has no memory.
+  eta = 1 with no threshold is `classifier_free`. The paper's momentum, a
+  (negative) part of the last steps' d, is left out: a denoiser has no memory.
 
   Args:
-    cond: estimates x0 with the condition, c.
-    uncond: without, u.
-    scale: as in `classifier_free`.
+    cond, uncond, scale: as in `classifier_free`.
     eta: the fraction kept along c.
     threshold: of the Euclidean norm of d, so it grows with the data's size; the
       paper has 2.5 to 15, for latents and 64x64 images.
@@ -184,7 +177,7 @@ def classifier_gradient(
   Args:
     denoiser: estimates x0, unconditionally.
     log_prob: (xt [B, ...], t [B]) -> log p(y | xt) [B] in nats, each from its
-      own example, y being fixed by the caller.
+      own example.
     scale: more than 1 for the paper's sharpened p(y | xt)^scale.
 
   Source: Dhariwal & Nichol 2021 algorithm 2.
@@ -219,11 +212,7 @@ def dynamic_threshold(
   """Clips each estimate at a quantile of its own size, then scales it back.
 
   With p the quantile of |x0| over one example and c = max(p, 1), x0 <- clip(x0,
-  -c, c) / c: strong guidance does not saturate it.
-
-  Args:
-    denoiser: estimates x0 for data in [-1, 1].
-    quantile: in (0, 1].
+  -c, c) / c: strong guidance does not saturate data in [-1, 1].
 
   Source: Imagen (Saharia et al. 2022) section 2.3.
   """

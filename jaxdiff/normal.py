@@ -12,16 +12,9 @@ from jax.typing import ArrayLike
 def kl(
   mean1: ArrayLike, var1: ArrayLike, mean2: ArrayLike, var2: ArrayLike
 ) -> Array:
-  """Computes KL(N(mean1, var1) || N(mean2, var2)), elementwise.
+  """Computes KL(N(mean1, var1) || N(mean2, var2)), elementwise. [...] nats
 
   = (r - 1 - log r + (mean1 - mean2)^2 / var2) / 2 with r = var1 / var2.
-
-  Args:
-    mean1, var1, mean2, var2: of any shapes that broadcast; variances, not
-      standard deviations, and positive.
-
-  Returns:
-    [...] nats, not negative.
   """
   # Near equal variances r - 1 - log r cancels; in x = r - 1 it is x - log1p(x).
   # Far below, 1 + x would lose r.
@@ -37,13 +30,8 @@ def discretized_log_likelihood(
 
   Bin k of equal width is centred on -1 + 2 k / (bins - 1), so that uint8 pixels
   scaled to [-1, 1] are the centres. The first and last bins are open to
-  infinity, so that the probabilities of all bins sum to 1.
-
-  Args:
-    x: [...] data in [-1, 1]; a value between two centres is taken as the centre
-      of a bin of its own, of the same width.
-    mean, std: of the normal, broadcast with x.
-    bins: number of values a datum may have; 256 for 8 bits.
+  infinity, so that the probabilities of all bins sum to 1. A value between two
+  centres is taken as the centre of a bin of its own.
 
   Returns:
     [...] nats, at most 0.

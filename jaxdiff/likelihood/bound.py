@@ -213,16 +213,11 @@ def elements(process: Process, x0: Any, mask: Any = None) -> Array:
 def dequantize(key: Array, x0: Array, bins: int = 256) -> Array:
   """Dequantises uniformly: bin k becomes 2 (k + U[0, 1)) / bins - 1.
 
-  A density of such data bounds the probability of the bins; `bits_per_dim`
-  with the same bins is that bound. (Theis et al. 2016, section 3.1.)
+  A density of such data bounds the probability of the bins; `bits_per_dim` with
+  the same bins is that bound. (Theis et al. 2016, section 3.1.)
 
   Args:
-    key: for the noise.
     x0: [...] one example, bin k at -1 + 2 k / (bins - 1).
-    bins: values that a datum can have.
-
-  Returns:
-    [...] in [-1, 1).
   """
   k = jnp.round((x0 + 1.0) * (0.5 * (bins - 1)))
   return 2.0 * (k + jax.random.uniform(key, x0.shape)) / bins - 1.0
@@ -231,7 +226,7 @@ def dequantize(key: Array, x0: Array, bins: int = 256) -> Array:
 def bits_per_dim(
   log_density: Array, num_dims: int, bins: int | None = 256
 ) -> Array:
-  """Computes -log p / (D log 2), less the bits of a bin's width.
+  """Computes -log p / (D log 2), less the bits of a bin's width. [B]
 
   The offset is log2(bins / 2): a bin is 2 / bins wide, so it is 7 bits for
   8-bit data dequantised into [-1, 1), and 0 for continuous data (bins None).
@@ -239,7 +234,6 @@ def bits_per_dim(
   Args:
     log_density: [B] nats.
     num_dims: D of one example.
-    bins: values that a datum can have; None for continuous data.
   """
   offset = 0.0 if bins is None else np.log2(bins / 2)
   return -log_density / (num_dims * np.log(2)) + offset

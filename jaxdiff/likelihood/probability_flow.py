@@ -65,7 +65,7 @@ def log_snr_grid(
   Another grid is `schedules.log_snr(schedule, times)` of increasing times.
 
   Raises:
-    ValueError: num_steps < 1, or not 0 <= t_min < t_max <= 1.
+    ValueError: not 0 <= t_min < t_max <= 1.
   """
   whole('num_steps', num_steps, 1)
   if not 0 <= t_min < t_max <= 1:
@@ -80,9 +80,7 @@ def exact_trace(chunk: int = 16) -> Divergence:
   """Builds the exact divergence sum_d e_d . J e_d: D Jacobian products.
 
   Examples must not depend on each other: all are given the same e_d at once.
-
-  Args:
-    chunk: products computed together; memory grows with it.
+  `chunk` products are computed together; memory grows with it.
   """
   whole('chunk', chunk, 1)
 
@@ -111,10 +109,7 @@ def hutchinson(num_probes: int = 1) -> Divergence:
   The Rademacher probes v of an example are functions of its key alone and stay
   the same along its path, so that the ODE is one an adaptive solver can solve.
   Entries of +-1 leave the diagonal of J without variance; Gaussian ones would
-  not.
-
-  Args:
-    num_probes: Jacobian products an evaluation.
+  not. Each of `num_probes` is one Jacobian product.
 
   Source: Hutchinson 1989; FFJORD (Grathwohl et al. 2019) section 3.1.
   """
@@ -147,7 +142,7 @@ def log_likelihood(
   divergence: Divergence | None = None,
   integrator: Integrator | None = None,
 ) -> Likelihood:
-  """Computes log p(x0) of the flow to N(0, sigma^2) at the grid's end.
+  """Computes log p(x0) of the flow to N(0, sigma^2) at the grid's end, in nats.
 
   The density is that of continuous data: dequantise 8-bit data first
   (`likelihood.dequantize`, `likelihood.bits_per_dim`).
@@ -159,9 +154,6 @@ def log_likelihood(
     divergence: `hutchinson()` unless given.
     integrator: `ode.fixed(ode.RK4)` unless given; `ode.dormand_prince()`
       chooses its own steps.
-
-  Returns:
-    Likelihood, per example, in nats.
 
   Source: score SDE (Song et al. 2021) section 4.3 and appendix D.2; the change
   of variables is FFJORD's.

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff.checks import number, whole
-from jaxdiff.losses.regression import Apply, Batch, Loss
+from jaxdiff.losses.regression import Apply, Batch, Loss, LossValue
 from jaxdiff.losses.time_sampling import Times, continuous, grid
 from jaxdiff.processes import (
   Process,
@@ -199,9 +199,7 @@ def _loss(
   def nats(seen: Seen) -> tuple[Array, Array]:
     return tally(process, one(seen), seen.x0, seen.mask)
 
-  def loss(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     split = lambda key: tuple(jax.random.split(key, 3))
     time_keys, noise_keys, dropout_keys = jax.vmap(split)(keys)
     u = batch['u'] if 'u' in batch else jax.vmap(jax.random.uniform)(time_keys)

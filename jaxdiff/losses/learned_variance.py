@@ -27,7 +27,7 @@ from jax import Array
 
 from jaxdiff import losses, normal, predictions, processes
 from jaxdiff.checks import number
-from jaxdiff.losses.regression import Apply, Batch, Loss
+from jaxdiff.losses.regression import Apply, Batch, Loss, LossValue
 from jaxdiff.losses.time_sampling import grid
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import Schedule
@@ -108,9 +108,7 @@ def hybrid(
   corrupt = losses.corruption(schedule, kind, grid(num_steps))
   term = bound_term(kind, schedule, num_steps)
 
-  def loss(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     xt, t, target, dropout_key = corrupt(keys, batch)
     y, v = apply(params, xt, t, batch.get('cond', {}), dropout_key)
     simple = jnp.mean(jnp.square(y - target), axis=range(1, y.ndim))
@@ -122,53 +120,20 @@ def hybrid(
 
 
 def variational(
-  apply: Apply,
-  schedule: Schedule,
-  kind: Kind,
-  num_steps: int,
-  *,
-  rescaled: bool = True,
+  apply: Apply, schedule: Schedule, kind: Kind, num_steps: int
 ) -> Loss:
-  """Builds L_vlb alone, for prediction and variance together.
+  """Builds L_vlb alone, in bits/dim, for prediction and variance together.
 
   Its terms differ by orders of magnitude over t. On a table of betas it is
-  `elbo.variational` of `gaussian(schedule, 'learned')`, in bits.
-
-  Args:
-    apply, schedule, kind, num_steps: see `hybrid`.
-    rescaled: T times the term drawn, an estimate of the bound; otherwise the
-      term.
-
-  Returns:
-    A Loss in bits/dim.
+  `elbo.variational` of `gaussian(schedule, 'learned')`. The arguments are those
+  of `hybrid`.
   """
   corrupt = losses.corruption(schedule, kind, grid(num_steps))
   term = bound_term(kind, schedule, num_steps)
 
-  def loss(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     xt, t, _, dropout_key = corrupt(keys, batch)
     y, v = apply(params, xt, t, batch.get('cond', {}), dropout_key)
-    value = jax.vmap(term)(y, v, batch['x0'], xt, t)
-    return value * num_steps if rescaled else value, {}
+    return num_steps * jax.vmap(term)(y, v, batch['x0'], xt, t), {}
 
   return loss
-
-
-def estimator(
-  apply: Apply, kind: Kind, schedule: Schedule, params: Any, cond: Any = None
-) -> Callable[[Array, Array], tuple[Array, Array]]:
-  """Builds (xt[B, ...], t[B]) -> (E[x0 | xt], v) of a learned variance.
-
-  Args:
-    apply: the network, (params, xt, t, cond) -> (y, v).
-    kind: what y is.
-  """
-
-  def estimate(xt: Array, t: Array) -> tuple[Array, Array]:
-    y, v = apply(params, xt, t, cond or {})
-    to_x0 = lambda y, xt, t: predictions.to_x0(kind, schedule, y, xt, t)
-    return jax.vmap(to_x0)(y, xt, t), v
-
-  return estimate

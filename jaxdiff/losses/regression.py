@@ -24,7 +24,8 @@ from jaxdiff.schedules import NoiseLevel, Schedule, log_snr
 
 Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_key=None)
 Batch = Mapping[str, Any]
-Loss = Callable[[Any, Array, Batch], tuple[Array, dict[str, Array]]]
+LossValue = tuple[Array, dict[str, Array]]  # per_example[B], metrics
+Loss = Callable[[Any, Array, Batch], LossValue]
 Noise = Callable[[Array, tuple[int, ...]], Array]
 
 
@@ -62,9 +63,7 @@ def corruption(
 ) -> Callable[[Array, Batch], Noisy]:
   """Builds (keys[B], batch) -> Noisy: xt = alpha x0 + sigma eps, its target.
 
-  Args:
-    times: u[B] in [0, 1) -> t[B]; None is `continuous()`.
-    noise: (key, shape) -> eps of one example.
+  The arguments are those of `denoising`.
   """
   times = times or continuous()
 
@@ -186,9 +185,7 @@ def denoising(
     schedule, kind, space=space, weighting=weighting, per_log_snr=per_log_snr
   )
 
-  def loss(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     xt, t, target, dropout_key = corrupt(keys, batch)
     y = apply(params, xt, t, batch.get('cond', {}), dropout_key)
     # Unequal shapes would broadcast into a loss that looks like one.

@@ -71,15 +71,12 @@ def independent(key: Array, index: Array, total: int) -> Array:
 
 
 def stratified(key: Array, index: Array, total: int) -> Array:
-  """Draws u_i uniform over the i-th of `total` equal parts of [0, 1).
+  """Draws u_i uniform over the i-th of `total` equal parts of [0, 1). [B]
 
   Args:
     key: of the step; u_i depends on it and on i alone.
     index: [B] which examples of the global batch.
     total: size of the global batch.
-
-  Returns:
-    u [B].
   """
   return (index + independent(key, index, total)) / total
 

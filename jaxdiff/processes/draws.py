@@ -23,13 +23,9 @@ from jax.typing import ArrayLike
 
 
 def draw(key: Array, log_probs: Array) -> Array:
-  """Draws one category for each element.
+  """Draws one category for each element. [...] int32
 
-  Args:
-    log_probs: [..., K], -inf for never; need not be normalised.
-
-  Returns:
-    [...] int32.
+  log_probs [..., K], -inf for never, need not be normalised.
   """
   return jax.random.categorical(key, log_probs, mode='high').astype(jnp.int32)
 
@@ -40,11 +36,7 @@ def gumbel(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 def fixed(probs: ArrayLike) -> Callable[[Array, tuple[int, ...]], Array]:
-  """Builds (key, shape) -> x [*shape], int32, drawn from one distribution.
-
-  Args:
-    probs: [K], summing to 1.
-  """
+  """Builds (key, shape) -> x [*shape], int32, drawn from probs [K]."""
   probs = np.asarray(probs, np.float64)
   (support,) = np.nonzero(probs)
   # Only what can come is in the table: a rounded bound lets nothing else in.

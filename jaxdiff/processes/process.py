@@ -163,12 +163,8 @@ def symmetric(process: Process, empty: int = 0) -> Process:
   """Builds a process over [N, N, ...] that stays symmetric, its diagonal empty.
 
   The elements above the diagonal are the process's; those below are copies, and
-  the diagonal holds `empty`. Estimates, too, are read only above the diagonal:
-  a network's logits should be symmetric.
-
-  Args:
-    process: categorical, element by element.
-    empty: the category "no edge".
+  the diagonal holds the category `empty`, "no edge". Estimates, too, are read
+  only above the diagonal: a network's logits should be symmetric.
 
   Source: DiGress (Vignac et al. 2023) section 3.1.
   """

@@ -24,9 +24,7 @@ from jaxdiff.samplers.sampling import Denoiser, Solver, Step, as_solver, sample
 def denoiser(apply: Apply, params: Any, cond: Any = None) -> Denoiser:
   """Builds a Denoiser of a network: its logits, as they are.
 
-  Args:
-    apply: the network, (params, xt[B, ...], t[B], cond).
-    cond: dict of [B, ...] conditions; 'mask' among them where training had one.
+  cond has 'mask' [B, ...] where training had one.
   """
   return lambda xt, t: apply(params, xt, t, cond or {})
 
@@ -34,8 +32,7 @@ def denoiser(apply: Apply, params: Any, cond: Any = None) -> Denoiser:
 def temperature(denoiser: Denoiser, value: ArrayLike) -> Denoiser:
   """Builds logits / value: below 1 the likely becomes likelier.
 
-  Args:
-    value: positive; near 0 the likeliest is always drawn.
+  Near 0 the likeliest is always drawn.
   """
   number('value', value, '(0, inf)')
   return lambda xt, t: jax.tree.map(lambda x: x / value, denoiser(xt, t))
@@ -89,13 +86,13 @@ def sample_blocks(
   within it: for absorbing noise and a network that does not depend on t.
 
   Args:
-    denoiser: sees the whole of x.
+    step, denoiser, trajectory: as in `sample`; the denoiser sees the whole of
+      x.
     keys: [B] one for each sample; block n uses fold_in(key, n).
     x_init: [B, L] at times[0].
     times: [N + 1] decreasing, for each block.
     size: elements in a block; L is `sample` itself, 1 is autoregressive.
     known: bool [B, L], what stays as it is in x_init (`hold`).
-    trajectory: whether to return all the x on the way.
 
   Returns:
     x [B, L] at times[-1]; with `trajectory`, [blocks N + 1, B, L], x_init

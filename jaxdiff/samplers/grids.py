@@ -38,7 +38,7 @@ def karras_times(
   sigma_max: float | None = None,
   rho: float = 7.0,
 ) -> np.ndarray:
-  """Builds times at which (sigma / alpha)^(1 / rho) is evenly spaced.
+  """Builds times at which (sigma / alpha)^(1 / rho) is evenly spaced. [N + 1]
 
   The levels run from sigma_max to sigma_min, and t = 0 ends the grid.
 
@@ -49,9 +49,6 @@ def karras_times(
     sigma_max: the first sigma / alpha. None is that of t = 1; it must be given
       where that is infinite.
     rho: the larger, the finer towards the data.
-
-  Returns:
-    [num_steps + 1] float32.
 
   Raises:
     ValueError: an end of the schedule is infinite and no bound is given, or the
@@ -84,18 +81,11 @@ def log_snr_times(
   log_snr_min: float | None = None,
   log_snr_max: float | None = None,
 ) -> np.ndarray:
-  """Builds times at which the log-SNR is evenly spaced.
+  """Builds times at which the log-SNR is evenly spaced. [N + 1]
 
-  The levels run from log_snr_min to log_snr_max, and t = 0 ends the grid.
-
-  Args:
-    log_snr_min: of the first time. None is that of t = 1; it must be given
-      where that is -inf.
-    log_snr_max: of the last time before t = 0. None is that of t = 0 itself; it
-      must be given where that is +inf.
-
-  Returns:
-    [num_steps + 1] float32.
+  The levels run from log_snr_min to log_snr_max, and t = 0 ends the grid. None
+  is the schedule's own end, at t = 1 and t = 0; it must be given where that is
+  infinite.
 
   Raises:
     ValueError: as `karras_times`.
@@ -118,12 +108,10 @@ def log_snr_times(
 
 
 def trailing_times(num_steps: int, table_steps: int = 1000) -> np.ndarray:
-  """Builds the trailing grid: steps T, T - T/N, ... of a table, then t = 0.
+  """Builds the trailing grid: steps T, T - T/N, ... of a table. [N + 1]
 
-  Starts at t = 1, so a prior of pure noise is met where it was trained.
-
-  Returns:
-    [num_steps + 1] float32.
+  Starts at t = 1, so a prior of pure noise is met where it was trained, and
+  ends at t = 0.
 
   Source: Lin et al. 2024, "Common diffusion noise schedules and sample steps
   are flawed", table 2.
@@ -138,13 +126,12 @@ def leading_times(
 ) -> np.ndarray:
   """Builds the leading grid: steps 1 + offset + k (T // N), k = N - 1 .. 0.
 
+  [N + 1]; the first time is less than 1.
+
   Args:
     offset: added to every step; Stable Diffusion has 1.
     last: the step that ends the grid. 0 is the data; Stable Diffusion has 1, so
       its samples keep the noise of the table's first step.
-
-  Returns:
-    [num_steps + 1] float32; the first time is less than 1.
 
   Source: DDIM (Song et al. 2021) appendix D.2, 'linear'.
   """

@@ -52,12 +52,8 @@ def predictor_corrector(
 ) -> Step:
   """Builds a step of any kind followed by `num` steps of Langevin dynamics.
 
-  No correction at sigma_s = 0.
-
-  Args:
-    predictor: e.g. `ancestral(gaussian(schedule))`, or `euler(schedule)`.
-    num: of corrections for each step.
-    snr: of each correction; may be traced.
+  No correction at sigma_s = 0. The predictor is e.g.
+  `ancestral(gaussian(schedule))`; snr may be traced.
 
   Source: score SDE (Song et al. 2021) algorithm 1.
   """
@@ -90,14 +86,12 @@ def annealed_langevin(
   From t to s the sample is only scaled, by alpha_s / alpha_t; the chain of
   `num` steps at s makes up for the rest. To sigma_s = 0, where there is no
   chain, the step is the estimate of x0; from alpha_t = 0 the sample is scaled
-  by sigma_s / sigma_t instead.
+  by sigma_s / sigma_t instead. NCSN's levels are `schedules.ve` on a uniform
+  grid.
 
-  Args:
-    schedule: the noise levels; NCSN's are `schedules.ve` on a uniform grid.
-    num: of steps at each level. Too few and the chain lags behind the levels:
-      10 over each of 100 levels of `cosine` leave the data 20 % too broad, 50
-      over 200 levels 4 %.
-    snr: of each step; may be traced.
+  With too few steps the chain lags behind the levels: 10 at each of 100 levels
+  of `cosine` leave the data 20 % too broad, 50 at 200 levels 4 %. snr may be
+  traced.
 
   Source: NCSN (Song & Ermon 2019) algorithm 1; the last step,
   Jolicoeur-Martineau et al. 2021.

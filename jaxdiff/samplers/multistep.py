@@ -144,12 +144,10 @@ def unipc(schedule: Schedule, order: int = 2) -> Solver:
   """Builds UniPC: a predictor, each step corrected by the next estimate.
 
   The estimate at t serves twice: it corrects the step that led to xt, by
-  integrating the polynomial through it too, and it predicts xs from there. The
-  estimate is not made again at the corrected xt, so a step costs one
-  evaluation. The predictor with 2 estimates is `dpmpp_2m`, with 3 `dpmpp_3m`.
-
-  Args:
-    order: of the predictor, 1 to 3; the corrector makes it one more.
+  integrating the polynomial through it too, and it predicts xs from there. It
+  is not made again at the corrected xt, so a step costs one evaluation. The
+  predictor with `order` 2 (1 to 3) estimates is `dpmpp_2m`, with 3 `dpmpp_3m`;
+  the corrector makes it one more.
 
   Source: UniPC (Zhao et al. 2023) algorithms 5-8, with B(h) = e^h - 1 (bh2).
   """

@@ -69,9 +69,8 @@ def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
     >>> from jaxdiff import processes, samplers
     >>> from jaxdiff.schedules import mixing
     >>> step = samplers.ancestral(processes.absorbing(mixing.linear(), 3))
-    >>> denoiser = lambda xt, t: jnp.array([0.0, 50.0, 0.0, 0.0]) + jnp.zeros(
-    ...   (*xt.shape, 4)
-    ... )
+    >>> logits = jnp.array([0.0, 50.0, 0.0, 0.0])
+    >>> denoiser = lambda xt, t: jnp.broadcast_to(logits, (*xt.shape, 4))
     >>> masks = jnp.full((1, 5), 3)
     >>> keys = jax.random.split(jax.random.key(0), 1)
     >>> times = samplers.uniform_times(4)
@@ -123,7 +122,7 @@ def advance(
 def transfer(
   schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
 ) -> Array:
-  """Computes `ddim_step` from t > s with the noise held at eps. [...]"""
+  """Computes `ddim_step` from t, alpha_t > 0, the noise held at eps. [...]"""
   alpha, sigma = schedule(t)
   return ddim_step(schedule(s), (xt - sigma * eps) / alpha, eps)
 

@@ -171,14 +171,10 @@ def encode(schedule: Schedule, iterations: int = 1) -> Step:
   on xs, the unknown: iteration 0 takes xt in its place, which undoes the step
   to first order and is the usual inversion; each further one puts in the xs
   found, and where these converge (they do for short steps) the step is undone
-  exactly. Starts at sigma_t = 0 like anywhere else.
+  exactly. alpha_s must not be 0, sigma_t may be.
 
   Used with increasing times, `sample(encode(schedule), ..., times[::-1])`; the
   result is what `euler` takes back to the data.
-
-  Args:
-    schedule: the noise levels; alpha_s > 0.
-    iterations: evaluations for each step.
 
   Source: DDIM (Song et al. 2021) section 5.4; the iteration, Pan et al. 2023,
   "Effective real image editing with accelerated iterative diffusion inversion".

@@ -81,10 +81,7 @@ def dpmpp_sde_2m(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
 
   with x0' the last estimate, h' its step. eta = 0 is `dpmpp_2m`. The first
   step, and that to sigma_s = 0, do not extrapolate; with eta = 1 they are those
-  of `ancestral`.
-
-  Args:
-    eta: at least 0; may be traced.
+  of `ancestral`. eta may be traced.
 
   Source: DPM-Solver++ (Lu et al. 2022) appendix B; eta, k-diffusion.
   """
@@ -126,19 +123,13 @@ def churn(
   s_max: ArrayLike = math.inf,
   s_noise: ArrayLike = 1.0,
 ) -> Step:
-  """Builds another step after some noise: from t back up to t', then down to s.
+  """Builds EDM's churn: another step after some noise, from t back up to t'.
 
     rho' = (1 + min(s_churn / N, sqrt(2) - 1)) rho,  rho = sigma / alpha
 
   where s_min <= rho <= s_max, and rho' = rho elsewhere; not above the noise of
-  t = 1, since there is no such t.
-
-  Args:
-    step: any, e.g. `heun(schedule)`.
-    num_steps: N, of the whole grid.
-    s_churn: how much, over all steps.
-    s_min, s_max: the least and the largest sigma / alpha to be raised.
-    s_noise: the standard deviation of the noise added.
+  t = 1, since there is no such t. The noise has the standard deviation s_noise,
+  N is the number of steps of the whole grid.
 
   Source: EDM (Karras et al. 2022) algorithm 2.
   """
