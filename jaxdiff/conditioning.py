@@ -1,9 +1,9 @@
-"""Conditions: what a denoiser is told beside the noisy data.
+"""Conditions of a denoiser: dropping them in training, small images, rows.
 
 `cond` is a dict of arrays [B, ...]: 'label', 'tokens', 'low_res', ... For
 guidance one network must serve with and without: in training the condition of
-an example is replaced, now and then, by the null one, `null`, a row for each
-name. A condition that has no null, such as 'low_res', is always there.
+an example is replaced, with some probability, by the null one, `null`, a row
+for each name. A condition that has no null, such as 'low_res', is always there.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.checks import number, whole
-from jaxdiff.losses import Batch, Loss
+from jaxdiff.losses import Batch, Loss, LossValue
 
 Cond = Mapping[str, Array]
 
@@ -32,7 +32,7 @@ def drop(
     probability: in [0, 1], of each example on its own.
 
   Raises:
-    ValueError: probability out of range, or a null without its condition.
+    ValueError: a null without its condition.
 
   Source: Ho & Salimans 2022, algorithm 1.
   """
@@ -54,16 +54,10 @@ def drop(
 def dropping(
   loss: Loss, null: Mapping[str, ArrayLike], probability: float
 ) -> Loss:
-  """The loss, with conditions dropped; see `drop`.
-
-  Raises:
-    ValueError: probability out of range.
-  """
+  """Builds the loss with conditions dropped; see `drop`."""
   number('probability', probability, '[0, 1]')
 
-  def dropped(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def dropped(params: Any, keys: Array, batch: Batch) -> LossValue:
     drop_keys, keys = _split(keys)
     cond = drop(drop_keys, batch.get('cond', {}), null, probability)
     return loss(params, keys, {**batch, 'cond': cond})
@@ -72,22 +66,20 @@ def dropping(
 
 
 def shrink(x0: Array, size: int) -> Array:
-  """Images [B, H, W, C] of [-1, 1] as [B, size, size, C], by an antialiased
-  bicubic filter, held to the range."""
+  """Resizes images [B, H, W, C] of [-1, 1] to [B, size, size, C].
+
+  By an antialiased bicubic filter, clipped to the range.
+  """
   shape = (x0.shape[0], size, size, x0.shape[-1])
   return jnp.clip(jax.image.resize(x0, shape, 'cubic'), -1.0, 1.0)
 
 
 def augment(keys: Array, low_res: Array, level: Array) -> Array:
-  """sqrt(1 - level^2) low_res + level eps: small images, as noisy as told.
+  """Adds noise to small images: sqrt(1 - level^2) low_res + level eps.
 
   A model trained on clean small images trusts those of another model too much;
-  one that met noisy ones, and knows how noisy, does not.
-
-  Args:
-    keys: [B].
-    low_res: [B, h, w, C] in [-1, 1].
-    level: [B] in [0, 1].
+  one that met noisy ones, and knows how noisy, does not. level [B] is in [0,
+  1].
 
   Source: Ho et al. 2022, "Cascaded diffusion models", section 4.2.
   """
@@ -100,29 +92,24 @@ def augment(keys: Array, low_res: Array, level: Array) -> Array:
 
 
 def augment_keys(keys: Array) -> Array:
-  """Keys [B] for `augment` while sampling; `sample` has others of its own."""
+  """Derives keys [B] for `augment` while sampling, apart from its steps'."""
   # Steps are numbered from 0: none is ever the last number there is.
   return jax.vmap(lambda key: jax.random.fold_in(key, 2**32 - 1))(keys)
 
 
 def super_resolution(loss: Loss, size: int, most: float) -> Loss:
-  """The loss of a model that is shown its image small.
+  """Builds the loss of a model that is given its image in small.
 
   Args:
     loss: of a network with the conditions 'low_res' [B, size, size, C] and
       'augment' [B], the level of noise in it.
-    size: edge of the small image.
-    most: levels are uniform over [0, most].
-
-  Raises:
-    ValueError: most is not in [0, 1].
+    size: side length of the small image.
+    most: levels are uniform over [0, most], at most 1.
   """
   whole('size', size, 1)
   number('most', most, '[0, 1]')
 
-  def shown(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def shown(params: Any, keys: Array, batch: Batch) -> LossValue:
     level_keys, keys = _split(keys)
     level_keys, noise_keys = _split(level_keys)
     level = most * jax.vmap(jax.random.uniform)(level_keys)
@@ -134,11 +121,10 @@ def super_resolution(loss: Loss, size: int, most: float) -> Loss:
 
 
 def rows(table: Cond, index: Array) -> dict[str, Array]:
-  """Conditions of samples `index` [B]: row i modulo the length of the table.
+  """Selects the conditions of samples `index` [B]: row i modulo M.
 
   Args:
     table: {name: [M, ...]}, M the same for all, or 1.
-    index: [B].
 
   Raises:
     ValueError: the lengths differ.

@@ -1,12 +1,12 @@
-"""Editing: `sample` from another start, with other steps, at other times.
+"""Editing: SDEdit, inpainting, RePaint and interpolation with any model.
 
   img2img       sample(step, denoiser, keys, *sdedit(process, ..., strength))
   inpainting    sample(inpaint(step, process, x0, mask), ...), and RePaint with
                 resample(step, schedule) within and repaint_times(...)
   interpolation slerp between two images run up to pure noise, run down again
 
-A model is used as it is; none is trained for this. x0 is what is edited, in
-the data's range, [B, ...]: each example has its own, and its own key.
+No model is trained for this. x0 is what is edited, in the data's range, [B,
+...]: each example has its own, and its own key.
 """
 
 from typing import Any
@@ -28,24 +28,19 @@ from jaxdiff.schedules import Schedule
 def sdedit(
   process: Process, keys: Array, x0: Any, times: ArrayLike, strength: float
 ) -> tuple[Any, np.ndarray]:
-  """Where to start, and the times from there: x0 noised to t = strength.
+  """Builds the start of SDEdit: x0 noised to t = strength, and its times.
 
   The more noise, the less is left of x0: strength 1 draws free samples, 0
   returns x0 (with the noise of t = 0, none or next to none).
 
   Args:
-    process: of the model.
     keys: [B], not those of `sample`.
     x0: [B, ...] what is edited: another image, a drawing, a collage.
     times: of `samplers.grids`, decreasing to t = 0.
     strength: in [0, 1], the t to start from, but not before times[0].
 
   Returns:
-    (xt [B, ...], the start and the times below it): the last two arguments of
-    `sample`.
-
-  Raises:
-    ValueError: strength is not in [0, 1].
+    (xt [B, ...], the start and the times below it), for `sample`.
 
   Source: SDEdit (Meng et al. 2022) algorithm 1.
   """
@@ -59,16 +54,15 @@ def sdedit(
 def inpaint(
   step: Step | Solver, process: Process, x0: Array, mask: ArrayLike
 ) -> Solver:
-  """A step of any kind, after which what is known is put in its place.
+  """Builds a step of any kind, after which the known data is put in its place.
 
-  The known part of xs is a draw of q(xs | x0), with new noise each time, and
-  at t = 0 it is x0 itself. The rest comes from the step, which sees the known
+  The known part of xs is a draw of q(xs | x0), with new noise each time, and at
+  t = 0 it is x0 itself. The rest comes from the step, which sees the known
   part, but only as noisy as it is itself: the two agree less than they should.
   `resample` mends that.
 
   Args:
     step: e.g. `samplers.ddim(schedule)`.
-    process: of the model.
     x0: [B, ...] the known data; where masked, anything.
     mask: true where data is to be made; of a shape that broadcasts with x0's.
 
@@ -89,17 +83,13 @@ def inpaint(
 
 
 def resample(step: Step | Solver, schedule: Schedule) -> Solver:
-  """A step for times that also go up: from t to s > t by adding noise.
+  """Builds a step for times that also go up: from t to s > t by adding noise.
 
     xs = (alpha_s / alpha_t) xt + sqrt(var) z,   var that of q(xs | xt)
 
   No step down can correct the last one; going up and down again can, and with
   `inpaint` around it both parts of an image come to agree. A solver with a
   memory begins anew after a step up.
-
-  Args:
-    step: for the steps down.
-    schedule: the noise levels.
 
   Source: RePaint (Lugmayr et al. 2022) algorithm 1.
   """
@@ -123,23 +113,19 @@ def resample(step: Step | Solver, schedule: Schedule) -> Solver:
 def repaint_times(
   times: ArrayLike, jump: int = 10, repeats: int = 10
 ) -> np.ndarray:
-  """Times that go down `jump` steps, back up, and down again, all the way.
+  """Builds RePaint's times: down `jump` steps, back up, and down again.
 
-  Each stretch of `jump` steps is walked `repeats` times. The way up is one
-  step: what noise it adds in one it would add in many. How well the two parts
-  of an image agree is decided by both: a long jump is needed to change what is
-  coarse, a short one to leave the known part as clean as it was.
+  Each stretch of `jump` steps is walked `repeats` times; 1 leaves the times as
+  they are. The way up is one step: the same noise as of many. A long jump is
+  needed to change what is coarse, a short one to leave the known part clean.
 
   Args:
     times: [N + 1] decreasing, e.g. `samplers.uniform_times(250)`.
     jump: steps in a stretch; 1 in the paper's algorithm, 10 in its experiments.
-    repeats: 1 leaves the times as they are.
+    repeats: of each stretch.
 
   Returns:
     [N + (repeats - 1) (N + ceil(N / jump)) + 1] float32.
-
-  Raises:
-    ValueError: jump or repeats is not positive.
 
   Source: RePaint (Lugmayr et al. 2022) section 4.2, appendix B.
   """
@@ -154,17 +140,13 @@ def repaint_times(
 
 
 def slerp(a: Array, b: Array, weight: ArrayLike) -> Array:
-  """From a, at weight 0, to b, at 1, along the great circle: one example.
+  """Interpolates from a, at weight 0, to b, at 1, along the great circle. [...]
 
     (sin((1 - w) theta) a + sin(w theta) b) / sin theta
 
-  A straight line between two draws of noise passes through places of too small
-  a norm, where no noise is; this does not. For parallel a and b it is the
-  straight line.
-
-  Args:
-    a, b: [...] of about the same norm, not opposite to one another.
-    weight: scalar in [0, 1].
+  A straight line between two draws of noise passes through points of too small
+  a norm, where no noise is. a and b, of about the same norm, must not be
+  opposite; where they are parallel it is the straight line.
 
   Source: DDIM (Song et al. 2021) eq. 67; Shoemake 1985.
   """
@@ -185,21 +167,17 @@ def interpolate(
   times: ArrayLike,
   iterations: int = 1,
 ) -> Array:
-  """Images between two: both encoded by DDIM, slerp, decoded by DDIM.
+  """Interpolates between two images: encoding, slerp, decoding. [B, ...]
 
   Weights 0 and 1 give a and b back as well as the encoding is undone, see
   `samplers.encode`. No noise is drawn.
 
   Args:
-    schedule: the noise levels.
     denoiser: must serve any number of examples.
     a, b: [...] the two, without a batch.
     weights: [B] in [0, 1], how far from a each image is.
     times: [N + 1] decreasing to t = 0, alpha > 0 at times[0].
     iterations: of each step of the encoding.
-
-  Returns:
-    [B, ...].
 
   Raises:
     ValueError: alpha is 0 at times[0], where every image has the same code.
@@ -213,7 +191,7 @@ def interpolate(
   if no_signal:
     raise ValueError(
       f'at t = {times[0]:g} this schedule has no signal left, and no image '
-      'can be told from another: begin later, at times[1:] or with leading '
+      'differs from another: begin later, at times[1:] or with leading '
       'times'
     )
   ends = jnp.stack([a, b])

@@ -1,15 +1,14 @@
-"""Guidance: Denoiser -> Denoiser.
+"""Guidance and thresholds: Denoiser -> Denoiser.
 
-Whatever changes the estimate of x0 before a sampler uses it wraps the
-denoiser; the sampler does not know, and wrappers go around one another. Two
-estimates, c with the condition and u without, make classifier-free guidance,
+Whatever changes the estimate of x0 before a sampler uses it wraps the denoiser,
+and wrappers go around one another. With c the estimate under the condition and
+u the one without, classifier-free guidance is
 
-  u + scale (c - u),
+  u + scale (c - u).
 
-and since the score of xt is (alpha x0 - xt) / sigma^2, this is the estimate
-whose score is that of p(xt)^(1 - scale) p(xt | cond)^scale, at each level of
-noise. c and u are one network with two conditions: `samplers.denoiser` with
-the wanted `cond`, and with the null one (or with one that is not wanted, a
+Since the score of xt is (alpha x0 - xt) / sigma^2, this estimate has the score
+of p(xt)^(1 - scale) p(xt | cond)^scale, at each level of noise. c and u are one
+network with two conditions: the wanted one and the null one (or another, a
 negative prompt).
 
 Scales, thresholds and intervals may be traced: changing one never recompiles.
@@ -32,11 +31,17 @@ from jaxdiff.schedules import Schedule
 def classifier_free(
   cond: Denoiser, uncond: Denoiser, scale: ArrayLike
 ) -> Denoiser:
-  """u + scale (c - u): scale 0 forgets the condition, 1 is `cond` itself.
+  """Builds classifier-free guidance u + scale (c - u).
 
-  The paper's w is scale - 1. The same combination of eps, of v or of scores
-  gives the same, all being linear in x0. Logits of categories, or a dict of
-  them, are guided alike.
+  Scale 0 forgets the condition, 1 is `cond` itself; the paper's w is scale - 1.
+  The same combination of eps, of v or of scores gives the same, all being
+  linear in x0. Logits of categories, or a dict of them, are guided alike.
+
+  Example:
+    >>> from jaxdiff import guidance
+    >>> cond, uncond = lambda xt, t: xt + 1.0, lambda xt, t: xt
+    >>> guidance.classifier_free(cond, uncond, 3.0)(10.0, 0.5)
+    13.0
 
   Source: Ho & Salimans 2022 eq. 6.
   """
@@ -50,11 +55,10 @@ def classifier_free(
 
 
 def autoguidance(good: Denoiser, bad: Denoiser, scale: ArrayLike) -> Denoiser:
-  """A model guided by a worse version of itself, away from its mistakes.
+  """Builds autoguidance: a model guided by a worse version of itself.
 
-  bad + scale (good - bad): it is `classifier_free`, and what is new is the
-  choice of the two, same task and condition, `bad` smaller or trained for
-  less.
+  bad + scale (good - bad), as `classifier_free`, with the same task and
+  condition and `bad` smaller or trained for less.
 
   Source: Karras et al. 2024, "Guiding a diffusion model with a bad version of
   itself", eq. 3.
@@ -65,17 +69,12 @@ def autoguidance(good: Denoiser, bad: Denoiser, scale: ArrayLike) -> Denoiser:
 def limited_interval(
   guided: Denoiser, plain: Denoiser, low: ArrayLike, high: ArrayLike
 ) -> Denoiser:
-  """Guidance for low < t <= high, and the plain denoiser elsewhere.
+  """Builds guidance for low < t <= high, and the plain denoiser elsewhere.
 
   Early guidance costs variety, late guidance does nothing: where no t of a
-  batch is inside, `guided` is not evaluated.
-
-  Args:
-    guided: e.g. `classifier_free(cond, uncond, scale)`.
-    plain: e.g. `cond`.
-    low: in t. The paper's bounds are noise levels sigma / alpha; the t of one
-      is `schedules.inverse(schedule, -2 log(sigma / alpha))`.
-    high: in t.
+  batch is inside, `guided` is not evaluated. The paper's bounds are noise
+  levels sigma / alpha; the t of one is `schedules.inverse(schedule, -2
+  log(level))`.
 
   Source: Kynkaanniemi et al. 2024, "Applying guidance in a limited interval",
   eq. 6.
@@ -96,7 +95,7 @@ def limited_interval(
 def rescaled(
   guided: Denoiser, cond: Denoiser, phi: ArrayLike = 0.7
 ) -> Denoiser:
-  """Guidance without the contrast it adds.
+  """Builds rescaled guidance: without the contrast that guidance adds.
 
     x (phi std(c) / std(x) + 1 - phi),
 
@@ -127,24 +126,21 @@ def apg(
   eta: ArrayLike = 0.0,
   threshold: ArrayLike = math.inf,
 ) -> Denoiser:
-  """Adaptive projected guidance: little of what only saturates.
+  """Builds adaptive projected guidance: little of what only saturates.
 
   With d = c - u, first shortened to the norm `threshold` if it is longer, and
   d_c the part of it along c, over one example,
 
     c + (scale - 1) (d - d_c + eta d_c).
 
-  eta = 1 with no threshold is `classifier_free`. The paper's momentum, which
-  adds a (negative) part of the last steps' d to this one's, is left out: a
-  denoiser has no memory.
+  eta = 1 with no threshold is `classifier_free`. The paper's momentum, a
+  (negative) part of the last steps' d, is left out: a denoiser has no memory.
 
   Args:
-    cond: estimates x0 with the condition, c.
-    uncond: without, u.
-    scale: as in `classifier_free`.
-    eta: how much is kept along c.
-    threshold: of the Euclidean norm of d, so it grows with the data's size;
-      the paper has 2.5 to 15, for latents and 64x64 images.
+    cond, uncond, scale: as in `classifier_free`.
+    eta: the fraction kept along c.
+    threshold: of the Euclidean norm of d, so it grows with the data's size; the
+      paper has 2.5 to 15, for latents and 64x64 images.
 
   Source: Sadat et al. 2024, "Eliminating oversaturation and artifacts of high
   guidance scales in diffusion models", algorithm 1.
@@ -171,19 +167,18 @@ def classifier_gradient(
   scale: ArrayLike,
   schedule: Schedule,
 ) -> Denoiser:
-  """An unconditional model with a classifier of noisy data.
+  """Builds classifier guidance, by the gradient of a classifier of noisy data.
 
     x0 + scale (sigma^2 / alpha) grad log p(y | xt),
 
-  which for scale 1 and the exact classifier is E[x0 | xt, y]. Where alpha is
-  0 the gradient is 0 too and says nothing: the estimate stays as it is.
+  which for scale 1 and the exact classifier is E[x0 | xt, y]. Where alpha is 0
+  the gradient is 0 too: the estimate stays as it is.
 
   Args:
     denoiser: estimates x0, unconditionally.
     log_prob: (xt [B, ...], t [B]) -> log p(y | xt) [B] in nats, each from its
-      own example, y being fixed by the caller.
+      own example.
     scale: more than 1 for the paper's sharpened p(y | xt)^scale.
-    schedule: the noise levels.
 
   Source: Dhariwal & Nichol 2021 algorithm 2.
   """
@@ -205,7 +200,7 @@ def unchanged(denoiser: Denoiser) -> Denoiser:
 
 
 def clip(denoiser: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
-  """The estimate of x0, held to the data's range. (DDPM, official code.)"""
+  """Clips the estimate of x0 to the data's range. (DDPM, official code.)"""
   number('low', low, '(-inf, inf)')
   number('high', high, f'({low}, inf)')
   return lambda xt, t: jnp.clip(denoiser(xt, t), low, high)
@@ -214,14 +209,10 @@ def clip(denoiser: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
 def dynamic_threshold(
   denoiser: Denoiser, quantile: ArrayLike = 0.995
 ) -> Denoiser:
-  """Each estimate clipped at a quantile of its own size, then scaled back.
+  """Clips each estimate at a quantile of its own size, then scales it back.
 
-  With p the quantile of |x0| over one example and c = max(p, 1),
-  x0 <- clip(x0, -c, c) / c: strong guidance does not saturate it.
-
-  Args:
-    denoiser: estimates x0 for data in [-1, 1].
-    quantile: in (0, 1].
+  With p the quantile of |x0| over one example and c = max(p, 1), x0 <- clip(x0,
+  -c, c) / c: strong guidance does not saturate data in [-1, 1].
 
   Source: Imagen (Saharia et al. 2022) section 2.3.
   """
@@ -242,7 +233,7 @@ def _dims(x: Array) -> tuple[int, ...]:
 
 
 def _beside(each: Array, x: Array) -> Array:
-  """One number an example, [B], with the axes of x [B, ...]."""
+  """Reshapes [B] to broadcast with x [B, ...]."""
   return each.reshape(each.shape + (1,) * (x.ndim - 1))
 
 

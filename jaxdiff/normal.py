@@ -1,7 +1,6 @@
-"""The two facts about normal distributions that a variational bound needs.
+"""Normal distributions: KL divergence, and the likelihood of discretised data.
 
-Everything is elementwise, in nats: sum over the data's axes for an example,
-divide by log 2 and the number of dimensions for bits/dim.
+Everything is elementwise, in nats.
 """
 
 import jax.numpy as jnp
@@ -13,16 +12,9 @@ from jax.typing import ArrayLike
 def kl(
   mean1: ArrayLike, var1: ArrayLike, mean2: ArrayLike, var2: ArrayLike
 ) -> Array:
-  """KL(N(mean1, var1) || N(mean2, var2)), elementwise.
+  """Computes KL(N(mean1, var1) || N(mean2, var2)), elementwise. [...] nats
 
   = (r - 1 - log r + (mean1 - mean2)^2 / var2) / 2 with r = var1 / var2.
-
-  Args:
-    mean1, var1, mean2, var2: of any shapes that broadcast; variances, not
-      standard deviations, and positive.
-
-  Returns:
-    [...] nats, not negative.
   """
   # Near equal variances r - 1 - log r cancels; in x = r - 1 it is x - log1p(x).
   # Far below, 1 + x would lose r.
@@ -34,17 +26,12 @@ def kl(
 def discretized_log_likelihood(
   x: ArrayLike, mean: ArrayLike, std: ArrayLike, bins: int = 256
 ) -> Array:
-  """log P(x) where P is N(mean, std^2) gathered into equal bins of [-1, 1].
+  """Computes log P(x), P being N(mean, std^2) gathered into bins of [-1, 1].
 
-  Bin k is centred on -1 + 2 k / (bins - 1), so that uint8 pixels scaled to
-  [-1, 1] are the centres; the first and last bins are open to infinity, so
-  that the probabilities of all bins sum to 1.
-
-  Args:
-    x: [...] data in [-1, 1]; a value between two centres is taken as the centre
-      of a bin of its own, of the same width.
-    mean, std: of the normal, broadcast with x.
-    bins: number of values a datum may have; 256 for 8 bits.
+  Bin k of equal width is centred on -1 + 2 k / (bins - 1), so that uint8 pixels
+  scaled to [-1, 1] are the centres. The first and last bins are open to
+  infinity, so that the probabilities of all bins sum to 1. A value between two
+  centres is taken as the centre of a bin of its own.
 
   Returns:
     [...] nats, at most 0.

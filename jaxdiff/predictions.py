@@ -1,17 +1,17 @@
-"""What a network may predict, and one 2x2 solve between all of it.
+"""Predictions of a network: x0, eps, v, velocity, score, EDM's F.
 
-Every kind of prediction is linear in the clean data and the noise,
+Every kind is linear in the clean data and the noise,
 
   y = a x0 + b eps,      xt = alpha x0 + sigma eps,
 
-so a kind is the function (schedule, t) -> (a, b), and with
-d = alpha b - sigma a the pair (xt, y) determines both:
+so a kind is the function (schedule, t) -> (a, b), and with d = alpha b - sigma
+a the pair (xt, y) determines both:
 
   x0 = (b xt - sigma y) / d,      eps = (alpha y - a xt) / d.
 
-An error in y is an error in x0 times sigma / d, which turns a loss in any
-space into a loss in any other. Everything here is written for one example: t
-is a scalar and arrays are [...]; `jax.vmap` makes the batch.
+An error in y is an error in x0 times sigma / d, which turns a loss in any space
+into a loss in any other. All functions are for one example: t is a scalar and
+arrays are [...]; `jax.vmap` makes the batch.
 """
 
 from collections.abc import Callable
@@ -28,43 +28,42 @@ Kind = Callable[[Schedule, ArrayLike], tuple[Array, Array]]
 
 
 def x0(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
-  """y = x0, the clean data."""
+  """Clean data, y = x0."""
   del schedule
   return jnp.ones_like(t), jnp.zeros_like(t)
 
 
 def eps(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
-  """y = eps, the noise. (DDPM, Ho et al. 2020.)"""
+  """Noise, y = eps. (DDPM, Ho et al. 2020.)"""
   del schedule
   return jnp.zeros_like(t), jnp.ones_like(t)
 
 
 def v(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
-  """y = alpha eps - sigma x0. (Salimans & Ho 2022, appendix D.)"""
+  """v = alpha eps - sigma x0. (Salimans & Ho 2022, appendix D.)"""
   alpha, sigma = schedule(t)
   return -sigma, alpha
 
 
 def velocity(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
-  """y = d xt / dt = alpha' x0 + sigma' eps. (Flow matching, Lipman 2023.)"""
+  """Velocity dxt/dt = alpha' x0 + sigma' eps. (Flow matching, Lipman 2023.)"""
   t = jnp.asarray(t, jnp.float32)
   return tuple(jax.jvp(schedule, (t,), (jnp.ones_like(t),))[1])
 
 
 def score(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
-  """y = grad log q(xt | x0) = -eps / sigma. (Song & Ermon 2019.)"""
+  """Score, grad log q(xt | x0) = -eps / sigma. (Song & Ermon 2019.)"""
   return jnp.zeros_like(t), -1.0 / schedule(t).sigma
 
 
 def edm(sigma_data: float = 0.5) -> Kind:
-  """EDM's network output F, where x0 = c_skip xt + c_out F.
+  """Builds the kind of EDM's network output F, where x0 = c_skip xt + c_out F.
 
-  EDM works on xt / alpha at noise sigma / alpha; in xt itself, with
-  n^2 = sigma^2 + alpha^2 sigma_data^2, c_skip = alpha sigma_data^2 / n^2 and
-  c_out = sigma sigma_data / n, so that
+  EDM works on xt / alpha at noise sigma / alpha. In xt itself, with n^2 =
+  sigma^2 + alpha^2 sigma_data^2, c_skip = alpha sigma_data^2 / n^2 and c_out =
+  sigma sigma_data / n, so that
 
-    F = (x0 - c_skip xt) / c_out = (sigma / sigma_data x0 - alpha sigma_data
-    eps) / n.
+    F = (sigma / sigma_data x0 - alpha sigma_data eps) / n.
 
   With sigma_data = 1 on a variance-preserving schedule this is -v.
 
@@ -86,7 +85,7 @@ def edm(sigma_data: float = 0.5) -> Kind:
 def target(
   kind: Kind, schedule: Schedule, x0: Array, eps: Array, t: ArrayLike
 ) -> Array:
-  """What a network of this kind should output: y = a x0 + b eps, [...]."""
+  """Computes the target of a network of this kind, y = a x0 + b eps. [...]"""
   a, b = kind(schedule, t)
   return a * x0 + b * eps
 
@@ -94,13 +93,20 @@ def target(
 def to_x0(
   kind: Kind, schedule: Schedule, y: Array, xt: Array, t: ArrayLike
 ) -> Array:
-  """The clean data that a prediction y at xt stands for.
+  """Computes the clean data that a prediction y at xt stands for.
 
-  x0 = (b xt - sigma y) / d. Where sigma is 0 nothing is left to predict, and
-  x0 = xt / alpha whatever y says.
+  x0 = (b xt - sigma y) / d, and xt / alpha where sigma is 0.
 
   Returns:
     [...] in the data's range.
+
+  Example:
+    >>> from jaxdiff import predictions, schedules
+    >>> flow = schedules.rectified_flow()
+    >>> xt = 0.75 * 2.0 + 0.25 * -1.0  # x0 = 2, eps = -1 at t = 1/4
+    >>> y = -1.0 - 2.0  # the velocity, eps - x0
+    >>> float(predictions.to_x0(predictions.velocity, flow, y, xt, 0.25))
+    2.0
   """
   alpha, sigma = schedule(t)
   clean = sigma == 0
@@ -114,13 +120,13 @@ def to_x0(
 def to_eps(
   kind: Kind, schedule: Schedule, y: Array, xt: Array, t: ArrayLike
 ) -> Array:
-  """The noise that a prediction y at xt stands for: (alpha y - a xt) / d.
+  """Computes the noise that a prediction y at xt stands for.
 
-  Not defined (nan or inf) at sigma = 0 for the kinds x0 and edm's relatives
-  that say nothing of the noise there.
+  eps = (alpha y - a xt) / d.
 
   Returns:
-    [...] of unit scale.
+    [...] of unit scale; nan or inf at sigma = 0 for kinds that say nothing of
+    the noise there, such as x0.
   """
   a, b = kind(schedule, t)
   alpha, sigma = schedule(t)
@@ -135,7 +141,7 @@ def convert(
   xt: Array,
   t: ArrayLike,
 ) -> Array:
-  """A prediction y of one kind, said in another. [...]"""
+  """Converts a prediction y of one kind to another. [...]"""
   return target(
     to,
     schedule,
@@ -146,16 +152,15 @@ def convert(
 
 
 def x0_error(kind: Kind, schedule: Schedule, t: ArrayLike) -> Array:
-  """How a squared error in y becomes one in x0: (sigma / d)^2.
+  """Computes the factor (sigma / d)^2 between squared errors in y and in x0.
 
   |x0_hat - x0|^2 = (sigma / d)^2 |y_hat - y|^2: 1 for x0 itself, 1 / SNR for
-  eps, sigma^2 for v on a variance-preserving schedule.
+  eps, sigma^2 for v on a variance-preserving schedule. Not defined at sigma = 0
+  for x0 and the score.
 
   Returns:
     Like t.
   """
   a, b = kind(schedule, t)
   alpha, sigma = schedule(t)
-  # (d / sigma)^-2 rather than (sigma / d)^2: the same but for x0 and the score
-  # at sigma = 0, which the caller must not ask for.
   return jnp.square(sigma / (alpha * b - sigma * a))

@@ -3,8 +3,8 @@
   step(state, batch) -> (state, metrics)
 
 Randomness is a function of (state.key, state.step, index in the global batch):
-nothing else need be kept to resume, and the noise is the same however the
-batch is divided over devices, hosts or microbatches.
+nothing else need be kept to resume, and the noise is the same however the batch
+is divided over devices, hosts or microbatches.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from jaxdiff.losses.time_sampling import Positions, stratified
 
 
 class TrainState(NamedTuple):
-  """All that a run is, as arrays; the functions are closed over."""
+  """A run as arrays; the functions are closed over."""
 
   step: Array  # int32 scalar, finished steps
   params: Any
@@ -67,11 +67,9 @@ def make_task(
 def init_state(
   params: Any, optimizer: optax.GradientTransformation, key: Array
 ) -> TrainState:
-  """The state before the first step.
+  """Builds the state before the first step.
 
   Args:
-    params: of the network.
-    optimizer: an optax chain.
     key: of all randomness in training.
   """
   # The average is a copy: two names for one buffer would both die when the
@@ -86,7 +84,7 @@ def init_state(
 
 
 def ema_decay(step: ArrayLike, decay: ArrayLike) -> Array:
-  """min(decay, (1 + step) / (10 + step)).
+  """Computes min(decay, (1 + step) / (10 + step)).
 
   The warm-up keeps early weights, which are noise, out of the average.
   """
@@ -104,18 +102,16 @@ def make_train_step(
   """Builds step(state, batch, axis_name=None) -> (state, metrics).
 
   Args:
-    loss: per example.
-    optimizer: an optax chain.
     decay: of the exponential moving average of the parameters, warmed up.
     accumulate: microbatches a step is cut into; the gradient is that of the
       whole batch, the memory that of one.
-    positions: where in (0, 1) each example's time is taken from: one of
-      `times.independent`, `stratified`, `antithetic`.
+    positions: of `losses.time_sampling`: `independent`, `stratified` or
+      `antithetic`, from which each example's time is made.
 
   Returns:
-    The step. `axis_name` names the pmap axis, where there is one; it is then
-    given its part of the batch, and the gradients' mean is taken over it.
-    metrics: 'loss' and 'grad_norm' scalars, and the loss's own, averaged.
+    The step. `axis_name` names the pmap axis, where there is one; the step is
+    then given its part of the batch, and takes the gradients' mean over the
+    axis. metrics: 'loss' and 'grad_norm' scalars, and the loss's own, averaged.
   """
 
   number('decay', decay, '[0, 1)')
@@ -131,7 +127,7 @@ def make_train_step(
   gradient = jax.value_and_grad(mean_loss, has_aux=True)
 
   def accumulated(params: Any, key: Array, index: Array, batch: Batch) -> Any:
-    """(loss, metrics, gradients), means over the batch."""
+    """Computes the means (loss, metrics, gradients) over the batch."""
 
     def one(part: Any) -> Any:
       (value, metrics), grads = gradient(params, key, *part)

@@ -1,6 +1,8 @@
 """Documentation: links, linked names, commands and code examples."""
 
 import ast
+import doctest
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -47,6 +49,19 @@ def definitions(path):
     )
     names |= {target.id for target in targets if isinstance(target, ast.Name)}
   return names
+
+
+MODULES = [
+  '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+  for path in sorted((ROOT / 'jaxdiff').rglob('*.py'))
+  if '>>>' in path.read_text()
+]
+
+
+@pytest.mark.parametrize('name', MODULES)
+def test_examples_in_docstrings_run(name):
+  result = doctest.testmod(importlib.import_module(name))
+  assert result.attempted and not result.failed
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)

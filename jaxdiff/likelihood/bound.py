@@ -88,11 +88,23 @@ def variational_bound(
       and scaled such that their sum is unbiased.
 
   Returns:
-    Bound, bits per element; steps [B, N - 1] in the order of times, or
-    [B, num_terms].
+    Bound, bits per element; steps [B, N - 1] in the order of times, or [B,
+    num_terms].
 
   Raises:
     ValueError: no terms, times not decreasing to 0, or num_terms < 1.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxdiff import likelihood, processes, samplers, schedules
+    >>> process = processes.gaussian(schedules.cosine())
+    >>> denoiser = lambda xt, t: jnp.zeros_like(xt)  # knows nothing
+    >>> keys, x0 = jax.random.split(jax.random.key(0), 2), jnp.zeros((2, 4))
+    >>> bound = likelihood.variational_bound(
+    ...   process, denoiser, keys, x0, samplers.uniform_times(10)
+    ... )
+    >>> bound.total.shape
+    (2,)
 
   Source: DDPM (Ho et al. 2020) eq. 5, 13; at random terms, iDDPM (Nichol &
   Dhariwal 2021) section 3.3; for categories, D3PM (Austin et al. 2021) eq. 1.
@@ -139,19 +151,15 @@ def continuous_bound(
 ) -> Bound:
   """Computes the bound of infinitely many steps, the rate at random times.
 
-  For Gaussian noise the log-SNR itself is what is drawn: in t, -d log_snr / dt
+  For Gaussian noise the log-SNR itself is drawn, evenly: in t, -d log_snr / dt
   is without limit wherever sigma or alpha starts as a root or from 0, and the
-  variance of the estimate with it. The range of t ends short of 0 and 1, where
-  the log-SNR may be infinite; what is left out is L_0's and L_T's, so the bound
-  holds for any ends. For categories t is drawn from (0, 1], and nothing is left
-  to decode at t = 0.
+  variance of the estimate with it. The range of t (`Terms.ends`) stops short of
+  0 and 1, where the log-SNR may be infinite; what is left out is L_0's and
+  L_T's, so the bound holds for any ends. For categories t is drawn from (0, 1],
+  and nothing is left to decode at t = 0.
 
   Args:
-    process: one with terms.
-    estimator: the model.
-    keys: [B] one for each example.
-    x0: [B, ...] or a tree.
-    mask: bool, a tree like x0: true where an element exists; None is all.
+    process, estimator, keys, x0, mask: see `variational_bound`.
     num_terms: draws for each example, each one evaluation of the network, one
       from each of so many equal parts of the range.
 
@@ -205,16 +213,11 @@ def elements(process: Process, x0: Any, mask: Any = None) -> Array:
 def dequantize(key: Array, x0: Array, bins: int = 256) -> Array:
   """Dequantises uniformly: bin k becomes 2 (k + U[0, 1)) / bins - 1.
 
-  A density of such data bounds the probability of the bins; `bits_per_dim`
-  with the same bins is that bound. (Theis et al. 2016, section 3.1.)
+  A density of such data bounds the probability of the bins; `bits_per_dim` with
+  the same bins is that bound. (Theis et al. 2016, section 3.1.)
 
   Args:
-    key: for the noise.
     x0: [...] one example, bin k at -1 + 2 k / (bins - 1).
-    bins: values that a datum can have.
-
-  Returns:
-    [...] in [-1, 1).
   """
   k = jnp.round((x0 + 1.0) * (0.5 * (bins - 1)))
   return 2.0 * (k + jax.random.uniform(key, x0.shape)) / bins - 1.0
@@ -223,7 +226,7 @@ def dequantize(key: Array, x0: Array, bins: int = 256) -> Array:
 def bits_per_dim(
   log_density: Array, num_dims: int, bins: int | None = 256
 ) -> Array:
-  """Computes -log p / (D log 2), less the bits of a bin's width.
+  """Computes -log p / (D log 2), less the bits of a bin's width. [B]
 
   The offset is log2(bins / 2): a bin is 2 / bins wide, so it is 7 bits for
   8-bit data dequantised into [-1, 1), and 0 for continuous data (bins None).
@@ -231,7 +234,6 @@ def bits_per_dim(
   Args:
     log_density: [B] nats.
     num_dims: D of one example.
-    bins: values that a datum can have; None for continuous data.
   """
   offset = 0.0 if bins is None else np.log2(bins / 2)
   return -log_density / (num_dims * np.log(2)) + offset
@@ -245,7 +247,7 @@ def _check(process: Process, num_terms: int | None) -> None:
 
 
 def _stratified(keys: Array, stream: int, num: int) -> Array:
-  """[num, B]: u[j] uniform over the j-th of num equal parts of [0, 1)."""
+  """Draws [num, B]: u[j] uniform over the j-th of num parts of [0, 1)."""
   draw = lambda key: jax.random.uniform(jax.random.fold_in(key, stream), (num,))
   u = jnp.arange(num)[:, None] + jnp.moveaxis(jax.vmap(draw)(keys), 0, 1)
   return u / num

@@ -1,4 +1,4 @@
-"""Solving dy/dl = field(l, y) for a pytree y, all on the device.
+"""ODE solvers for dy/dl = field(l, y), y a pytree: Runge-Kutta, Dormand-Prince.
 
   Integrator = (field, y, grid[N + 1]) -> Solution
 
@@ -7,8 +7,8 @@ A Runge-Kutta method is its tableau (a, b, c):
   k_i = field(l + c_i h, y + h sum_j a_ij k_j),    y <- y + h sum_i b_i k_i.
 
 A step is a `lax.scan` over the rows of the tableau, so that a network in the
-field is compiled once and not once for each stage. Fixed steps go from point
-to point of the grid; adaptive ones heed only its ends.
+field is compiled once and not once for each stage. Fixed steps go from point to
+point of the grid; adaptive ones use only its ends.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Field = Callable[[Array, Any], Any]
 
 
 class Solution(NamedTuple):
-  """y at the grid's end, and how often the field was evaluated."""
+  """y at the end of the grid, and the number of evaluations."""
 
   y: Any
   evaluations: Array  # int32 scalar
@@ -87,7 +87,7 @@ DORMAND_PRINCE_ERROR = (
 
 
 def fixed(tableau: Tableau) -> Integrator:
-  """One step of an explicit Runge-Kutta method between neighbours on the grid.
+  """Builds a Runge-Kutta method, one step between neighbours on the grid.
 
   `fixed(HEUN)` is of second order with 2 evaluations a step, `fixed(RK4)` of
   fourth order with 4.
@@ -114,7 +114,7 @@ def dormand_prince(
   max_steps: int = 1000,
   axis_name: str | None = None,
 ) -> Integrator:
-  """Dormand-Prince 5(4) with one step size for the whole batch.
+  """Builds Dormand-Prince 5(4) with one step size for the whole batch.
 
   Every leaf of y is [B, ...]. The error of an example's leaf is the root mean
   square of error / (atol + rtol |y|); that of the step is the largest of all
@@ -128,12 +128,6 @@ def dormand_prince(
       wrong.
     axis_name: of pmap, where there is one. Under jit a batch divided over
       devices needs nothing.
-
-  Returns:
-    An Integrator.
-
-  Raises:
-    ValueError: a tolerance is negative or both are 0.
 
   Source: Dormand & Prince 1980; step size control as in Hairer, Norsett &
   Wanner, Solving Ordinary Differential Equations I, section II.4.

@@ -1,28 +1,26 @@
-"""The probability-flow ODE: exact likelihood.
+"""Probability-flow ODE: the exact likelihood of a diffusion model.
 
 The ODE whose marginals are those of the diffusion is, for any schedule,
 
   dxt/dt = alpha' x0_hat + sigma' eps_hat        (score SDE, eq. 13)
 
 but alpha' or sigma' is infinite at an end of many schedules, and xt grows with
-sigma on others. Both are matters of the chart, so the ODE is solved where every
-schedule is the same: over the log-SNR l, and for
+sigma on others. So it is solved over the log-SNR l, and for
 
   z = xt / sqrt(alpha^2 + sigma^2) = a x0 + b eps,
   a^2 = sigmoid(l), b^2 = sigmoid(-l),
 
-  dz/dl = a/2 (x0_hat - a z).
+  dz/dl = a/2 (x0_hat - a z),
 
-This is bounded, and vanishes towards both ends. The schedule only says at which
-t the denoiser is asked. Along a path, with f = dz/dl,
+where every schedule is the same. This is bounded, and vanishes towards both
+ends; the schedule only gives the t of the denoiser. Along a path, with f =
+dz/dl,
 
   d log p(z)/dl = -div f,
   log p(x0) = log N(z_1; 0, b_1^2) + int div f dl + D log a_0,
 
 the integral from the first l (the data, where x0 is taken for xt / alpha) to
-the last.
-
-A grid [N + 1] of log-SNRs goes from the data's end to the prior's.
+the last. A grid [N + 1] of log-SNRs goes from the data's end to the prior's.
 """
 
 from collections.abc import Callable
@@ -48,7 +46,7 @@ Divergence = Callable[
 
 
 class Likelihood(NamedTuple):
-  """What `log_likelihood` returns."""
+  """The result of `log_likelihood`."""
 
   log_density: Array  # [B] nats, of x0 [B, ...]
   latent: Array  # [B, ...], x at the prior's end
@@ -61,13 +59,13 @@ def log_snr_grid(
   t_min: float = 1e-5,
   t_max: float = 1 - 1e-5,
 ) -> Array:
-  """Log-SNRs evenly spaced from t_min's down to t_max's. [num_steps + 1].
+  """Builds log-SNRs evenly spaced from t_min's to t_max's. [num_steps + 1].
 
   The ends keep clear of t = 0 and 1, where many schedules' are infinite.
   Another grid is `schedules.log_snr(schedule, times)` of increasing times.
 
   Raises:
-    ValueError: num_steps < 1, or not 0 <= t_min < t_max <= 1.
+    ValueError: not 0 <= t_min < t_max <= 1.
   """
   whole('num_steps', num_steps, 1)
   if not 0 <= t_min < t_max <= 1:
@@ -79,12 +77,10 @@ def log_snr_grid(
 
 
 def exact_trace(chunk: int = 16) -> Divergence:
-  """div f = sum_d e_d . J e_d: D Jacobian products an evaluation.
+  """Builds the exact divergence sum_d e_d . J e_d: D Jacobian products.
 
   Examples must not depend on each other: all are given the same e_d at once.
-
-  Args:
-    chunk: products computed together; memory grows with it.
+  `chunk` products are computed together; memory grows with it.
   """
   whole('chunk', chunk, 1)
 
@@ -108,17 +104,12 @@ def exact_trace(chunk: int = 16) -> Divergence:
 
 
 def hutchinson(num_probes: int = 1) -> Divergence:
-  """div f ~ mean of v . J v over Rademacher probes v, unbiased.
+  """Builds Hutchinson's estimate of the divergence: mean of v . J v, unbiased.
 
-  An example's probes are functions of its key alone and stay the same along
-  its path, so that the ODE is one an adaptive solver can solve. Entries of
-  +-1 leave the diagonal of J without variance; Gaussian ones would not.
-
-  Args:
-    num_probes: Jacobian products an evaluation.
-
-  Raises:
-    ValueError: num_probes < 1.
+  The Rademacher probes v of an example are functions of its key alone and stay
+  the same along its path, so that the ODE is one an adaptive solver can solve.
+  Entries of +-1 leave the diagonal of J without variance; Gaussian ones would
+  not. Each of `num_probes` is one Jacobian product.
 
   Source: Hutchinson 1989; FFJORD (Grathwohl et al. 2019) section 3.1.
   """
@@ -151,23 +142,18 @@ def log_likelihood(
   divergence: Divergence | None = None,
   integrator: Integrator | None = None,
 ) -> Likelihood:
-  """log p(x0) of the flow that ends in N(0, sigma^2) at the grid's end.
+  """Computes log p(x0) of the flow to N(0, sigma^2) at the grid's end, in nats.
 
   The density is that of continuous data: dequantise 8-bit data first
   (`likelihood.dequantize`, `likelihood.bits_per_dim`).
 
   Args:
     denoiser: E[x0 | xt], differentiable in xt.
-    schedule: the noise levels.
     keys: [B] one for each example, for its probes.
-    x0: [B, ...].
     grid: [N + 1] decreasing finite log-SNRs, as `log_snr_grid`.
     divergence: `hutchinson()` unless given.
     integrator: `ode.fixed(ode.RK4)` unless given; `ode.dormand_prince()`
       chooses its own steps.
-
-  Returns:
-    Likelihood, per example, in nats.
 
   Source: score SDE (Song et al. 2021) section 4.3 and appendix D.2; the change
   of variables is FFJORD's.

@@ -1,4 +1,4 @@
-"""Losses from the variational bound of a process with `terms`.
+"""Losses from the variational bound (ELBO) of any process with terms.
 
 For categories (text, graphs, pixels as categories) and for Gaussian noise
 alike. `batch` is {'x0': [B, ...] or a tree, 'cond': {name: [B, ...]}} and may
@@ -10,11 +10,12 @@ hold
   'u'     [B] positions from which the times are made; see `losses.regression`.
 
 A loss is in nats per element: the sum over an example's existing elements,
-divided by their number or, with `length`, by that constant, which gives each
+divided by their number or by the constant `length`. A constant gives each
 element of a batch the same weight whatever the length of its example. Bits are
-nats / log 2. The network outputs what `process.reverse` takes: logits
-[B, ..., K] or E[x0 | xt] (`losses.clean_apply`), for a learned variance the
-pair (E[x0 | xt], v).
+nats / log 2.
+
+The network outputs what `process.reverse` takes: logits [B, ..., K] or E[x0 |
+xt] (`losses.clean_apply`), for a learned variance (E[x0 | xt], v).
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff.checks import number, whole
-from jaxdiff.losses.regression import Apply, Batch, Loss
+from jaxdiff.losses.regression import Apply, Batch, Loss, LossValue
 from jaxdiff.losses.time_sampling import Times, continuous, grid
 from jaxdiff.processes import (
   Process,
@@ -52,16 +53,16 @@ def nelbo(
   times: Times | None = None,
   length: int | None = None,
 ) -> Loss:
-  """Negative ELBO in continuous time: the bound's rate at a random time.
+  """Builds the negative ELBO in continuous time: the rate at a random time.
 
     -log p(x0) <= prior term + E_t rate(xt, x0, t) + decoder,  t uniform
 
   The prior and the decoder are left out; `likelihood.continuous_bound` has
-  them. Gaussian: -1/2 SNR'(t) |x0 - x0_hat|^2, VDM's loss. Absorbing:
-  alpha' / (1 - alpha) times log p(x0 | xt), over masked elements (MDLM, MD4).
-  Uniform and marginal: the bound of UDLM, but with x0 marginalised out where
-  UDLM puts its mean in the place of x0, so that here, too, the best network is
-  p(x0 | xt). On log-ratios: the denoising score entropy of SEDD.
+  them. Gaussian: -1/2 SNR'(t) |x0 - x0_hat|^2, VDM's loss. Absorbing: alpha' /
+  (1 - alpha) times log p(x0 | xt), over masked elements (MDLM, MD4). Uniform
+  and marginal: the bound of UDLM, but with x0 marginalised out where UDLM puts
+  its mean in the place of x0, so that here, too, the best network is p(x0 |
+  xt). On log-ratios: the denoising score entropy of SEDD.
 
   Args:
     apply: the network, (params, xt, t[B], cond, dropout_key).
@@ -89,7 +90,7 @@ def variational(
   cross_entropy_weight: float = 0.0,
   length: int | None = None,
 ) -> Loss:
-  """Variational bound of T steps: T times a random term of it.
+  """Builds the bound of T steps as a loss: T times a random term of it.
 
     T KL(q(xs | xt, x0) || p(xs | xt)) - weight log p(x0 | xt),  s = t - 1 / T
 
@@ -97,12 +98,9 @@ def variational(
   at s = 0, is the decoder's -log p(x0 | xt) alone.
 
   Args:
-    apply: the network, (params, xt, t[B], cond, dropout_key).
-    process: one with terms.
-    num_steps: T.
+    apply, process, length: see `nelbo`.
     cross_entropy_weight: D3PM's lambda (0.001 for text, 0.01 for images), here
       beside a bound over T steps, not over one: lambda T of theirs.
-    length: see the module's first lines.
 
   Source: DDPM (Ho et al. 2020) eq. 5; D3PM (Austin et al. 2021) eq. 1, 5.
   """
@@ -134,17 +132,14 @@ def cross_entropy(
   weights: Any = None,
   length: int | None = None,
 ) -> Loss:
-  """Cross-entropy -log p(x0 | xt) at a random time, all times weighted alike.
+  """Builds the cross-entropy -log p(x0 | xt), all times weighted alike.
 
   Not a bound, but the same minimum. Under absorbing noise what is not masked
   costs nothing.
 
   Args:
-    apply: the network, (params, xt, t[B], cond, dropout_key).
-    process: one with terms.
-    times: u[B] -> t[B]; None is `continuous()`.
+    apply, process, times, length: see `nelbo`.
     weights: a tree of numbers like x0, e.g. {'nodes': 1.0, 'edges': 5.0}.
-    length: see the module's first lines.
 
   Source: DiGress (Vignac et al. 2023) eq. 2.
   """
@@ -204,9 +199,7 @@ def _loss(
   def nats(seen: Seen) -> tuple[Array, Array]:
     return tally(process, one(seen), seen.x0, seen.mask)
 
-  def loss(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     split = lambda key: tuple(jax.random.split(key, 3))
     time_keys, noise_keys, dropout_keys = jax.vmap(split)(keys)
     u = batch['u'] if 'u' in batch else jax.vmap(jax.random.uniform)(time_keys)

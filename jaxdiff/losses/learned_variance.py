@@ -1,4 +1,4 @@
-"""A network that also says how wide each step back should be.
+"""Learned variance: losses of a network that also predicts a step's variance.
 
   p(xs | xt) = N(posterior mean at x0_hat, exp(f log large + (1 - f) log small))
 
@@ -11,9 +11,8 @@ what trains it is the variational bound on a table of T steps,
 of which a random term, times T, is an unbiased estimate. (L_T, which no
 parameter enters, is left out; `likelihood` has it.)
 
-Sampling is `samplers.ancestral(processes.gaussian(schedule, 'learned'),
-variance=v)` with v(xt, t) the second output, over any grid of times: respacing
-needs nothing more.
+Sampling is `samplers.ancestral(processes.gaussian(schedule, 'learned'), v)`
+with v(xt, t) the second output, over any grid of times.
 
 Source: iDDPM (Nichol & Dhariwal 2021) section 3.
 """
@@ -28,17 +27,17 @@ from jax import Array
 
 from jaxdiff import losses, normal, predictions, processes
 from jaxdiff.checks import number
-from jaxdiff.losses.regression import Apply, Batch, Loss
+from jaxdiff.losses.regression import Apply, Batch, Loss, LossValue
 from jaxdiff.losses.time_sampling import grid
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import Schedule
 
 
 def split_output(apply: Apply) -> Apply:
-  """The two outputs (y, v) of a network with twice the channels.
+  """Splits the output of a network with twice the channels into (y, v).
 
-  y is the prediction and v the fraction of the variance, each with the
-  channels of xt.
+  Args:
+    apply: the network, (params, xt, t, cond, ...) -> [B, ..., 2 C].
   """
 
   def split(*args: Any) -> tuple[Array, Array]:
@@ -50,10 +49,10 @@ def split_output(apply: Apply) -> Apply:
 def bound_term(
   kind: Kind, schedule: Schedule, num_steps: int
 ) -> Callable[..., Array]:
-  """Builds (y, v, x0, xt, t) -> the term of L_vlb at t = i / T.
+  """Builds (y, v, x0, xt, t) -> the term of L_vlb at t = i / T. One example.
 
-  KL(q(xs | xt, x0) || p(xs | xt)) with s = t - 1 / T; for s = 0,
-  -log p(x0 | xt) with the 256 values of a pixel. One example.
+  KL(q(xs | xt, x0) || p(xs | xt)) with s = t - 1 / T; for s = 0, -log p(x0 |
+  xt) with the 256 values of a pixel.
 
   Returns:
     The function; its value is a scalar in bits/dim.
@@ -61,7 +60,7 @@ def bound_term(
   posterior = processes.gaussian(schedule).posterior
 
   def term(y: Array, v: Array, x0: Array, xt: Array, t: Array) -> Array:
-    # An exact 0 rather than t - 1 / T: the last step is told by it.
+    # An exact 0 rather than t - 1 / T: it marks the last step.
     s = (jnp.round(t * num_steps) - 1.0) / num_steps
     last = s == 0
     x0_hat = predictions.to_x0(kind, schedule, y, xt, t)
@@ -87,7 +86,7 @@ def hybrid(
   *,
   vlb_scale: float = 1e-3,
 ) -> Loss:
-  """L_hybrid = L_simple + vlb_scale L_vlb.
+  """Builds L_hybrid = L_simple + vlb_scale L_vlb.
 
   The gradient of L_vlb reaches v alone: its prediction is stopped. L_simple is
   the mean squared error of `kind`.
@@ -95,9 +94,8 @@ def hybrid(
   Args:
     apply: the network, (params, xt, t, cond, dropout_key) -> (y, v); see
       `split_output`.
-    schedule: the noise levels.
     kind: what y is.
-    num_steps: T, of the bound and of `times.grid`.
+    num_steps: T, of the bound and of the grid of times.
     vlb_scale: lambda, for L_vlb in bits/dim; times T, of a single term. (The
       official code's 'rescaled' loss is 1e-3; its unrescaled one, 1 / T.)
 
@@ -110,9 +108,7 @@ def hybrid(
   corrupt = losses.corruption(schedule, kind, grid(num_steps))
   term = bound_term(kind, schedule, num_steps)
 
-  def loss(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     xt, t, target, dropout_key = corrupt(keys, batch)
     y, v = apply(params, xt, t, batch.get('cond', {}), dropout_key)
     simple = jnp.mean(jnp.square(y - target), axis=range(1, y.ndim))
@@ -124,59 +120,20 @@ def hybrid(
 
 
 def variational(
-  apply: Apply,
-  schedule: Schedule,
-  kind: Kind,
-  num_steps: int,
-  *,
-  rescaled: bool = True,
+  apply: Apply, schedule: Schedule, kind: Kind, num_steps: int
 ) -> Loss:
-  """L_vlb alone, for prediction and variance together.
+  """Builds L_vlb alone, in bits/dim, for prediction and variance together.
 
   Its terms differ by orders of magnitude over t. On a table of betas it is
-  `elbo.variational` of `gaussian(schedule, 'learned')`, in bits.
-
-  Args:
-    apply, schedule, kind, num_steps: see `hybrid`.
-    rescaled: T times the term drawn, an estimate of the bound; otherwise the
-      term.
-
-  Returns:
-    A Loss in bits/dim.
+  `elbo.variational` of `gaussian(schedule, 'learned')`. The arguments are those
+  of `hybrid`.
   """
   corrupt = losses.corruption(schedule, kind, grid(num_steps))
   term = bound_term(kind, schedule, num_steps)
 
-  def loss(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     xt, t, _, dropout_key = corrupt(keys, batch)
     y, v = apply(params, xt, t, batch.get('cond', {}), dropout_key)
-    value = jax.vmap(term)(y, v, batch['x0'], xt, t)
-    return value * num_steps if rescaled else value, {}
+    return num_steps * jax.vmap(term)(y, v, batch['x0'], xt, t), {}
 
   return loss
-
-
-def estimator(
-  apply: Apply, kind: Kind, schedule: Schedule, params: Any, cond: Any = None
-) -> Callable[[Array, Array], tuple[Array, Array]]:
-  """The estimate (E[x0 | xt], v) that `gaussian(.., 'learned')` takes.
-
-  Args:
-    apply: the network, (params, xt, t, cond) -> (y, v).
-    kind: what y is.
-    schedule: the noise levels.
-    params: its weights.
-    cond: dict of [B, ...] conditions.
-
-  Returns:
-    (xt[B, ...], t[B]) -> the pair, for `likelihood.variational_bound`.
-  """
-
-  def estimate(xt: Array, t: Array) -> tuple[Array, Array]:
-    y, v = apply(params, xt, t, cond or {})
-    to_x0 = lambda y, xt, t: predictions.to_x0(kind, schedule, y, xt, t)
-    return jax.vmap(to_x0)(y, xt, t), v
-
-  return estimate

@@ -1,11 +1,10 @@
-"""The error of a prediction: the regression that trains a denoiser.
+"""Denoising loss: the regression of a network's prediction on its target.
 
-`batch` is {'x0': [B, ...], 'cond': {name: [B, ...]}}; `keys` holds one key for
-each example, so the noise an example meets does not depend on how a batch is
+`batch` is {'x0': [B, ...], 'cond': {name: [B, ...]}}. `keys` holds one key for
+each example, so the noise of an example does not depend on how a batch is
 divided over devices. `batch` may also hold 'u' [B], the position of each
-example in (0, 1) from which its time is made: `training.make_train_step`
-draws it over the global batch. Without it, u is drawn from the example's own
-key. `times` has the maps from u to t, `weightings` the weights.
+example in (0, 1) from which its time is made: `training.make_train_step` draws
+it over the global batch. Without it, u is drawn from the example's own key.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,12 +24,13 @@ from jaxdiff.schedules import NoiseLevel, Schedule, log_snr
 
 Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_key=None)
 Batch = Mapping[str, Any]
-Loss = Callable[[Any, Array, Batch], tuple[Array, dict[str, Array]]]
+LossValue = tuple[Array, dict[str, Array]]  # per_example[B], metrics
+Loss = Callable[[Any, Array, Batch], LossValue]
 Noise = Callable[[Array, tuple[int, ...]], Array]
 
 
 class Noisy(NamedTuple):
-  """A batch, corrupted: what a network sees, and what it should say."""
+  """A corrupted batch: the network's input and its target."""
 
   xt: Array  # [B, ...]
   t: Array  # [B]
@@ -39,12 +39,10 @@ class Noisy(NamedTuple):
 
 
 def clean_apply(apply: Apply, kind: Kind, schedule: Schedule) -> Apply:
-  """The network with its prediction turned into E[x0 | xt].
+  """Turns the prediction of a network into E[x0 | xt].
 
   Args:
     apply: the network, (params, xt[B, ...], t[B], cond, dropout_key=None).
-    kind: what it predicts.
-    schedule: the noise levels.
   """
 
   def clean(params: Any, xt: Array, t: Array, *args: Any) -> Array:
@@ -65,11 +63,7 @@ def corruption(
 ) -> Callable[[Array, Batch], Noisy]:
   """Builds (keys[B], batch) -> Noisy: xt = alpha x0 + sigma eps, its target.
 
-  Args:
-    schedule: the noise levels.
-    kind: what the network predicts.
-    times: u[B] in [0, 1) -> t[B]; None is `continuous()`.
-    noise: (key, shape) -> eps of one example.
+  The arguments are those of `denoising`.
   """
   times = times or continuous()
 
@@ -105,14 +99,8 @@ def weight(
 
     e_kind / e_space,  or  weighting(log_snr) e_kind,  or 1 with neither,
 
-  times -d log_snr / dt with `per_log_snr`.
-
-  Args:
-    schedule: the noise levels.
-    kind: what the network predicts.
-    space: the kind in which the error is measured.
-    weighting: instead, a weight for the error of x0.
-    per_log_snr: see `weightings`.
+  times -d log_snr / dt with `per_log_snr`. The arguments are those of
+  `denoising`.
 
   Raises:
     ValueError: both space and weighting are given; each is the other's name.
@@ -124,8 +112,8 @@ def weight(
     )
 
   def inside(t: Array) -> NoiseLevel:
-    # Where alpha or sigma is exactly 0 a weight is the limit of 0 x inf. The
-    # hair keeps it finite; it is lost in rounding everywhere else.
+    # Where alpha or sigma is exactly 0 a weight is the limit of 0 x inf. 1e-9
+    # keeps it finite, and is lost in rounding everywhere else.
     return NoiseLevel(*(x + 1e-9 for x in schedule(t)))
 
   def of_error(t: Array) -> Array:
@@ -159,41 +147,45 @@ def denoising(
   error: Callable[[Array], Array] = jnp.square,
   noise: Noise = jax.random.normal,
 ) -> Loss:
-  """Mean error of a prediction at a random time.
+  """Builds the denoising loss: the mean error of a prediction at a random time.
 
   With y the target of the network's kind at xt = alpha x0 + sigma eps,
 
     loss = mean_dims error(sqrt(w(t)) (apply(params, xt, t, cond) - y)),
 
-  that is w(t) times the mean squared error, and for another `error` that error
-  in the units of the space asked for. kind = `predictions.eps` on `grid(T)` is
-  L_simple (DDPM, Ho et al. 2020, eq. 14).
+  w(t) times the mean squared error, or another `error` in the units of the
+  space. kind = `predictions.eps` on `grid(T)` is L_simple (DDPM, Ho et al.
+  2020, eq. 14).
 
   Args:
     apply: the network, (params, xt[B, ...], t[B], cond, dropout_key).
-    schedule: the noise levels.
-    kind: what the network predicts.
     space: the kind in which the error is measured; None is `kind`.
     weighting: instead of space, one of `weightings`.
     per_log_snr: weigh each nat of log-SNR alike; see `weightings`.
-    times: u[B] in [0, 1) -> t[B], one of `times`; None is `continuous()`.
+    times: u[B] in [0, 1) -> t[B], one of `time_sampling`; None is
+      `continuous()`.
     error: elementwise: `jnp.square`, `jnp.abs`, `huber(delta)`, ...
     noise: (key, shape) -> eps of one example, or `offset_noise(strength)`.
 
-  Returns:
-    A Loss.
-
   Raises:
     ValueError: both space and weighting are given.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxdiff import losses, predictions, schedules
+    >>> apply = lambda params, xt, t, cond, dropout_key=None: params * xt
+    >>> loss = losses.denoising(apply, schedules.cosine(), predictions.v)
+    >>> keys = jax.random.split(jax.random.key(0), 4)
+    >>> per_example, _ = loss(0.5, keys, {'x0': jnp.ones((4, 8, 8, 1))})
+    >>> per_example.shape
+    (4,)
   """
   corrupt = corruption(schedule, kind, times, noise)
   weight_at = weight(
     schedule, kind, space=space, weighting=weighting, per_log_snr=per_log_snr
   )
 
-  def loss(
-    params: Any, keys: Array, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     xt, t, target, dropout_key = corrupt(keys, batch)
     y = apply(params, xt, t, batch.get('cond', {}), dropout_key)
     # Unequal shapes would broadcast into a loss that looks like one.
@@ -207,7 +199,7 @@ def denoising(
 
 
 def huber(delta: float = 1.0) -> Callable[[Array], Array]:
-  """x^2 up to |x| = delta, then 2 delta |x| - delta^2: twice Huber's loss.
+  """Builds twice Huber's loss: x^2 up to delta, then 2 delta |x| - delta^2.
 
   `jnp.abs` is the L1 error.
   """
@@ -218,7 +210,7 @@ def huber(delta: float = 1.0) -> Callable[[Array], Array]:
 
 
 def pseudo_huber(delta: float = 1.0) -> Callable[[Array], Array]:
-  """2 delta (sqrt(x^2 + delta^2) - delta): a smooth `huber`.
+  """Builds the smooth Huber loss 2 delta (sqrt(x^2 + delta^2) - delta).
 
   x^2 for small x. (Charbonnier et al. 1997.)
   """
@@ -230,10 +222,11 @@ def pseudo_huber(delta: float = 1.0) -> Callable[[Array], Array]:
 
 
 def offset_noise(strength: float = 0.1) -> Noise:
-  """eps + strength z, one normal z for each channel (the last axis).
+  """Builds offset noise: eps + strength z, one normal z for each channel.
 
-  Lets a model learn overall brightness, which white noise hardly destroys. Its
-  variance is 1 + strength^2: training only, the sampler's noise stays white.
+  A model learns overall brightness, which white noise hardly destroys. Its
+  variance is 1 + strength^2: for training only, the sampler's noise stays
+  white.
 
   Source: Guttenberg 2023, "Diffusion with offset noise".
   """

@@ -1,10 +1,8 @@
 """Loss weightings: functions of the log-SNR, log_snr[...] -> weight[...].
 
-Each is the weight of |x0_hat - x0|^2. `losses.denoising` carries it to whatever
-the network predicts, by |x0_hat - x0|^2 = (sigma / d)^2 |y_hat - y|^2, so that
-for a squared error the same x0_hat has the same loss however it is said.
-
-One thing often has two names. In x0's terms, with SNR = alpha^2 / sigma^2:
+Each is the weight of |x0_hat - x0|^2. `losses.denoising` converts it to the
+network's prediction, by |x0_hat - x0|^2 = (sigma / d)^2 |y_hat - y|^2. With SNR
+= alpha^2 / sigma^2 the weights of usual losses are
 
   mean squared error of x0         1                       `x0`
   of eps: simple; "SNR"            SNR                     `simple`
@@ -14,7 +12,7 @@ One thing often has two names. In x0's terms, with SNR = alpha^2 / sigma^2:
 
   edm(1) is v; min_snr(inf) is simple; p2(gamma=0) is simple.
 
-A weight is met as often as times are drawn there. `per_log_snr=True` in
+A weight counts as often as times are drawn there. `per_log_snr=True` in
 `losses.denoising` multiplies it by -d log_snr / dt: with t uniform, the weight
 is then one for each nat of log-SNR, and the schedule no longer matters. So
 
@@ -24,8 +22,8 @@ is then one for each nat of log-SNR, and the schedule no longer matters. So
 where g(t)^2 = -sigma^2 d log_snr / dt; half of the former is the
 continuous-time variational bound in nats.
 
-Sources: VDM++ (Kingma & Gao 2023) has most of these in one table; score SDE's
-likelihood weighting is Song et al. 2021, "Maximum likelihood training".
+Source: VDM++ (Kingma & Gao 2023), a table of most; score SDE's likelihood
+weighting, Song et al. 2021, "Maximum likelihood training".
 """
 
 from collections.abc import Callable
@@ -40,53 +38,58 @@ Weighting = Callable[[Array], Array]
 
 
 def x0(log_snr: Array) -> Array:
-  """1: the error of x0 itself."""
+  """Weight 1: the error of x0 itself."""
   return jnp.ones_like(log_snr)
 
 
 def simple(log_snr: Array) -> Array:
-  """SNR: the error of eps, L_simple. (DDPM, Ho et al. 2020, eq. 14.)"""
+  """Weight SNR: the error of eps, L_simple. (DDPM, Ho et al. 2020, eq. 14.)"""
   return jnp.exp(log_snr)
 
 
 def v(log_snr: Array) -> Array:
-  """SNR + 1: the error of v. (Salimans & Ho 2022, section 4.)"""
+  """Weight SNR + 1: the error of v. (Salimans & Ho 2022, section 4.)"""
   return jnp.exp(log_snr) + 1.0
 
 
 def velocity(log_snr: Array) -> Array:
-  """(sqrt(SNR) + 1)^2: the error of eps - x0 on `schedules.rectified_flow`."""
+  """Weight (sqrt(SNR) + 1)^2: the error of eps - x0 on `rectified_flow`."""
   return jnp.square(jnp.exp(0.5 * log_snr) + 1.0)
 
 
 def truncated_snr(log_snr: Array) -> Array:
-  """max(SNR, 1). (Salimans & Ho 2022, section 4.)"""
+  """Weight max(SNR, 1). (Salimans & Ho 2022, section 4.)"""
   return jnp.maximum(jnp.exp(log_snr), 1.0)
 
 
 def min_snr(gamma: float = 5.0) -> Weighting:
-  """min(SNR, gamma). (Hang et al. 2023, section 3.4.)"""
+  """Builds the weight min(SNR, gamma). (Hang et al. 2023, section 3.4.)"""
   number('gamma', gamma, '(0, inf]')
   return lambda log_snr: jnp.minimum(jnp.exp(log_snr), gamma)
 
 
 def p2(gamma: float = 1.0, k: float = 1.0) -> Weighting:
-  """SNR / (k + SNR)^gamma. (P2, Choi et al. 2022, eq. 8.)"""
+  """Builds P2's SNR / (k + SNR)^gamma. (Choi et al. 2022, eq. 8.)"""
   number('gamma', gamma, '[0, inf)')
   number('k', k, '(0, inf)')
   return lambda log_snr: jnp.exp(log_snr) / (k + jnp.exp(log_snr)) ** gamma
 
 
 def sigmoid(bias: float = 0.0) -> Weighting:
-  """SNR sigmoid(bias - log_snr). (VDM++, Kingma & Gao 2023, section 4.)"""
+  """Builds the weight SNR sigmoid(bias - log_snr).
+
+  Source: VDM++ (Kingma & Gao 2023) section 4.
+  """
   number('bias', bias, '(-inf, inf)')
   return lambda log_snr: jnp.exp(bias) * jax.nn.sigmoid(log_snr - bias)
 
 
 def edm(sigma_data: float = 0.5) -> Weighting:
-  """SNR + 1 / sigma_data^2: of F, unit weight. (Karras et al. 2022, table 1.)
+  """Builds EDM's weight SNR + 1 / sigma_data^2: of F, unit weight.
 
   Theirs is (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, at sigma / alpha.
+
+  Source: EDM (Karras et al. 2022) table 1.
   """
   number('sigma_data', sigma_data, '(0, inf)')
   return lambda log_snr: jnp.exp(log_snr) + 1.0 / sigma_data**2

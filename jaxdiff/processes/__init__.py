@@ -1,4 +1,4 @@
-"""Processes: how data is corrupted, and how one step of that is undone.
+"""Processes: Gaussian and categorical noise, forward and one step back.
 
 A process is functions of ONE example (t is a scalar beside x; `jax.vmap` makes
 the batch):

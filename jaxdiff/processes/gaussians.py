@@ -17,9 +17,10 @@ from jaxdiff.schedules import Schedule
 def gaussian(
   schedule: Schedule, variance: str = 'small', bins: int | None = 256
 ) -> Process:
-  """Gaussian noise xt = alpha x0 + sigma eps, for any schedule and any s <= t.
+  """Builds the process of Gaussian noise, for any schedule and any s <= t.
 
-  With r = SNR(t) / SNR(s), q(xs | xt, x0) is normal with
+  xt = alpha x0 + sigma eps. With r = SNR(t) / SNR(s), q(xs | xt, x0) is normal
+  with
 
     mean = (alpha_t / alpha_s) (sigma_s / sigma_t)^2 xt + alpha_s (1 - r) x0
     variance = sigma_s^2 (1 - r).
@@ -27,21 +28,28 @@ def gaussian(
   `posterior` returns this (mean, variance). `estimate` is E[x0 | xt], [...],
   and for a learned variance the pair (E[x0 | xt], v).
 
-  The decoder, the step to s = 0 of the bound, is N(x0_hat, variance) whose
+  The decoder, the step to s = 0 of the bound, is N(x0_hat, variance). The
   variance is (sigma_t / alpha_t)^2, what xt alone says of x0, or the learned
   one. On a table the former is DDPM's beta_1 to a part in 1 - beta_1.
 
   Args:
-    schedule: the noise levels.
     variance: of `reverse`: 'small' is the posterior's (DDPM's beta tilde);
       'large' is that of q(xt | xs), sigma_t^2 (1 - r) (DDPM's beta); 'learned'
-      is between the two, see `interpolated_log_variance`. The last step, to
-      s = 0, adds no more than the posterior does.
-    bins: values that a datum in [-1, 1] can have: 256 makes the decoder a
+      is between the two, see `interpolated_log_variance`. The last step, to s =
+      0, adds no more than the posterior does.
+    bins: number of values of a datum in [-1, 1]: 256 makes the decoder a
       probability of 8-bit data, None a density.
 
   Raises:
     ValueError: variance is none of these, or bins < 2.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxdiff import processes, schedules
+    >>> process = processes.gaussian(schedules.cosine())
+    >>> x0 = jnp.zeros((8, 8, 1))
+    >>> process.corrupt(jax.random.key(0), x0, 0.5).shape
+    (8, 8, 1)
 
   Source: DDPM (Ho et al. 2020) eq. 4-7, 13 and algorithm 2; for any s < t, and
   in continuous time, VDM (Kingma et al. 2021) appendix A, eq. 11-18.
@@ -74,7 +82,7 @@ def gaussian(
     return mean, sigma_s**2 * removed
 
   def wide(v: Array | None, t: Array, s: Array) -> Array:
-    """The variance of p(xs | xt) that is not the posterior's."""
+    """Variance of p(xs | xt) where it is not the posterior's."""
     if learned:
       return jnp.exp(interpolated_log_variance(schedule, v, t, s))
     return forward_variance(schedule, t, s)
@@ -140,9 +148,10 @@ def _ratio(a: Array, b: Array) -> Array:
 
 
 def forward_variance(schedule: Schedule, t: Array, s: Array) -> Array:
-  """The variance of q(xt | xs), sigma_t^2 - (alpha_t / alpha_s sigma_s)^2.
+  """Computes the variance of q(xt | xs).
 
-  On a table, for neighbours, it is beta_t.
+  sigma_t^2 - (alpha_t / alpha_s sigma_s)^2. On a table, for neighbours, it is
+  beta_t.
   """
   (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
   scale = jnp.where(alpha_s == 0, 1.0, _ratio(alpha_t, alpha_s))
@@ -152,17 +161,16 @@ def forward_variance(schedule: Schedule, t: Array, s: Array) -> Array:
 def interpolated_log_variance(
   schedule: Schedule, v: Array, t: Array, s: Array
 ) -> Array:
-  """A network's variance for the step from t to s.
+  """Computes a learned variance of the step from t to s, in the logarithm.
 
-  f log large + (1 - f) log small, f = (v + 1) / 2; 'small' is the variance of
+  f log large + (1 - f) log small, f = (v + 1) / 2. 'small' is the variance of
   q(xs | xt, x0) and 'large' that of q(xt | xs), which are right for data of no
   and of unit variance. Where the small one is 0, in the step to clean data,
-  that of the step before, from 2t to t, stands for it.
+  that of the step before, from 2t to t, replaces it.
 
   Args:
-    schedule: the noise levels.
-    v: [...] the network's second output; in [-1, 1] it stays between the two,
-      but it is not held there.
+    v: [...] the network's second output; between the two for v in [-1, 1], but
+      it is not clipped.
     t, s: scalars, s < t.
 
   Returns:

@@ -1,4 +1,4 @@
-"""Noise that moves a category to its neighbours: pixel values as categories.
+"""Ordinal noise: categories move to their neighbours, like values of pixels.
 
 An element jumps from i to j != i at a rate proportional to
 
@@ -6,17 +6,16 @@ An element jumps from i to j != i at a rate proportional to
 
 D3PM's discretised Gaussian as a generator G. It is symmetric, so its limit is
 uniform, and q(xt | xs) = exp(tau G) for one number tau, the time elapsed: one
-family for every pair of times, with no table over T. Of the modes of G, with
-eigenvalues -g_k, the slowest that dies is what a schedule's alpha measures,
+family for every pair of times, with no table over T. G has eigenvalues -g_k; a
+schedule's alpha is the decay of the slowest mode,
 
   alpha = exp(-g_1 tau),  tau = -log(alpha) / g_1.
 
 exp(tau G) is a product of powers by the digits of tau: 8 powers for each of D
 digits, D from 3 to 10 or so, [D, 8, K, K] (21 MB at K = 256, where T = 1000
-matrices of their own would be 262 MB). Nothing but numbers that are not
-negative is added or multiplied, so the far tails, too, are right to float32's
-relative precision; eigenvectors would leave 1e-7 of noise there, and Bayes'
-rule divides by it.
+matrices would be 262 MB). All numbers added or multiplied are at least 0, so
+the far tails, too, are right to float32's relative precision; eigenvectors
+would leave 1e-7 of noise there, and Bayes' rule divides by it.
 """
 
 import jax
@@ -39,20 +38,18 @@ _UNIT = 2.0**-10
 def ordinal(
   schedule: Schedule, num_classes: int, width: float = 2.0
 ) -> Process:
-  """Ordered categories under a discretised Gaussian; x int [...].
+  """Builds the process of ordered categories under a discretised Gaussian.
 
-  `posterior`, `reverse` and `terms` are those of `processes.categorical`, with
-  K x K matrices in place of two numbers: an example needs three of them and a
-  dozen products, so this is for tens or hundreds of categories.
+  x is int [...]. `posterior`, `reverse` and `terms` are those of
+  `processes.categorical`, with K x K matrices in place of two numbers: an
+  example needs three of them and a dozen products, so this is for tens or
+  hundreds of categories.
 
   Args:
     schedule: one of `schedules.mixing`.
     num_classes: K, at least 2.
     width: standard deviation of a jump, in categories. Many small jumps and few
       large ones differ only while there are few of them.
-
-  Raises:
-    ValueError: fewer than two categories, or a width below 0.05.
 
   Source: D3PM (Austin et al. 2021) section 3.1 and appendix A.2.3, whose T
   matrices have each its own width.

@@ -1,4 +1,4 @@
-"""What a process is, and one over several kinds of data made of others."""
+"""Process and the terms of its bound; processes over dicts and over graphs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -86,7 +86,7 @@ def rate_in_time(terms: Terms) -> Callable[[Any, Any, Any, Array], Any]:
 
 
 class Process(NamedTuple):
-  """Functions of one example; see the package's first lines."""
+  """Functions of one example; see the first lines of the package."""
 
   prior: Callable[[Array, Any], Any]
   corrupt: Callable[[Array, Any, Array], Any]
@@ -96,14 +96,14 @@ class Process(NamedTuple):
 
 
 def joint(parts: Mapping[str, Process]) -> Process:
-  """A process over a dict of data, each part noised on its own.
+  """Builds a process over a dict of data, each part with its own noise.
 
-  What a network makes of one part may depend on all of them, which is what
-  ties them together. Shapes, x, estimates and terms are dicts with these keys;
-  a part may itself be joint.
+  What a network makes of one part may depend on all of them, which ties them
+  together. Shapes, x, estimates and terms are dicts with these keys; a part may
+  itself be joint.
 
   Args:
-    parts: e.g. {'nodes': marginal(..), 'edges': symmetric(marginal(..))}.
+    parts: e.g. {'nodes': categorical(..), 'edges': symmetric(categorical(..))}.
 
   Source: DiGress (Vignac et al. 2023) section 3.1, for graphs.
   """
@@ -160,18 +160,13 @@ def joint(parts: Mapping[str, Process]) -> Process:
 
 
 def symmetric(process: Process, empty: int = 0) -> Process:
-  """A process over [N, N, ...] that stays symmetric, its diagonal empty.
+  """Builds a process over [N, N, ...] that stays symmetric, its diagonal empty.
 
-  The elements above the diagonal are the process's; those below are copies,
-  and the diagonal holds `empty`. Of an estimate, too, only what is above the
-  diagonal is read: a network's logits should be symmetric.
+  The elements above the diagonal are the process's; those below are copies, and
+  the diagonal holds the category `empty`, "no edge". Estimates, too, are read
+  only above the diagonal: a network's logits should be symmetric.
 
-  Args:
-    process: of categories, element by element.
-    empty: the category "no edge".
-
-  Source: DiGress (Vignac et al. 2023) section 3.1: noise is drawn above the
-    diagonal and copied below.
+  Source: DiGress (Vignac et al. 2023) section 3.1.
   """
 
   def upper(x: Array) -> Array:
@@ -216,12 +211,10 @@ def symmetric(process: Process, empty: int = 0) -> Process:
 def tally(
   process: Process, nats: Any, x0: Any, mask: Any = None
 ) -> tuple[Array, Array]:
-  """The nats of one example, and the number of elements they are for.
+  """Sums the nats of one example, and counts the elements they are for.
 
   Args:
-    process: whose `terms` these are.
     nats: the terms, a tree like x0.
-    x0: the example.
     mask: bool, a tree like x0: true where an element exists; None is all.
 
   Returns:

@@ -1,14 +1,15 @@
-"""Absorbing noise with a reverse that may mask again what it has written.
+"""Remasking (ReMDM): absorbing noise whose reverse masks some elements again.
 
-The law of xt given x0 leaves open how x at two times hang together. ReMDM's
-choice, to masks what DDIM's eta is to Gaussian noise: on the way to s what is
-written at t is masked with a chance rho, and more masks are lifted instead,
+The distribution of xt given x0 leaves open how x at two times hang together.
+ReMDM's choice is to masks what DDIM's eta is to Gaussian noise: on the way to s
+what is written at t is masked with probability rho, and more masks are lifted
+instead,
 
   xt written: xs = MASK with rho, else xt
   xt = MASK:  xs = x0 with (alpha_s - (1 - rho) alpha_t) / sigma_t, else MASK,
 
-so that xs is kept with alpha_s all the same, and a model trained on absorbing
-noise serves as it is.
+so that xs is kept with probability alpha_s all the same, and a model trained on
+absorbing noise serves as it is.
 """
 
 from collections.abc import Callable
@@ -32,11 +33,11 @@ def remasked(
   cap: ArrayLike = 1.0,
   when: Callable[[Array], Array] | None = None,
 ) -> Process:
-  """`absorbing`, with rho = min(cap, scale rho_max), rho_max = sigma_s/alpha_t.
+  """Builds `absorbing` with rho = min(cap, scale rho_max) in its reverse.
 
-  With `samplers.ancestral` it corrects itself: more steps than there are
-  elements go on making it better. rho = 0 is `absorbing`. No `terms`: the
-  bound of its model is not that of training.
+  rho_max = sigma_s / alpha_t, at most 1. With `samplers.ancestral` it corrects
+  itself: more steps than there are elements go on making it better. rho = 0 is
+  `absorbing`. No `terms`: the bound of its model is not that of training.
 
   Args:
     schedule: one of `schedules.mixing`.

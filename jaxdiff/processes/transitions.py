@@ -1,7 +1,6 @@
-"""A process of categories, from its transitions.
+"""Transitions of categories, and the process that Bayes' rule makes of them.
 
-With q(xs | x0) and q(xt | xs) in hand Bayes' rule gives the rest, for any two
-times s < t and whatever the transitions are:
+With q(xs | x0) and q(xt | xs), for any two times s < t,
 
   q(xs = j | xt, x0) = q(xt | xs = j) q(xs = j | x0) / q(xt | x0)
   p(xs = j | xt) = sum_k p(x0 = k | xt) q(xs = j | xt, x0 = k)
@@ -9,12 +8,12 @@ times s < t and whatever the transitions are:
 
 The second is the model's reverse, x0 marginalised out of D3PM's posterior. It
 is exact where p(x0 | xt) is; D3PM's own eq. 4 weighs by q(xt | k) once more,
-which makes a difference for all but absorbing noise. From k that cannot have
-become xt nothing is taken. All is in logarithms, so that what is impossible
-stays so and what is unlikely keeps its digits.
+which makes a difference for all but absorbing noise. A k that cannot have
+become xt has no weight. All is in logarithms, so that what is impossible stays
+so and what is unlikely keeps its digits.
 
-In continuous time an element jumps to i from j at a rate beta F_ji, beta =
--d log(alpha) / dt, and the bound's rate is
+In continuous time an element jumps to i from j at a rate beta F_ji, beta = -d
+log(alpha) / dt, and the bound's rate is
 
   beta sum_{j != i} F_ji (r_j' - r_j + r_j log(r_j / r_j')),  i = xt,
 
@@ -44,13 +43,13 @@ class Transition(NamedTuple):
 
 
 class Kernel(NamedTuple):
-  """What a family of transitions is; a level is a schedule's.
+  """A family of transitions; a level is a schedule's.
 
   between(level_s, level_t) -> Transition
   corrupt(key, x0, level) -> xt     a draw of q(xt | x0)
   inflow(x) -> F[..., K]            the rate from j to x; any number at j = x
   prior(key, shape) -> x1           a draw of the limit at alpha = 0
-  log_prior, is_data                [K] its law; what x0 can be, bool
+  log_prior, is_data                [K] its log-probabilities; can x0 be it?
   """
 
   between: Callable[[NoiseLevel, NoiseLevel], Transition]
@@ -70,13 +69,13 @@ def process(
   kernel: Kernel,
   weights: Weights | None = None,
 ) -> Process:
-  """The process of a kernel.
+  """Builds the process of a kernel.
 
   Args:
     schedule: alpha + sigma = 1, exactly (1, 0) at t = 0.
     kernel: its transitions.
-    weights: None where an estimate is logits of p(x0 | xt). Otherwise it is
-      log r', see above, and this makes log w of it.
+    weights: None where an estimate is logits of p(x0 | xt). Otherwise it is log
+      r', see above, and this makes log w of it.
 
   Raises:
     ValueError: the schedule is not of `schedules.mixing`'s kind.
@@ -116,8 +115,8 @@ def process(
     t = jnp.asarray(t, jnp.float32)
     slope = jax.jvp(schedule, (t,), (jnp.ones_like(t),))[1].alpha
     alpha, sigma = schedule(t)
-    # At alpha = 0 the rate is the limit of inf x 0; the hair is lost in
-    # rounding everywhere else.
+    # At alpha = 0 the rate is the limit of inf x 0; 1e-9 is lost in rounding
+    # everywhere else.
     level = NoiseLevel(jnp.maximum(alpha, 1e-9), sigma)
     ratios = lambda x0: kernel.between(clean, level).push(
       log_weights(xt, x0, level)
@@ -130,9 +129,9 @@ def process(
 
   def prior_term(x0: Array, t: ArrayLike = 1.0) -> Array:
     last = kernel.between(clean, schedule(t))
-    law = last.push(certain(x0))
-    target = jnp.broadcast_to(kernel.log_prior, law.shape)
-    return jnp.sum(_divergence(law, target), axis=-1)
+    log_q = last.push(certain(x0))
+    target = jnp.broadcast_to(kernel.log_prior, log_q.shape)
+    return jnp.sum(_divergence(log_q, target), axis=-1)
 
   return Process(
     prior=kernel.prior,
@@ -154,7 +153,7 @@ def check(schedule: Schedule) -> None:
     starts = bool((alpha[0] == 1) & (sigma[0] == 0))
   if not (mixes and starts):
     raise ValueError(
-      'a process of categories needs a schedule with alpha + sigma = 1 that is '
+      'a categorical process needs a schedule with alpha + sigma = 1 that is '
       'exactly (1, 0) at t = 0, one of schedules.mixing; got alpha = '
       f'{alpha[0]:g}, sigma = {sigma[0]:g} at 0 and alpha = {alpha[4]:g}, '
       f'sigma = {sigma[4]:g} at 0.5'
@@ -162,12 +161,12 @@ def check(schedule: Schedule) -> None:
 
 
 def log(x: Array) -> Array:
-  """log x, -inf at 0 with a gradient of 0 there."""
+  """Computes log x, -inf at 0 with a gradient of 0 there."""
   return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), -jnp.inf)
 
 
 def log_add(a: Array, b: Array) -> Array:
-  """log(e^a + e^b), gradients finite where either or both are -inf."""
+  """Computes log(e^a + e^b), gradients finite where either is -inf."""
   top = jax.lax.stop_gradient(jnp.maximum(a, b))
   top = jnp.where(jnp.isfinite(top), top, 0.0)
   return top + log(jnp.exp(a - top) + jnp.exp(b - top))
@@ -190,8 +189,8 @@ def _of_logits(is_data: Array) -> Weights:
     possible = jnp.isfinite(log_q) & jnp.reshape(
       is_data, (1,) * (log_q.ndim - 1) + (-1,)
     )
-    # An x that nothing can have become is padding: whatever is said of it is
-    # thrown away, but a nan would live on in the gradient.
+    # An x that nothing can have become is padding: its estimate is not used,
+    # but a nan would live on in the gradient.
     nothing = ~jnp.any(possible, axis=-1, keepdims=True)
     possible, log_q = possible | nothing, jnp.where(nothing, 0.0, log_q)
     log_p = jax.nn.log_softmax(jnp.where(possible, logits, -jnp.inf))
@@ -203,7 +202,7 @@ def _of_logits(is_data: Array) -> Weights:
 def _divergence(truth: Array, model: Array) -> Array:
   """p' - p + p log(p / p') of measures given as logarithms: never negative.
 
-  Summed over normalised laws it is KL(p || p').
+  Summed over normalised distributions it is KL(p || p').
   """
   known = jnp.isfinite(truth)
   p = jnp.exp(truth)

@@ -1,12 +1,12 @@
-"""Sampling: times, steps between them, and `sample`, one `lax.scan`.
+"""Samplers: times, steps between them, and `sample`, one `lax.scan`.
 
   Denoiser = (xt[B, ...], t[B]) -> estimate      E[x0 | xt], or logits
   Step = (denoiser, keys[B], xt, t, s) -> xs     t, s scalars, s < t
   Solver = (init, step)                          a Step with a memory
 
-`sampling` has the loop, DDPM's step and DDIM's; `grids` the times; `solvers`
-and `multistep` the probability-flow ODE without and with a memory;
-`stochastic` the SDE; `mcmc` the Markov chains.
+`sampling` has the loop, ancestral sampling and DDIM; `grids` the times;
+`solvers` and `multistep` solve the probability-flow ODE, `stochastic` the SDE;
+`mcmc` has Langevin dynamics; `categorical` and `unmasking` are for categories.
 """
 
 from jaxdiff.samplers.grids import (

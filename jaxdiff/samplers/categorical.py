@@ -1,17 +1,12 @@
-"""Sampling categories: what goes around `ancestral` and `sample`.
+"""Sampling of categories: temperature, infilling and blocks around `sample`.
 
 `samplers.ancestral(process)` is the sampler, for every process; with
-`processes.remasked` it corrects itself, and `categorical_orders` has steps that
-choose what to unmask. Here is what composes with any of them:
-
-  denoiser, temperature      the network as a Denoiser; sharper logits
-  hold                       a step that leaves some elements as they are:
-                             infilling, and what lies beyond a text's end
-  sample_blocks              left to right, block after block
+`processes.remasked` it corrects itself, and `unmasking` has steps that choose
+which masks to lift.
 
 `guidance.classifier_free` serves as it is: u + scale (c - u) on logits is the
-law p(x0 | xt)^(1 - scale) p(x0 | xt, cond)^scale, normalised, element by
-element (logits must be finite). Scales and temperatures may be traced.
+distribution p(x0 | xt)^(1 - scale) p(x0 | xt, cond)^scale, normalised, element
+by element (logits must be finite). Scales and temperatures may be traced.
 """
 
 from typing import Any
@@ -27,38 +22,33 @@ from jaxdiff.samplers.sampling import Denoiser, Solver, Step, as_solver, sample
 
 
 def denoiser(apply: Apply, params: Any, cond: Any = None) -> Denoiser:
-  """The network as a Denoiser: its logits, as they are.
+  """Builds a Denoiser of a network: its logits, as they are.
 
-  Args:
-    apply: the network, (params, xt[B, ...], t[B], cond).
-    params: its weights.
-    cond: dict of [B, ...] conditions; 'mask' among them where training had one.
+  cond has 'mask' [B, ...] where training had one.
   """
   return lambda xt, t: apply(params, xt, t, cond or {})
 
 
 def temperature(denoiser: Denoiser, value: ArrayLike) -> Denoiser:
-  """Logits / value: below 1 the likely becomes likelier.
+  """Builds logits / value: below 1 the likely becomes likelier.
 
-  Args:
-    value: positive; near 0 the likeliest is always drawn.
+  Near 0 the likeliest is always drawn.
   """
   number('value', value, '(0, inf)')
   return lambda xt, t: jax.tree.map(lambda x: x / value, denoiser(xt, t))
 
 
 def hold(step: Step | Solver, x0: Any, known: Any) -> Solver:
-  """A step that leaves what is known as it is; `place` puts it there first.
+  """Builds a step that leaves known elements as they are: infilling.
 
-  Under absorbing noise this is infilling, and exact: what is not masked is x0,
-  so a start with some elements written is a state like any other, and the model
-  has learnt the law of the rest given any of them. Under noise that redraws, it
-  is not, for there xt should be noisy where it is known, too: take
-  `editing.inpaint(step, process, x0, mask)`. Under any noise it is what keeps
-  elements that do not exist as they were in training.
+  `place` writes them into the start. Under absorbing noise this is exact: what
+  is not masked is x0, so a start with some elements written is a state like any
+  other, and the model has learnt the distribution of the rest given any of
+  them. Under noise that redraws it is not, for there xt should be noisy where
+  it is known, too: take `editing.inpaint(step, process, x0, mask)`. Under any
+  noise it keeps elements that do not exist as they were in training.
 
   Args:
-    step: any.
     x0: [B, ...] or a tree; where not known, anything.
     known: bool, a tree like x0, of shapes that broadcast with its.
   """
@@ -74,7 +64,7 @@ def hold(step: Step | Solver, x0: Any, known: Any) -> Solver:
 
 
 def place(x: Any, x0: Any, known: Any) -> Any:
-  """x with x0 where it is known: the start of infilling."""
+  """Writes x0 into x where it is known: the start of infilling."""
   return jax.tree.map(jnp.where, known, x0, x)
 
 
@@ -88,30 +78,25 @@ def sample_blocks(
   known: Array | None = None,
   trajectory: bool = False,
 ) -> Array:
-  """`sample`, block after block from the left; the last may be shorter.
+  """Samples block after block from the left; the last may be shorter.
 
   The step is given a block alone, and the denoiser that block in its place
-  among the others: what is to the left is written, what is to the right still
-  noise. So t is the time of the block, and a step that chooses what to unmask
-  chooses within it: for absorbing noise and a network that does not depend on
-  t.
+  among the others: the text to the left is written, to the right still noise.
+  So t is the time of the block, and a step that chooses what to unmask chooses
+  within it: for absorbing noise and a network that does not depend on t.
 
   Args:
-    step: any.
-    denoiser: sees the whole of x.
+    step, denoiser, trajectory: as in `sample`; the denoiser sees the whole of
+      x.
     keys: [B] one for each sample; block n uses fold_in(key, n).
     x_init: [B, L] at times[0].
     times: [N + 1] decreasing, for each block.
     size: elements in a block; L is `sample` itself, 1 is autoregressive.
     known: bool [B, L], what stays as it is in x_init (`hold`).
-    trajectory: whether to return all the x on the way.
 
   Returns:
     x [B, L] at times[-1]; with `trajectory`, [blocks N + 1, B, L], x_init
     first.
-
-  Raises:
-    ValueError: size < 1.
 
   Source: SSD-LM (Han et al. 2023) algorithm 2; block diffusion (Arriola et al.
   2025) algorithm 2; with `surest_first`, the semi-autoregressive sampling of

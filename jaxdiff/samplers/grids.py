@@ -1,9 +1,9 @@
-"""Time grids: the decreasing times a sampler visits, [num_steps + 1] float32.
+"""Time grids: the decreasing times of a sampler, [num_steps + 1] float32.
 
-`uniform_times` and `quadratic_times` know nothing of the noise,
-`karras_times` and `log_snr_times` space the noise levels of a given schedule,
-`trailing_times` and `leading_times` pick steps of a table of T (step i is
-t = i / T). All are built in numpy.
+`uniform_times` and `quadratic_times` do not depend on the noise, `karras_times`
+and `log_snr_times` space the noise levels of a given schedule, `trailing_times`
+and `leading_times` choose steps of a table of T (step i is t = i / T). All are
+built in numpy.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from jaxdiff.schedules.levels import Schedule, inverse, log_snr
 
 
 def uniform_times(num_steps: int) -> np.ndarray:
-  """1 = t_0 > ... > t_N = 0, evenly spaced. [num_steps + 1] float32."""
+  """Builds evenly spaced times 1 = t_0 > ... > t_N = 0. [N + 1]"""
   _check_steps(num_steps)
   return np.linspace(1, 0, num_steps + 1).astype(np.float32)
 
 
 def quadratic_times(num_steps: int) -> np.ndarray:
-  """Squares of an even grid: finer towards the data. [num_steps + 1] float32.
+  """Builds the squares of an even grid, finer towards the data. [N + 1]
 
   Source: DDIM (Song et al. 2021) appendix D.2.
   """
@@ -38,13 +38,11 @@ def karras_times(
   sigma_max: float | None = None,
   rho: float = 7.0,
 ) -> np.ndarray:
-  """Times at which (sigma / alpha)^(1 / rho) is evenly spaced.
+  """Builds times at which (sigma / alpha)^(1 / rho) is evenly spaced. [N + 1]
 
   The levels run from sigma_max to sigma_min, and t = 0 ends the grid.
 
   Args:
-    num_steps: N.
-    schedule: the noise levels.
     sigma_min: the last sigma / alpha before t = 0. None is that of t = 0
       itself; it must be given where that is 0. For a table of T it is
       `schedule(1 / T)`'s.
@@ -52,12 +50,9 @@ def karras_times(
       where that is infinite.
     rho: the larger, the finer towards the data.
 
-  Returns:
-    [num_steps + 1] float32.
-
   Raises:
-    ValueError: an end of the schedule is infinite and no bound is given, or
-      the bounds do not lie within the schedule's.
+    ValueError: an end of the schedule is infinite and no bound is given, or the
+      bounds do not lie within the schedule's.
 
   Source: EDM (Karras et al. 2022) eq. 5.
   """
@@ -86,20 +81,11 @@ def log_snr_times(
   log_snr_min: float | None = None,
   log_snr_max: float | None = None,
 ) -> np.ndarray:
-  """Times at which the log-SNR is evenly spaced.
+  """Builds times at which the log-SNR is evenly spaced. [N + 1]
 
-  The levels run from log_snr_min to log_snr_max, and t = 0 ends the grid.
-
-  Args:
-    num_steps: N.
-    schedule: the noise levels.
-    log_snr_min: of the first time. None is that of t = 1; it must be given
-      where that is -inf.
-    log_snr_max: of the last time before t = 0. None is that of t = 0 itself;
-      it must be given where that is +inf.
-
-  Returns:
-    [num_steps + 1] float32.
+  The levels run from log_snr_min to log_snr_max, and t = 0 ends the grid. None
+  is the schedule's own end, at t = 1 and t = 0; it must be given where that is
+  infinite.
 
   Raises:
     ValueError: as `karras_times`.
@@ -122,12 +108,10 @@ def log_snr_times(
 
 
 def trailing_times(num_steps: int, table_steps: int = 1000) -> np.ndarray:
-  """Steps T, T - T/N, ... of a table of T, rounded, then t = 0.
+  """Builds the trailing grid: steps T, T - T/N, ... of a table. [N + 1]
 
-  Starts at t = 1, so a prior of pure noise is met where it was trained.
-
-  Returns:
-    [num_steps + 1] float32.
+  Starts at t = 1, so a prior of pure noise is met where it was trained, and
+  ends at t = 0.
 
   Source: Lin et al. 2024, "Common diffusion noise schedules and sample steps
   are flawed", table 2.
@@ -140,17 +124,14 @@ def trailing_times(num_steps: int, table_steps: int = 1000) -> np.ndarray:
 def leading_times(
   num_steps: int, table_steps: int = 1000, offset: int = 0, last: int = 0
 ) -> np.ndarray:
-  """Steps 1 + offset + k (T // N), k = N - 1 .. 0, of a table of T.
+  """Builds the leading grid: steps 1 + offset + k (T // N), k = N - 1 .. 0.
+
+  [N + 1]; the first time is less than 1.
 
   Args:
-    num_steps: N.
-    table_steps: T.
     offset: added to every step; Stable Diffusion has 1.
-    last: the step that ends the grid. 0 is the data; Stable Diffusion has 1,
-      so its samples keep the noise of the table's first step.
-
-  Returns:
-    [num_steps + 1] float32; the first time is less than 1.
+    last: the step that ends the grid. 0 is the data; Stable Diffusion has 1, so
+      its samples keep the noise of the table's first step.
 
   Source: DDIM (Song et al. 2021) appendix D.2, 'linear'.
   """
@@ -176,7 +157,7 @@ def _level_times(
   to: Callable[[Any], Any],
   back: Callable[[Any], Any],
 ) -> np.ndarray:
-  """Times evenly spaced in to(log-SNR), between two named log-SNRs."""
+  """Builds times evenly spaced in to(log-SNR), between two log-SNRs."""
   _check_steps(num_steps)
   bounds = np.asarray(log_snr(schedule, np.array([1.0, 0.0], np.float32)))
   ends = []

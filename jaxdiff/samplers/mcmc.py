@@ -2,9 +2,9 @@
 
   x <- x + delta score(x) + sqrt(2 delta) z,   delta = 2 (snr sigma)^2,
 
-leaves the law of xt as it is, up to O(delta). A predictor takes x from one
-level to the next, the chain corrects what it got wrong; with a chain long
-enough hardly any predictor is needed.
+leaves the distribution of xt as it is, up to O(delta). A predictor takes x from
+one level to the next, the chain corrects its errors; with a chain long enough
+hardly any predictor is needed.
 
 The papers take delta = 2 (snr |z| / |score|)^2 with norms averaged over the
 batch. Here both norms are at their size for noise, |score| = |z| / sigma, so
@@ -31,7 +31,7 @@ def langevin(
   num: int = 1,
   snr: ArrayLike = 0.16,
 ) -> Array:
-  """`num` steps of Langevin dynamics at t, where sigma must not be 0. [B, ...]
+  """Runs `num` steps of Langevin dynamics at t, where sigma > 0. [B, ...]
 
   Source: score SDE (Song et al. 2021) algorithm 4.
   """
@@ -50,15 +50,10 @@ def langevin(
 def predictor_corrector(
   predictor: Step, schedule: Schedule, num: int = 1, snr: ArrayLike = 0.16
 ) -> Step:
-  """A step of any kind, then `num` of Langevin dynamics where it led.
+  """Builds a step of any kind followed by `num` steps of Langevin dynamics.
 
-  No correction at sigma_s = 0.
-
-  Args:
-    predictor: e.g. `ancestral(gaussian(schedule))`, or `euler(schedule)`.
-    schedule: the noise levels.
-    num: of corrections for each step.
-    snr: of each correction; may be traced.
+  No correction at sigma_s = 0. The predictor is e.g.
+  `ancestral(gaussian(schedule))`; snr may be traced.
 
   Source: score SDE (Song et al. 2021) algorithm 1.
   """
@@ -86,22 +81,20 @@ def _check(num: int, snr: ArrayLike) -> None:
 def annealed_langevin(
   schedule: Schedule, num: int = 10, snr: ArrayLike = 0.16
 ) -> Step:
-  """Langevin dynamics at one noise level after another, and nothing else.
+  """Builds annealed Langevin dynamics, at one noise level after another.
 
   From t to s the sample is only scaled, by alpha_s / alpha_t; the chain of
   `num` steps at s makes up for the rest. To sigma_s = 0, where there is no
   chain, the step is the estimate of x0; from alpha_t = 0 the sample is scaled
-  by sigma_s / sigma_t instead.
+  by sigma_s / sigma_t instead. NCSN's levels are `schedules.ve` on a uniform
+  grid.
 
-  Args:
-    schedule: the noise levels; NCSN's are `schedules.ve` on a uniform grid.
-    num: of steps at each level. Too few and the chain lags behind the levels:
-      10 over each of 100 levels of `cosine` leave the data 20 % too broad,
-      50 over 200 levels 4 %.
-    snr: of each step; may be traced.
+  With too few steps the chain lags behind the levels: 10 at each of 100 levels
+  of `cosine` leave the data 20 % too broad, 50 at 200 levels 4 %. snr may be
+  traced.
 
-  Source: NCSN (Song & Ermon 2019) algorithm 1; the last step, Jolicoeur-
-  Martineau et al. 2021.
+  Source: NCSN (Song & Ermon 2019) algorithm 1; the last step,
+  Jolicoeur-Martineau et al. 2021.
   """
 
   def scale(

@@ -1,16 +1,17 @@
-"""Solvers of the probability-flow ODE with a memory: one evaluation a step.
+"""Multistep ODE solvers: DPM-Solver++(2M, 3M), UniPC, PLMS, PNDM.
 
-Two families. The exponential ones (DPM-Solver++, UniPC) integrate
+They solve the probability-flow ODE with one evaluation a step, as they remember
+estimates. The exponential ones (DPM-Solver++, UniPC) integrate
 
   xs = (sigma_s / sigma_t) xt + alpha_s int_0^h e^(u - h) x0(u) du
 
 with x0(u) the polynomial through the last few estimates; the pseudo linear
-multistep ones (PNDM) use an average of the last few eps in DDIM's step.
+multistep ones (PLMS, PNDM) use an average of the last few eps in DDIM's step.
 
 Where h is infinite, at the ends of some schedules, they take DDIM's step; see
-`solvers`. What was estimated at alpha = 0 is not used again. The first steps,
-with little to remember, are of lower order too: together O(dt^2), unless the
-times begin finely.
+`solvers`. An estimate at alpha = 0 is not used again. The first steps, with
+little to remember, are of lower order too: together O(dt^2), unless the times
+begin finely.
 """
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from jaxdiff.schedules import Schedule, log_snr
 
 
 class History(NamedTuple):
-  """Estimates and where they were made, the newest first.
+  """Estimates and their log-SNRs, the newest first.
 
   A log-SNR of -inf stands for none: either nothing has been estimated yet, or
   it was infinitely far away, at alpha = 0.
@@ -46,12 +47,12 @@ class History(NamedTuple):
 
 
 def no_history(num: int, x: Array) -> History:
-  """`num` estimates that have not been made."""
+  """Builds a history of `num` estimates that have not been made."""
   return History(jnp.full(num, -jnp.inf), jnp.zeros((num, *x.shape), x.dtype))
 
 
 def remember(history: History, log_snr: Array, x0: Array) -> History:
-  """The history with one more estimate, the oldest forgotten."""
+  """Adds an estimate to a history, which forgets the oldest."""
   push = lambda new, old: jnp.concatenate([new[None], old[:-1]])
   return History(push(log_snr, history.log_snr), push(x0, history.x0))
 
@@ -63,22 +64,20 @@ _POINTS, _WEIGHTS = (
 
 
 def bend(schedule: Schedule, known: History, t: Array, s: Array) -> Array:
-  """What the bend of the estimate adds to `advance`, over alpha_s.
+  """Computes what the bend of the estimate adds to `advance`, over alpha_s.
 
   With p the polynomial through the known estimates, in v = u / h,
 
     int_0^1 h e^(h (v - 1)) (p(v) - p(0)) dv,
 
-  by Newton's divided differences. Through two estimates, where p is a line,
-  its slope gets (1 - e^-h) / 2 for the exact 1 - (1 - e^-h) / h: this is
-  2M's choice, and UniPC's; the order is the same.
+  by Newton's divided differences. Through two estimates, where p is a line, its
+  slope gets (1 - e^-h) / 2 for the exact 1 - (1 - e^-h) / h: this is 2M's
+  choice, and UniPC's; the order is the same.
 
   Args:
-    schedule: the noise levels.
     known: the estimates; the first is that at t, others may lie at s or before
       t, those not known last.
-    t: time now.
-    s: the next.
+    t, s: the time now, and the next.
 
   Returns:
     [B, ...]; 0 where h is infinite.
@@ -103,7 +102,7 @@ def bend(schedule: Schedule, known: History, t: Array, s: Array) -> Array:
 
 
 def dpmpp_2m(schedule: Schedule) -> Solver:
-  """DPM-Solver++(2M): order 2, one evaluation.
+  """Builds DPM-Solver++(2M): order 2, one evaluation.
 
   Source: DPM-Solver++ (Lu et al. 2022) algorithm 2.
   """
@@ -111,11 +110,11 @@ def dpmpp_2m(schedule: Schedule) -> Solver:
 
 
 def dpmpp_3m(schedule: Schedule) -> Solver:
-  """The three-step member of the family: order 3, one evaluation.
+  """Builds the three-step member of the family: order 3, one evaluation.
 
-  The parabola through three estimates is integrated exactly. The published
-  code of DPM-Solver++(3M) gives the second difference half the weight it has
-  here, and measures as order 2.
+  The parabola through three estimates is integrated exactly. The published code
+  of DPM-Solver++(3M) gives the second difference half the weight it has here,
+  and measures as order 2.
   """
   return _multistep(schedule, 3)
 
@@ -134,7 +133,7 @@ def _multistep(schedule: Schedule, num: int) -> Solver:
 
 
 class UniPCState(NamedTuple):
-  """The last step's start, so that it can be done again, and the estimates."""
+  """The start of the last step, to be done again, and the estimates."""
 
   x: Array  # [B, ...]
   t: Array
@@ -142,19 +141,13 @@ class UniPCState(NamedTuple):
 
 
 def unipc(schedule: Schedule, order: int = 2) -> Solver:
-  """UniPC: a multistep predictor, each step corrected by the next estimate.
+  """Builds UniPC: a predictor, each step corrected by the next estimate.
 
   The estimate at t serves twice: it corrects the step that led to xt, by
-  integrating the polynomial through it too, and it predicts xs from there.
-  The estimate is not made again at the corrected xt, so a step costs one
-  evaluation. The predictor with 2 estimates is `dpmpp_2m`, with 3 `dpmpp_3m`.
-
-  Args:
-    schedule: the noise levels.
-    order: of the predictor, 1 to 3; the corrector makes it one more.
-
-  Raises:
-    ValueError: order out of range.
+  integrating the polynomial through it too, and it predicts xs from there. It
+  is not made again at the corrected xt, so a step costs one evaluation. The
+  predictor with `order` 2 (1 to 3) estimates is `dpmpp_2m`, with 3 `dpmpp_3m`;
+  the corrector makes it one more.
 
   Source: UniPC (Zhao et al. 2023) algorithms 5-8, with B(h) = e^h - 1 (bh2).
   """
@@ -213,12 +206,12 @@ class EpsHistory(NamedTuple):
 
 
 def plms(schedule: Schedule) -> Solver:
-  """PNDM's linear multistep method, started by one step of `heun`.
+  """Builds PLMS, PNDM's linear multistep method, started by one step of `heun`.
 
     eps' = (55 eps_n - 59 eps_{n-1} + 37 eps_{n-2} - 9 eps_{n-3}) / 24
 
-  in DDIM's step. Order 2: the coefficients are those of even steps in
-  sigma / alpha, which the times seldom are.
+  in DDIM's step. Order 2: the coefficients are those of even steps in sigma /
+  alpha, which the times rarely are.
 
   Source: PNDM (Liu et al. 2022) eq. 12; the start, latent diffusion's code.
   """
@@ -233,11 +226,11 @@ def plms(schedule: Schedule) -> Solver:
 
 
 def pndm(schedule: Schedule) -> Solver:
-  """PNDM: `plms` started by three pseudo Runge-Kutta steps.
+  """Builds PNDM: `plms` started by three pseudo Runge-Kutta steps.
 
   Each has four evaluations of eps, at t, twice in the middle of the times, and
-  at s; every partial step is DDIM's. Order 2. The start is unstable where
-  steps are long in sigma / alpha (a log-SNR of -15 in 20 steps): `plms` is not.
+  at s; every partial step is DDIM's. Order 2. The start is unstable where steps
+  are long in sigma / alpha (a log-SNR of -15 in 20 steps): `plms` is not.
 
   Source: PNDM (Liu et al. 2022) eq. 13, algorithm 2.
   """

@@ -1,4 +1,4 @@
-"""The loop over times, and the two steps every other is compared with.
+"""The sampling loop, ancestral sampling and DDIM.
 
 Sample i depends on its own key and on nothing else in the batch.
 """
@@ -24,50 +24,58 @@ Step = Callable[[Denoiser, Array, Any, Array, Array], Any]
 
 
 class Solver(NamedTuple):
-  """A step that remembers: what `sample` carries beside x is its state."""
+  """A step with a memory: `sample` carries its state beside x."""
 
   init: Callable[[Any], Any]  # x -> state
   step: Callable[..., tuple[Any, Any]]  # Step's arguments, state -> xs, state
 
 
 def as_solver(step: Step | Solver) -> Solver:
-  """A Step as the Solver that remembers nothing; a Solver as it is."""
+  """Makes a Solver without memory of a Step; returns a Solver as it is."""
   if isinstance(step, Solver):
     return step
   return Solver(lambda x: (), lambda *args: (step(*args[:-1]), ()))
 
 
 def estimate(denoiser: Denoiser, xt: Array, t: ArrayLike) -> Array:
-  """The denoiser at one time for the whole batch, E[x0 | xt] [B, ...]."""
+  """Evaluates the denoiser at one time for the whole batch. [B, ...]"""
   return denoiser(xt, jnp.broadcast_to(t, xt.shape[:1]))
 
 
 def denoiser(
   apply: Apply, kind: Kind, schedule: Schedule, params: Any, cond: Any = None
 ) -> Denoiser:
-  """The network as a Denoiser: its prediction, turned into E[x0 | xt].
+  """Builds a Denoiser of a network: its prediction, turned into E[x0 | xt].
 
   Args:
     apply: the network, (params, xt[B, ...], t[B], cond).
-    kind: what it predicts.
-    schedule: the noise levels it was trained on.
-    params: its weights.
-    cond: dict of [B, ...] conditions.
   """
   clean = clean_apply(apply, kind, schedule)
   return lambda xt, t: clean(params, xt, t, cond or {})
 
 
 def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
-  """Ancestral sampling: estimate x0, then draw from the reverse process.
+  """Builds ancestral sampling: estimate x0, then draw from the reverse process.
 
   For `processes.gaussian` on a table of betas and `uniform_times(T)` this is
   DDPM's algorithm 2; it serves any process and any s < t alike.
 
   Args:
-    process: of the model.
     variance: of `gaussian(.., 'learned')`: (xt[B, ...], t[B]) -> v, the
       network's second output.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxdiff import processes, samplers
+    >>> from jaxdiff.schedules import mixing
+    >>> step = samplers.ancestral(processes.absorbing(mixing.linear(), 3))
+    >>> logits = jnp.array([0.0, 50.0, 0.0, 0.0])
+    >>> denoiser = lambda xt, t: jnp.broadcast_to(logits, (*xt.shape, 4))
+    >>> masks = jnp.full((1, 5), 3)
+    >>> keys = jax.random.split(jax.random.key(0), 1)
+    >>> times = samplers.uniform_times(4)
+    >>> samplers.sample(step, denoiser, keys, masks, times).tolist()
+    [[1, 1, 1, 1, 1]]
   """
   if variance is not None and not callable(variance):
     raise ValueError(f'variance must be a function or None, got {variance!r}')
@@ -86,12 +94,12 @@ def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
 def ddim_step(
   level: NoiseLevel, x0: Array, eps: Array, variance: ArrayLike = 0.0
 ) -> Array:
-  """DDIM's step to a noise level, without its random part. [...]
+  """Computes DDIM's step to a noise level, without its random part. [...]
 
     xs = alpha_s x0 + sqrt(sigma_s^2 - variance) eps
 
-  With variance 0 it solves the probability-flow ODE exactly as long as x0, or
-  eps, stays what it is. Source: DDIM (Song et al. 2021) eq. 12.
+  With variance 0 this solves the probability-flow ODE exactly as long as x0, or
+  eps, stays the same. Source: DDIM (Song et al. 2021) eq. 12.
   """
   alpha, sigma = level
   return alpha * x0 + jnp.sqrt(jnp.maximum(sigma**2 - variance, 0.0)) * eps
@@ -105,7 +113,7 @@ def advance(
   s: Array,
   variance: ArrayLike = 0.0,
 ) -> Array:
-  """`ddim_step` from t to s with the estimate held at x0. [...]"""
+  """Computes `ddim_step` from t to s with the estimate held at x0. [...]"""
   alpha, sigma = schedule(t)
   eps = (xt - alpha * x0) / jnp.where(sigma == 0, 1.0, sigma)
   return ddim_step(schedule(s), x0, eps, variance)
@@ -114,13 +122,13 @@ def advance(
 def transfer(
   schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
 ) -> Array:
-  """`ddim_step` from t to s with the noise held at eps; alpha_t > 0. [...]"""
+  """Computes `ddim_step` from t, alpha_t > 0, the noise held at eps. [...]"""
   alpha, sigma = schedule(t)
   return ddim_step(schedule(s), (xt - sigma * eps) / alpha, eps)
 
 
 def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
-  """DDIM: from x0's estimate and the noise it implies, straight to s.
+  """Builds DDIM: from the estimate of x0 and its noise straight to s.
 
     xs = alpha_s x0 + sqrt(sigma_s^2 - var) eps + sqrt(var) z,
     var = eta^2 (the posterior's variance).
@@ -128,8 +136,15 @@ def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
   eta = 0 is deterministic, eta = 1 equals `ancestral(gaussian(schedule))`.
 
   Args:
-    schedule: the noise levels.
     eta: in [0, 1]; may be traced.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxdiff import samplers, schedules
+    >>> step = samplers.ddim(schedules.cosine())
+    >>> xt, keys = jnp.ones((2, 3)), jax.random.split(jax.random.key(0), 2)
+    >>> step(lambda xt, t: 0.5 * xt, keys, xt, 0.5, 0.4).shape
+    (2, 3)
 
   Source: DDIM (Song et al. 2021) eq. 12, 16.
   """
@@ -151,7 +166,7 @@ def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
 
 
 def sample_keys(seed: ArrayLike, index: Array) -> tuple[Array, Array]:
-  """The keys of samples `index`: functions of (seed, i) alone.
+  """Derives the keys of samples `index`: functions of (seed, i) alone.
 
   Args:
     seed: integer, or one for each sample [B]; may be traced.
@@ -180,7 +195,7 @@ def sample(
   """Carries x from times[0] to times[-1], one `lax.scan`.
 
   Args:
-    step: a Step, or a Solver with its history.
+    step: a Step, or a Solver with its memory.
     denoiser: the estimate of x0, called once or more for a step.
     keys: [B] one for each sample; step n uses fold_in(key, n).
     x_init: [B, ...] at times[0], usually the process's prior.
@@ -189,6 +204,16 @@ def sample(
 
   Returns:
     x at times[-1], [B, ...]; with `trajectory` x at all times, [N + 1, B, ...].
+
+  Example:
+    >>> import jax
+    >>> from jaxdiff import processes, samplers, schedules
+    >>> schedule = schedules.cosine()
+    >>> step = samplers.ancestral(processes.gaussian(schedule))
+    >>> keys, times = samplers.sample_keys(0, range(4))[1], [1.0, 0.5, 0.0]
+    >>> x = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
+    >>> samplers.sample(step, lambda xt, t: 0.1 * xt, keys, x, times).shape
+    (4, 8, 8, 1)
   """
   chex.assert_equal_shape_prefix([keys, *jax.tree.leaves(x_init)], 1)
   times = jnp.asarray(times)

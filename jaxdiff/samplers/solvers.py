@@ -1,4 +1,4 @@
-"""Solvers of the probability-flow ODE: no noise and no memory.
+"""Probability-flow ODE solvers without memory: Euler, Heun, RK4, DPM++(2S).
 
 In y = x / alpha and rho = sigma / alpha the ODE is dy = eps d rho (EDM, eq. 1;
 DDIM, eq. 14). With h half the log-SNR gained from t to s, its solution is
@@ -8,11 +8,10 @@ DDIM, eq. 14). With h half the log-SNR gained from t to s, its solution is
 (DPM-Solver++, eq. 8), x0(u) being the estimate on the way. Holding it at its
 value at t gives DDIM; the other solvers find out how it bends.
 
-At either end of a schedule h may be infinite: sigma_s = 0, the data, or
-alpha_t = 0, pure noise (zero terminal SNR, a rectified flow's t = 1). No bend
-is known there, and every solver takes DDIM's step, which needs none. Such a
-step errs by O((t - s)^2): no order above 2 survives it, unless the times are
-finer there. `multistep` has the solvers with a memory.
+At either end of a schedule h may be infinite: sigma_s = 0, the data, or alpha_t
+= 0, pure noise (zero terminal SNR, a rectified flow's t = 1). No bend is known
+there, and every solver takes DDIM's step, which needs none. Such a step errs by
+O((t - s)^2): no order above 2 survives it, unless the times are finer there.
 """
 
 import jax
@@ -32,15 +31,15 @@ from jaxdiff.schedules import Schedule, log_snr
 
 
 def half_gain(schedule: Schedule, t: Array, s: Array) -> Array:
-  """h = (log_snr(s) - log_snr(t)) / 2; infinite at an end of some schedules."""
+  """Computes h = (log_snr(s) - log_snr(t)) / 2; may be infinite."""
   return 0.5 * (log_snr(schedule, s) - log_snr(schedule, t))
 
 
 def euler(schedule: Schedule) -> Step:
-  """ys = yt + (rho_s - rho_t) eps: order 1, one evaluation.
+  """Builds Euler's method ys = yt + (rho_s - rho_t) eps: order 1, 1 evaluation.
 
-  Euler's method in (y, rho) is `ddim(schedule, 0)` (DDIM, section 4.3), and on
-  `rectified_flow` it is Euler's in (x, t) too.
+  It is `ddim(schedule, 0)` (DDIM, section 4.3), and on `rectified_flow` Euler's
+  method in (x, t) too.
   """
 
   def step(
@@ -53,9 +52,11 @@ def euler(schedule: Schedule) -> Step:
 
 
 def heun(schedule: Schedule) -> Step:
-  """ys = yt + (rho_s - rho_t) (eps_t + eps_s) / 2: order 2, two evaluations.
+  """Builds Heun's method: order 2, two evaluations.
 
-  eps_s is that of Euler's step. Source: EDM (Karras et al. 2022) algorithm 1.
+  ys = yt + (rho_s - rho_t) (eps_t + eps_s) / 2 with eps_s that of Euler's step.
+
+  Source: EDM (Karras et al. 2022) algorithm 1.
   """
 
   def step(
@@ -75,7 +76,7 @@ def trapezoid(
   t: Array,
   s: Array,
 ) -> Array:
-  """Heun's step once x0, the estimate at t, is known. [B, ...]"""
+  """Computes Heun's step from t, where the estimate is x0. [B, ...]"""
   xs = advance(schedule, xt, x0, t, s)
 
   def correct(xs: Array) -> Array:
@@ -92,7 +93,7 @@ def _eps(schedule: Schedule, x0: Array, xt: Array, t: Array) -> Array:
 
 
 def rk4(schedule: Schedule) -> Step:
-  """The classical Runge-Kutta method on dx/dt: order 4, four evaluations.
+  """Builds the classical Runge-Kutta method: order 4, four evaluations.
 
     dx/dt = alpha' x0 + sigma' eps
 
@@ -132,7 +133,7 @@ def rk4(schedule: Schedule) -> Step:
 
 
 def dpmpp_2s(schedule: Schedule) -> Step:
-  """DPM-Solver++(2S): order 2, two evaluations, no memory.
+  """Builds DPM-Solver++(2S): order 2, two evaluations, no memory.
 
   The bend comes from a second estimate at u = (t + s) / 2:
 
@@ -162,25 +163,18 @@ def dpmpp_2s(schedule: Schedule) -> Step:
 
 
 def encode(schedule: Schedule, iterations: int = 1) -> Step:
-  """DDIM inversion: from t up to s > t, undoing the step of `euler` back.
+  """Builds DDIM inversion: from t up to s > t, undoing a step of `euler`.
 
     xs = (alpha_s / alpha_t) (xt - sigma_t eps) + sigma_s eps,
 
-  with eps that of the noisier end, as the step back from s will use. It asks
-  for xs, the unknown: iteration 0 takes xt in its place, which undoes the step
+  with eps that of the noisier end, as the step back from s will use. It depends
+  on xs, the unknown: iteration 0 takes xt in its place, which undoes the step
   to first order and is the usual inversion; each further one puts in the xs
   found, and where these converge (they do for short steps) the step is undone
-  exactly. Starts at sigma_t = 0 like anywhere else.
+  exactly. alpha_s must not be 0, sigma_t may be.
 
   Used with increasing times, `sample(encode(schedule), ..., times[::-1])`; the
   result is what `euler` takes back to the data.
-
-  Args:
-    schedule: the noise levels; alpha_s > 0.
-    iterations: evaluations for each step.
-
-  Raises:
-    ValueError: iterations is not positive.
 
   Source: DDIM (Song et al. 2021) section 5.4; the iteration, Pan et al. 2023,
   "Effective real image editing with accelerated iterative diffusion inversion".

@@ -1,12 +1,12 @@
-"""Solvers of the reverse SDE, which add noise on the way.
+"""Reverse SDE solvers: Euler-Maruyama, SDE-DPM-Solver++, EDM's churn.
 
   dx = (f x - g^2 score) dt + g dw,   f = alpha' / alpha,
                                       g^2 = 2 sigma (sigma' - f sigma)
 
-(Song et al. 2021, eq. 6.) Also between it and the probability-flow ODE, `eta`
-being how much of the noise is added, and EDM's churn, which adds noise first
-and then solves the ODE. `samplers.ancestral` is the SDE's own first-order
-solver, exact while the estimate stays as it is.
+(Song et al. 2021, eq. 6.) `eta` is how much of the noise is added, between the
+probability-flow ODE (0) and the SDE (1); churn adds noise first and then solves
+the ODE. `samplers.ancestral` is the SDE's own first-order solver, exact while
+the estimate stays as it is.
 """
 
 import math
@@ -26,17 +26,19 @@ from jaxdiff.schedules import Schedule, inverse, log_snr
 
 
 def noise(keys: Array, x: Array) -> Array:
-  """Standard normal noise like x, each example's from its own key. [B, ...]"""
+  """Draws standard normal noise like x, by each example's key. [B, ...]"""
   return jax.vmap(lambda key, x: jax.random.normal(key, x.shape))(keys, x)
 
 
 def split(keys: Array) -> tuple[Array, Array]:
-  """Two keys for each example, ([B], [B])."""
+  """Splits the keys of examples in two, ([B], [B])."""
   return jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
 
 
 def euler_maruyama(schedule: Schedule) -> Step:
-  """xs = xt + (s - t) (f xt - g^2 score) + g sqrt(t - s) z: weak order 1.
+  """Builds Euler-Maruyama: weak order 1, one evaluation.
+
+    xs = xt + (s - t) (f xt - g^2 score) + g sqrt(t - s) z
 
   At alpha_t = 0, and wherever else f or g is infinite, it takes the step of
   `ancestral`, which has the same limit.
@@ -71,19 +73,15 @@ def euler_maruyama(schedule: Schedule) -> Step:
 
 
 def dpmpp_sde_2m(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
-  """SDE-DPM-Solver++(2M): the estimate extrapolated, the noise exact.
+  """Builds SDE-DPM-Solver++(2M): the estimate extrapolated, the noise exact.
 
     xs = (sigma_s / sigma_t) e^(-eta h) xt
          + alpha_s (1 - e^(-(1 + eta) h)) (x0 + (h / 2 h') (x0 - x0'))
          + sigma_s sqrt(1 - e^(-2 eta h)) z
 
   with x0' the last estimate, h' its step. eta = 0 is `dpmpp_2m`. The first
-  step, and that to sigma_s = 0, do not extrapolate; with eta = 1 they are
-  those of `ancestral`.
-
-  Args:
-    schedule: the noise levels.
-    eta: at least 0; may be traced.
+  step, and that to sigma_s = 0, do not extrapolate; with eta = 1 they are those
+  of `ancestral`. eta may be traced.
 
   Source: DPM-Solver++ (Lu et al. 2022) appendix B; eta, k-diffusion.
   """
@@ -108,7 +106,7 @@ def dpmpp_sde_2m(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
     mean = sigma_s / sigma_t * decay**eta * xt + alpha_s * (
       1.0 - decay ** (1.0 + eta)
     ) * (x0 + gain * (x0 - past.x0[0]))
-    # Rounding may leave it a hair below 0 at s = t.
+    # At s = t rounding may leave it below 0.
     added = jnp.maximum(1.0 - decay ** (2.0 * eta), 0.0)
     xs = mean + sigma_s * jnp.sqrt(added) * noise(keys, xt)
     return xs, remember(past, level, x0)
@@ -125,21 +123,13 @@ def churn(
   s_max: ArrayLike = math.inf,
   s_noise: ArrayLike = 1.0,
 ) -> Step:
-  """Another step after some noise: from t back up to t', then down to s.
+  """Builds EDM's churn: another step after some noise, from t back up to t'.
 
     rho' = (1 + min(s_churn / N, sqrt(2) - 1)) rho,  rho = sigma / alpha
 
   where s_min <= rho <= s_max, and rho' = rho elsewhere; not above the noise of
-  t = 1, since there is no such t.
-
-  Args:
-    step: any, e.g. `heun(schedule)`.
-    schedule: the noise levels.
-    num_steps: N, of the whole grid.
-    s_churn: how much, over all steps.
-    s_min: the least sigma / alpha to be raised.
-    s_max: the largest.
-    s_noise: the standard deviation of the noise added.
+  t = 1, since there is no such t. The noise has the standard deviation s_noise,
+  N is the number of steps of the whole grid.
 
   Source: EDM (Karras et al. 2022) algorithm 2.
   """
@@ -164,7 +154,7 @@ def churn(
     up = jnp.where(raised, jnp.maximum(up, t), t)
     alpha_up, sigma_up = schedule(up)
     scale = jnp.where(raised, alpha_up / alpha, 1.0)
-    # Not sigma'^2 - sigma^2 of the asked rho', but of the t' found.
+    # sigma'^2 - sigma^2 of the t' found, not of the requested rho'.
     added = jnp.maximum(sigma_up**2 - (scale * sigma) ** 2, 0.0)
     std = s_noise * jnp.sqrt(jnp.where(raised, added, 0.0))
     xt = scale * xt + std * noise(noise_keys, xt)
@@ -181,10 +171,9 @@ def edm_stochastic(
   s_max: ArrayLike = 50.0,
   s_noise: ArrayLike = 1.003,
 ) -> Step:
-  """EDM's stochastic sampler: `churn` before each step of `heun`.
+  """Builds EDM's stochastic sampler: `churn` before each step of `heun`.
 
-  s_churn = 0 is `heun`. The defaults are the paper's for ImageNet-64; see
-  `churn`.
+  s_churn = 0 is `heun`. The defaults are the paper's for ImageNet-64.
 
   Source: EDM (Karras et al. 2022) algorithm 2, table 5.
   """

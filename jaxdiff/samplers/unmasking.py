@@ -1,9 +1,9 @@
-"""Unmasking in an order of one's own: the surest first.
+"""Unmasking by confidence (MaskGIT): the surest elements first.
 
 Absorbing noise lifts masks at random, and what it lifts at once is drawn
 independently. A step may instead propose x0 for all masks and keep only the
-proposals with the highest score; the others are masked as before. How many are
-left is the schedule's share, round(m sigma_s / sigma_t) of the m masks there
+proposals with the highest score; the others are masked as before. The number
+left is the schedule's fraction, round(m sigma_s / sigma_t) of the m masks there
 are, so any start will do, partly written or of any length; on `mixing.linear`
 with as many even steps as there are masks it is one at a time.
 
@@ -14,8 +14,9 @@ Scores, of log p(x0 | xt) [..., K] and the proposals [...]:
   certainty        minus the entropy
   left_to_right    minus the position
 
-The choice depends on what was drawn, so these are no samplers of the model's
-joint law, even with an exact p(x0 | xt) (`left_to_right` one at a time is).
+The choice depends on what was drawn, so these do not sample the model's joint
+distribution, even with an exact p(x0 | xt) (`left_to_right` one at a time
+does).
 """
 
 from collections.abc import Callable
@@ -34,12 +35,12 @@ Score = Callable[[Array, Array], Array]
 
 
 def probability(log_probs: Array, x0: Array) -> Array:
-  """log p(proposal). (MaskGIT, Chang et al. 2022, section 3.2.)"""
+  """Computes log p(proposal). (MaskGIT, Chang et al. 2022, section 3.2.)"""
   return jnp.take_along_axis(log_probs, x0[..., None], axis=-1)[..., 0]
 
 
 def margin(log_probs: Array, x0: Array) -> Array:
-  """How much likelier the likeliest is than the next, in probability.
+  """Computes the difference in probability of the two likeliest categories.
 
   Source: Kim et al. 2025, "Train for the worst, plan for the best", section 4.
   """
@@ -49,14 +50,14 @@ def margin(log_probs: Array, x0: Array) -> Array:
 
 
 def certainty(log_probs: Array, x0: Array) -> Array:
-  """Minus the entropy of p(x0 | xt), in nats."""
+  """Computes minus the entropy of p(x0 | xt), in nats."""
   del x0
   p = jnp.exp(log_probs)
   return jnp.sum(p * jnp.where(p > 0, log_probs, 0.0), axis=-1)
 
 
 def left_to_right(log_probs: Array, x0: Array) -> Array:
-  """Minus the position, the elements in their order in memory."""
+  """Computes minus the position, in the order of memory."""
   del log_probs
   return -jnp.arange(x0.size, dtype=jnp.float32).reshape(x0.shape)
 
@@ -67,7 +68,7 @@ def surest_first(
   score: Score = probability,
   noise: ArrayLike = 0.0,
 ) -> Step:
-  """A step that lifts the masks whose proposals have the highest score.
+  """Builds a step that lifts the masks whose proposals have the highest score.
 
   Args:
     schedule: one of `schedules.mixing`; `cosine` is MaskGIT's.

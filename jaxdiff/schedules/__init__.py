@@ -2,8 +2,8 @@
 
   xt = alpha(t) x0 + sigma(t) eps,  eps ~ N(0, I);  t = 0 is data, t = 1 prior
 
-`levels` says what a schedule is; `closed_forms` and DDPM's tables in `betas`
-have them by name; `mixing` has those of categories, alpha + sigma = 1.
+`levels` has the types and what all schedules share, `closed_forms` and `betas`
+(DDPM's tables) the schedules by name, `mixing` those of categories.
 """
 
 from jaxdiff.schedules.betas import (

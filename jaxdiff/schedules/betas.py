@@ -1,4 +1,4 @@
-"""DDPM's tables of forward variances, and the schedule of a table.
+"""DDPM's tables of forward variances beta, and the schedule of a table.
 
   q(x_i | x_{i-1}) = N(sqrt(1 - beta_i) x_{i-1}, beta_i I),  i = 1 .. T
 
@@ -16,16 +16,16 @@ from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
 
 
 def from_betas(betas: ArrayLike) -> Schedule:
-  """The schedule of a DDPM table: alpha(i / T)^2 = prod_{j <= i} (1 - beta_j).
+  """Builds a table's schedule: alpha(i / T)^2 = prod_{j <= i} (1 - beta_j).
 
-  Exact at the grid points t = i / T, and exactly (1, 0) at t = 0. Between grid
-  points the log-SNR is linear in t; in the first interval, where it comes from
-  +inf, sigma^2 is; in the last of a table whose last beta is 1, where it goes
+  Exact at t = i / T, and exactly (1, 0) at t = 0. Between grid points the
+  log-SNR is linear in t. In the first interval, where it comes from +inf,
+  sigma^2 is linear; in the last of a table whose last beta is 1, where it goes
   to -inf, alpha is.
 
   Args:
-    betas: [T] the forward variances, each in (0, 1); the last of several may
-      be 1 (`zero_terminal_snr`).
+    betas: [T] the forward variances, each in (0, 1); the last of several may be
+      1 (`zero_terminal_snr`).
 
   Raises:
     ValueError: betas not one-dimensional, or out of range.
@@ -78,7 +78,7 @@ def from_betas(betas: ArrayLike) -> Schedule:
 def linear_betas(
   num_steps: int = 1000, first: float = 1e-4, last: float = 0.02
 ) -> np.ndarray:
-  """Betas linear in the step. [T] float64. (DDPM, section 4.)"""
+  """Computes betas linear in the step. [T] float64. (DDPM, section 4.)"""
   _check(num_steps, first, last)
   return np.linspace(first, last, num_steps, dtype=np.float64)
 
@@ -86,10 +86,11 @@ def linear_betas(
 def scaled_linear_betas(
   num_steps: int = 1000, first: float = 0.00085, last: float = 0.012
 ) -> np.ndarray:
-  """sqrt(beta) linear in the step. [T] float64.
+  """Computes betas whose root is linear in the step. [T] float64.
 
-  Source: latent diffusion (Rombach et al. 2022); the defaults are Stable
-  Diffusion's.
+  The defaults are Stable Diffusion's.
+
+  Source: latent diffusion (Rombach et al. 2022).
   """
   _check(num_steps, first, last)
   return np.linspace(first**0.5, last**0.5, num_steps, dtype=np.float64) ** 2
@@ -98,10 +99,10 @@ def scaled_linear_betas(
 def cosine_betas(
   num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999
 ) -> np.ndarray:
-  """Betas whose cumulative product follows cos^2, capped. [T] float64.
+  """Computes betas whose cumulative product follows cos^2, capped. [T] float64.
 
-  beta_i = min(1 - f(i/T) / f((i-1)/T), max_beta),
-  f(t) = cos^2((t + offset) / (1 + offset) pi / 2).
+    beta_i = min(1 - f(i/T) / f((i-1)/T), max_beta),
+    f(t) = cos^2((t + offset) / (1 + offset) pi / 2)
 
   Source: iDDPM (Nichol & Dhariwal 2021) eq. 17.
   """
@@ -116,7 +117,7 @@ def cosine_betas(
 def sigmoid_betas(
   num_steps: int = 1000, first: float = 1e-4, last: float = 0.02
 ) -> np.ndarray:
-  """Betas along a logistic curve over [-6, 6]. [T] float64.
+  """Computes betas along a logistic curve over [-6, 6]. [T] float64.
 
   Source: GeoDiff (Xu et al. 2022), appendix.
   """
@@ -132,14 +133,14 @@ def _check(num_steps: int, first: float, last: float) -> None:
 
 
 def zero_terminal_snr(betas: ArrayLike) -> np.ndarray:
-  """The table, changed so that nothing of the data is left at the last step.
+  """Changes a table so that no signal is left at the last step: zero SNR.
 
-  The square root of the cumulative product, a_i, is moved and stretched so
-  that the last is 0 and the first stays:
+  The root a_i of the cumulative product is shifted and scaled such that the
+  last is 0 and the first stays:
 
     a_i <- (a_i - a_T) a_1 / (a_1 - a_T).
 
-  A network that predicts eps says nothing of x0 there: predict x0 or v.
+  At t = 1 a network that predicts eps says nothing of x0: predict x0 or v.
 
   Args:
     betas: [T] each in (0, 1), at least two.

@@ -1,4 +1,4 @@
-"""Schedules in closed form."""
+"""Schedules in closed form: cosine, VP, VE, EDM, rectified flow, Laplace."""
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,17 @@ from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
 
 
 def cosine(log_snr_min: float = -15.0, log_snr_max: float = 15.0) -> Schedule:
-  """alpha = cos(angle), sigma = sin(angle), angle linear in t.
+  """Builds the cosine schedule: alpha = cos(angle), sigma = sin(angle).
 
-  The angle runs over the part of [0, pi/2] where the log-SNR lies within
-  [log_snr_min, log_snr_max]; both ends are met exactly. Truncation is needed:
-  cos(pi / 2) is -4.4e-8 in float32.
+  The angle is linear in t, over the part of [0, pi/2] where the log-SNR lies
+  within [log_snr_min, log_snr_max]; both ends are met exactly. Truncation is
+  needed: cos(pi / 2) is -4.4e-8 in float32.
+
+  Example:
+    >>> from jaxdiff import schedules
+    >>> alpha, sigma = schedules.cosine()(0.5)
+    >>> f'{alpha:.4f} {sigma:.4f}'
+    '0.7071 0.7071'
 
   Source: iDDPM (Nichol & Dhariwal 2021) eq. 17, in the truncated continuous
   form of simple diffusion (Hoogeboom et al. 2023), appendix A.
@@ -36,7 +42,7 @@ def cosine(log_snr_min: float = -15.0, log_snr_max: float = 15.0) -> Schedule:
 
 
 def linear_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
-  """The VP SDE with beta(t) = beta_min + t (beta_max - beta_min).
+  """Builds the VP schedule, beta(t) = beta_min + t (beta_max - beta_min).
 
   log alpha = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2. At t = 0 it is
   exactly (1, 0).
@@ -57,7 +63,7 @@ def linear_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
 
 
 def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
-  """The sub-VP SDE: alpha of `linear_vp`, sigma = 1 - alpha^2.
+  """Builds the sub-VP schedule: alpha of `linear_vp`, sigma = 1 - alpha^2.
 
   Less noise than `linear_vp` at every t, and (1, 0) at t = 0.
 
@@ -73,10 +79,10 @@ def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
 
 
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Schedule:
-  """The VE SDE: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
+  """Builds the VE schedule: sigma = sigma_min (sigma_max / sigma_min)^t.
 
-  The prior is N(0, sigma_max^2). At t = 0 noise of sigma_min is left; see
-  `edm` for the step on to none.
+  alpha = 1, and the prior is N(0, sigma_max^2). At t = 0 noise of sigma_min is
+  left; see `edm` for the step on to none.
 
   Source: score SDE (Song et al. 2021) eq. 31; NCSN's geometric levels (Song &
   Ermon 2019) are a uniform grid in t.
@@ -95,12 +101,12 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Schedule:
 def edm(
   sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
 ) -> Schedule:
-  """Karras et al.'s noise levels: alpha = 1, sigma^(1 / rho) linear in t.
+  """Builds EDM's schedule: alpha = 1, sigma^(1 / rho) linear in t.
 
   sigma = (sigma_min^(1/rho) + t (sigma_max^(1/rho) - sigma_min^(1/rho)))^rho,
   so an even grid in t from 1 to 0 is the Karras grid from sigma_max to
-  sigma_min. The last step of their sampler, from sigma_min to no noise at all,
-  is not a t: it is the estimate of x0 itself, denoiser(x, 0).
+  sigma_min. The last step of their sampler, from sigma_min to no noise, is not
+  a t: it is the estimate of x0 itself, denoiser(x, 0).
 
   Source: EDM (Karras et al. 2022) eq. 5.
   """
@@ -118,10 +124,10 @@ def edm(
 
 
 def rectified_flow() -> Schedule:
-  """alpha = 1 - t, sigma = t: a straight line from data to noise.
+  """Builds the rectified flow, alpha = 1 - t, sigma = t: a line to the noise.
 
-  Exactly (1, 0) at t = 0 and (0, 1) at t = 1, where a network that predicts
-  eps or the score says nothing of x0: predict the velocity, eps - x0.
+  Exactly (1, 0) at t = 0 and (0, 1) at t = 1, where a network that predicts eps
+  or the score says nothing of x0: predict the velocity, eps - x0.
 
   Source: rectified flow (Liu et al. 2023) eq. 1; flow matching (Lipman et al.
   2023) with its optimal-transport path.
@@ -140,11 +146,11 @@ def laplace(
   log_snr_min: float = -15.0,
   log_snr_max: float = 15.0,
 ) -> Schedule:
-  """Variance preserving; for t uniform the log-SNR has a Laplace law.
+  """Builds the schedule whose log-SNR has a Laplace distribution for t uniform.
 
   log_snr(t) is the upper t-quantile of Laplace(mean, scale), truncated to
-  [log_snr_min, log_snr_max] as in `cosine`: most of the training goes where
-  signal and noise are alike.
+  [log_snr_min, log_snr_max]: most of the training goes where signal and noise
+  are of the same size. Variance preserving.
 
   Source: Hang et al. 2024, "Improved noise schedule for diffusion training".
   """
@@ -152,7 +158,7 @@ def laplace(
   number('scale', scale, '(0, inf)')
   number('log_snr_min', log_snr_min, f'(-inf, {mean})')
   number('log_snr_max', log_snr_max, f'({mean}, inf)')
-  # The mass beyond each end.
+  # Probability beyond each end.
   above = 0.5 * float(np.exp((mean - log_snr_max) / scale))
   below = 0.5 * float(np.exp((log_snr_min - mean) / scale))
   inside = 1.0 - above - below
@@ -168,20 +174,19 @@ def laplace(
 
 
 def shifted(schedule: Schedule, shift: float) -> Schedule:
-  """The schedule with shift times the noise beside the same data.
+  """Builds the schedule with `shift` times the noise for the same data.
 
-  log_snr(t) <- log_snr(t) - 2 log(shift). A variance-preserving schedule stays
-  one, and so do one with alpha + sigma = 1 and one with alpha = 1. On
-  `rectified_flow` it is SD3's change of time, t <- shift t / (1 + (shift - 1)
-  t).
+  log_snr(t) <- log_snr(t) - 2 log(shift). What is constant of the schedule,
+  alpha^2 + sigma^2, alpha + sigma or alpha, stays so. On `rectified_flow` this
+  is SD3's change of time, t <- shift t / (1 + (shift - 1) t).
 
   Args:
-    schedule: one of those three kinds.
-    shift: more than 1 for images larger than the schedule was made for: their
-      side over the side it was made for.
+    schedule: with one of the three equal to 1.
+    shift: more than 1 for images larger than the schedule was made for: the
+      ratio of their side lengths.
 
   Raises:
-    ValueError: shift is not positive, or the schedule is of none of the kinds.
+    ValueError: shift is not positive, or none of the three is 1.
 
   Source: simple diffusion (Hoogeboom et al. 2023) section 3.1; SD3 (Esser et
   al. 2024) eq. 23.
@@ -200,7 +205,7 @@ def shifted(schedule: Schedule, shift: float) -> Schedule:
   else:
     raise ValueError(
       'shifted needs a schedule with alpha^2 + sigma^2 = 1, alpha + sigma = 1 '
-      'or alpha = 1, so as to keep it; this one has none of these'
+      'or alpha = 1, so as to keep it'
     )
 
   def moved(t: ArrayLike) -> NoiseLevel:

@@ -1,10 +1,8 @@
-"""What a noise schedule is, and what all of them share.
+"""Noise levels, log-SNR and its inverse, for any schedule.
 
-  xt = alpha(t) x0 + sigma(t) eps,  eps ~ N(0, I);  t = 0 is data, t = 1 prior
-
-A schedule is one function, t in [0, 1] -> NoiseLevel(alpha, sigma); its
-derivatives come from `jax.jvp`, and its log-SNR, 2 log(alpha / sigma), is
-strictly decreasing. `schedules` has them by name, and these names too.
+A schedule is one function, t in [0, 1] -> NoiseLevel(alpha, sigma). Its
+derivatives come from `jax.jvp`; its log-SNR, 2 log(alpha / sigma), is strictly
+decreasing.
 """
 
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from jax.typing import ArrayLike
 
 
 class NoiseLevel(NamedTuple):
-  """alpha scales the data, sigma the noise: xt = alpha x0 + sigma eps."""
+  """Scales of the data and of the noise: xt = alpha x0 + sigma eps."""
 
   alpha: Array
   sigma: Array
@@ -27,7 +25,7 @@ Schedule = Callable[[ArrayLike], NoiseLevel]
 
 
 def log_snr(schedule: Schedule, t: ArrayLike) -> Array:
-  """Log signal-to-noise ratio 2 log(alpha / sigma), in nats.
+  """Computes the log signal-to-noise ratio 2 log(alpha / sigma), in nats.
 
   Returns:
     [...] like t; +inf where sigma is 0 (a table at t = 0).
@@ -37,10 +35,10 @@ def log_snr(schedule: Schedule, t: ArrayLike) -> Array:
 
 
 def variance_preserving(log_snr: ArrayLike) -> NoiseLevel:
-  """The level with alpha^2 + sigma^2 = 1 at a log-SNR.
+  """Computes the level with alpha^2 + sigma^2 = 1 at a log-SNR.
 
-  alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr): neither is taken as
-  one minus the other, so both keep full precision at both ends. (VDM, eq. 3.)
+  alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr): neither is one minus
+  the other, so both keep full precision at both ends. (VDM, eq. 3.)
   """
   return NoiseLevel(
     jnp.sqrt(jax.nn.sigmoid(log_snr)), jnp.sqrt(jax.nn.sigmoid(-log_snr))
@@ -48,19 +46,17 @@ def variance_preserving(log_snr: ArrayLike) -> NoiseLevel:
 
 
 def inverse(schedule: Schedule, value: ArrayLike) -> Array:
-  """The time at which a schedule has a log-SNR: log_snr(schedule, t) = value.
+  """Computes the time at which a schedule has a log-SNR.
 
-  Bisection, which asks only that the log-SNR decreases. It halves not [0, 1]
-  but the 2^30 float32 numbers in it, whose bits, read as integers, are in
-  order: thirty halvings leave one, exact to the last digit near 0 too.
+  Bisects the 2^30 float32 numbers in [0, 1], whose bits, read as integers, are
+  in order: thirty halvings leave one, exact to the last digit near 0 too.
 
   Args:
-    schedule: any.
-    value: [...] log-SNR, in nats; +-inf are welcome.
+    value: [...] log-SNR, in nats; may be infinite.
 
   Returns:
-    t [...], the last at which the log-SNR is still at least the value; 0 and 1
-    for values beyond the schedule's ends. Not differentiable.
+    t [...], the last at which the log-SNR is at least the value; 0 and 1 for
+    values beyond the schedule's ends. Not differentiable.
   """
   value = jnp.asarray(value, jnp.float32)
   as_time = lambda bits: jax.lax.bitcast_convert_type(bits, jnp.float32)

@@ -1,14 +1,13 @@
 """Schedules for categories: xt ~ Cat(alpha x0 + sigma pi), alpha + sigma = 1.
 
-alpha is the chance that an element has not been redrawn from pi by t. Being
-t -> NoiseLevel(alpha, sigma) like any other, with a mixture of two laws where
-Gaussian noise has a sum of two variables, these are plain Schedules; sigma is
-given beside alpha so that neither is ever one minus the other. All are exactly
-(1, 0) at t = 0, which a process of categories asks for. (`rectified_flow` of
-Gaussian noise is `linear` here.)
+alpha is the probability that an element has not been redrawn from pi by time t.
+Gaussian noise has a sum of two variables, this a mixture of two distributions,
+but the Schedule is the same. sigma is given beside alpha so that neither is
+ever one minus the other. All are exactly (1, 0) at t = 0, as a categorical
+process needs.
 
-The continuous-time bound does not depend on which is chosen, only the variance
-of its estimate does, and where a sampler with even steps spends them.
+The continuous-time bound does not depend on the choice; the variance of its
+estimate does, and so does where a sampler with even steps spends them.
 """
 
 import jax.numpy as jnp
@@ -21,10 +20,10 @@ from jaxdiff.schedules.levels import NoiseLevel, Schedule
 
 
 def linear() -> Schedule:
-  """alpha = 1 - t, exactly (0, 1) at t = 1.
+  """Builds the linear schedule alpha = 1 - t, exactly (0, 1) at t = 1.
 
-  For absorbing noise it is the mutual-information schedule, beta_i =
-  1 / (T - i + 1) on T steps.
+  For absorbing noise it is the mutual-information schedule, beta_i = 1 / (T - i
+  + 1) on T steps.
 
   Source: D3PM (Austin et al. 2021) section 3.2.
   """
@@ -37,17 +36,17 @@ def linear() -> Schedule:
 
 
 def log_linear(eps: float = 1e-3) -> Schedule:
-  """alpha = 1 - (1 - eps) t: -log alpha is finite throughout.
+  """Builds the log-linear schedule alpha = 1 - (1 - eps) t.
 
-  A little of x0, eps, is left at t = 1. For uniform noise that is a small
-  prior term; for absorbing noise an infinite one, as the prior rules out what
-  may happen: use `linear` where the bound is wanted.
+  -log alpha stays finite: a fraction eps of x0 is left at t = 1. For uniform
+  noise that is a small prior term; for absorbing noise an infinite one: use
+  `linear` where the bound is wanted.
 
   Args:
     eps: in [0, 1).
 
-  Source: SEDD (Lou et al. 2024), whose total noise -log alpha is
-  -log(1 - (1 - eps) t).
+  Source: SEDD (Lou et al. 2024), whose total noise -log alpha is -log(1 - (1 -
+  eps) t).
   """
   number('eps', eps, '[0, 1)')
 
@@ -60,10 +59,11 @@ def log_linear(eps: float = 1e-3) -> Schedule:
 
 
 def cosine() -> Schedule:
-  """alpha = 1 - sin(pi t / 2): masks lifted slowly at first, then faster.
+  """Builds MD4's cosine schedule alpha = 1 - sin(pi t / 2).
 
-  sigma, the share that is masked, is the cosine of MaskGIT (Chang et al. 2022,
-  section 3.3) in the time that runs from noise to data.
+  Few masks are lifted at first, more later. sigma, the fraction that is masked,
+  is the cosine of MaskGIT (Chang et al. 2022, section 3.3) in the time that
+  runs from noise to data.
 
   Source: MD4 (Shi et al. 2024), its table of schedules.
   """
@@ -80,7 +80,7 @@ def cosine() -> Schedule:
 
 
 def squared_cosine() -> Schedule:
-  """alpha = cos^2(pi t / 2), sigma = sin^2(pi t / 2).
+  """Builds the schedule alpha = cos^2(pi t / 2), sigma = sin^2(pi t / 2).
 
   Source: iDDPM's cosine (Nichol & Dhariwal 2021 eq. 17, without its offset), as
   in DiGress (Vignac et al. 2023).
@@ -99,30 +99,30 @@ def squared_cosine() -> Schedule:
 def mutual_information(
   data: ArrayLike, noise: ArrayLike, num_points: int = 1000
 ) -> Schedule:
-  """alpha such that I(xt; x0) = (1 - t) H(x0): information is lost evenly.
+  """Builds the mutual-information schedule: I(xt; x0) = (1 - t) H(x0).
 
-  I is that of one element with law `data`. It holds exactly at t =
-  i / num_points; alpha is linear between. For absorbing noise alpha = 1 - t.
+  I is that of one element distributed as `data`. It holds exactly at t = i /
+  num_points; alpha is linear between. For absorbing noise alpha = 1 - t.
 
   Args:
-    data: [K] the law of x0, e.g. the frequencies of the characters.
+    data: [K] the distribution of x0, e.g. the frequencies of the characters.
     noise: [K] pi.
     num_points: of the table.
 
   Raises:
-    ValueError: they are not two laws over the same K, or x0 is certain.
+    ValueError: not two distributions over the same K, or x0 is certain.
 
   Source: D3PM (Austin et al. 2021) section 3.2.
   """
   whole('num_points', num_points, 1)
   data, noise = np.asarray(data, np.float64), np.asarray(noise, np.float64)
-  for name, law in (('data', data), ('noise', noise)):
-    if law.shape != data.shape or law.ndim != 1 or (law < 0).any():
+  for name, probs in (('data', data), ('noise', noise)):
+    if probs.shape != data.shape or probs.ndim != 1 or (probs < 0).any():
       raise ValueError(
-        f'{name} must be a law over K categories, [K], got {law.shape}'
+        f'{name} must be probabilities of K categories, got {probs.shape}'
       )
-    if not abs(law.sum() - 1) <= 1e-5:
-      raise ValueError(f'{name} must sum to 1, got {law.sum():g}')
+    if not abs(probs.sum() - 1) <= 1e-5:
+      raise ValueError(f'{name} must sum to 1, got {probs.sum():g}')
   if (data > 0).sum() < 2:
     raise ValueError('mutual_information needs an x0 that is not certain')
 
