@@ -1,2 +1,2 @@
-"""Published weights to our parameters: read, rename, check. No torch, and no
+"""Published weights as our parameters: read, renamed, checked. No torch, and no
 downloads: an error says which file to fetch, and from where."""

@@ -1,41 +1,39 @@
-"""Folders of published CLIPs: Hugging Face's layout and open_clip's."""
+"""Folders of a published CLIP, in Hugging Face's layout or open_clip's."""
 
-import json
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
-from jaxdiff.pretrained.clip_weights import ClipWeights, load_clip
-
-_WEIGHTS = {
-  'config.json': ('model.safetensors', 'pytorch_model.bin'),
-  'open_clip_config.json': (
-    'open_clip_model.safetensors',
-    'open_clip_pytorch_model.bin',
-  ),
-}
+from jaxdiff.pretrained import configs
+from jaxdiff.pretrained.clip_weights import (
+  MAX_IMAGE,
+  MAX_LAYERS,
+  ClipWeights,
+  clip_network,
+  load_clip,
+)
+from jaxdiff.pretrained.configs import Config, field, section
 
 
 def read_clip(folder: str | os.PathLike) -> ClipWeights:
-  """Reads both towers from a folder of either layout.
+  """Reads both towers.
+
+  Args:
+    folder: With the config and the weights of one of the layouts.
 
   Raises:
-    FileNotFoundError: No CLIP there; the message lists the files it needs.
-    ValueError: Weights that cannot be read, or of another network.
+    FileNotFoundError: There is no CLIP; the message lists the files it needs.
+    ValueError: The weights cannot be read, or are of another network.
   """
   folder = Path(folder)
-  for config, names in _WEIGHTS.items():
+  for config, (make, names) in _LAYOUTS.items():
     files = [folder / name for name in names if (folder / name).is_file()]
     if (folder / config).is_file() and files:
-      if config == 'config.json':
-        return load_clip(files[0])
-      described = json.loads((folder / config).read_text('utf-8'))
-      return load_clip(files[0], open_clip_network(described['model_cfg']))
+      return load_clip(files[0], configs.read(folder / config, make))
   layouts = '; or '.join(
-    f'{config} with {" or ".join(names)}' for config, names in _WEIGHTS.items()
+    f'{config} with {" or ".join(names)}'
+    for config, (_, names) in _LAYOUTS.items()
   )
   raise FileNotFoundError(
     f'{folder} must hold a CLIP: {layouts}; e.g. from '
@@ -43,41 +41,59 @@ def read_clip(folder: str | os.PathLike) -> ClipWeights:
   )
 
 
-def open_clip_network(config: Mapping[str, Any]) -> Clip:
-  """Builds the network of the `model_cfg` in an `open_clip_config.json`.
+def open_clip_network(config: Config) -> Clip:
+  """Builds the network of an `open_clip_config.json`.
+
+  Args:
+    config: Content of the file. What it leaves out has the value that
+      open_clip gives it.
+
+  Returns:
+    The network, computing in float32.
 
   Raises:
-    ValueError: A model that is not two plain transformers.
+    ValueError: It is not of two plain transformers, or a field is no size.
   """
-  vision, text = config['vision_cfg'], config['text_cfg']
-  other = {'timm_model_name', 'hf_model_name'} & {*vision, *text}
-  if other or not isinstance(vision.get('layers', 12), int):
+  config = section(config, 'model_cfg')
+  vision, text = section(config, 'vision_cfg'), section(config, 'text_cfg')
+  if {'timm_model_name', 'hf_model_name'} & {*vision, *text}:
     raise ValueError(
       'only vision transformers and plain text transformers of open_clip are '
-      f'read, got {config}'
+      'read'
     )
-  dim, width = config['embed_dim'], vision.get('width', 768)
+  dim = field(config, 'embed_dim', 512)
   activation = 'quick_gelu' if config.get('quick_gelu') else 'gelu'
-  text_width = text.get('width', 512)
+  text_width = field(text, 'width', 512)
+  width = field(vision, 'width', 768)
   return Clip(
     ClipText(
       width=text_width,
-      num_layers=text.get('layers', 12),
-      num_heads=text.get('heads', 8),
-      mlp_width=math.floor(text_width * text.get('mlp_ratio', 4.0)),
+      num_layers=field(text, 'layers', 12, MAX_LAYERS),
+      num_heads=field(text, 'heads', 8),
+      mlp_width=math.floor(text_width * field(text, 'mlp_ratio', 4.0, 64)),
       projection_dim=dim,
-      vocab_size=text.get('vocab_size', 49408),
-      max_length=text.get('context_length', 77),
+      vocab_size=field(text, 'vocab_size', 49408),
+      max_length=field(text, 'context_length', 77),
       activation=activation,
     ),
     ClipVision(
-      image_size=vision.get('image_size', 224),
-      patch_size=vision.get('patch_size', 16),
+      image_size=field(vision, 'image_size', 224, MAX_IMAGE),
+      patch_size=field(vision, 'patch_size', 16),
       width=width,
-      num_layers=vision.get('layers', 12),
-      num_heads=width // vision.get('head_width', 64),
-      mlp_width=math.floor(width * vision.get('mlp_ratio', 4.0)),
+      num_layers=field(vision, 'layers', 12, MAX_LAYERS),
+      num_heads=width // field(vision, 'head_width', 64),
+      mlp_width=math.floor(width * field(vision, 'mlp_ratio', 4.0, 64)),
       projection_dim=dim,
       activation=activation,
     ),
   )
+
+
+# Config -> how a network is made of it, and the names of weights beside it.
+_LAYOUTS = {
+  'config.json': (clip_network, ('model.safetensors', 'pytorch_model.bin')),
+  'open_clip_config.json': (
+    open_clip_network,
+    ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin'),
+  ),
+}

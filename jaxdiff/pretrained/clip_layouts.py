@@ -1,25 +1,23 @@
-"""Published CLIP weights to our parameters, from any of their layouts.
+"""Layouts of published CLIP weights, renamed to our parameters.
 
-Hugging Face's files name the towers `text_model.` and `vision_model.`; one
-tower alone may leave that out; a Stable Diffusion 1 checkpoint has the text
-tower under `cond_stage_model.transformer.`. OpenAI's and open_clip's files name
-the same tensors otherwise, keep q, k and v in one, and a projection as
-[in, out].
+Hugging Face's files name the towers `text_model.` and `vision_model.`. A file
+of one tower may leave that out. A Stable Diffusion 1 checkpoint has the text
+tower under `cond_stage_model.transformer.`. OpenAI's and open_clip's files have
+other names, keep q, k and v in one tensor, and a projection as [in, out].
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
-from jaxdiff.pretrained.state_dicts import Path, Source, arranged
+from jaxdiff.pretrained.files import State
+from jaxdiff.pretrained.state_dicts import Params, Path, Source, arranged
 
-# Our layer -> theirs, to which '.weight' or '.bias' is added. Where the whole
-# path of a parameter stands on the left, theirs is the whole name.
+# Our layer -> theirs, to which '.weight' or '.bias' is added; or the whole path
+# of our parameter -> the whole of their name.
 _HUGGING_FACE = {
   'text': {
     'token_embedding': 'text_model.embeddings.token_embedding',
@@ -76,7 +74,7 @@ _OPEN_CLIP = {
   },
 }
 _STABLE_DIFFUSION = 'cond_stage_model.transformer.'
-# How the names begin of what stands beside a tower in a file of both.
+# First parts of the names that stand beside a tower in a file of both.
 _BESIDE = {
   'text': ('vision_model.', 'visual', 'logit_scale'),
   'vision': (
@@ -90,18 +88,18 @@ _BESIDE = {
 }
 
 
-def clip_params(state: Mapping[str, np.ndarray], network: Clip) -> Any:
-  """Parameters of both towers, {'text', 'vision', 'logit_scale'}.
+def clip_params(state: State, network: Clip) -> Params:
+  """Renames the tensors of both towers.
 
   Args:
-    state: name to array, in Hugging Face's layout or open_clip's.
-    network: whose parameters they are to be.
+    state: Name to array, in Hugging Face's layout or open_clip's.
+    network: The network of the parameters.
 
   Returns:
-    The tree of parameters, float32.
+    Float32 parameters {'text', 'vision', 'logit_scale'}.
 
   Raises:
-    ValueError: tensors missing, left over or of another shape, by name.
+    ValueError: Tensors are missing, left over or of another shape.
   """
   shapes = {
     'text': _text_shapes(network.text),
@@ -116,46 +114,41 @@ def clip_params(state: Mapping[str, np.ndarray], network: Clip) -> Any:
   return arranged(state, sources, shapes, _position_ids(state))
 
 
-def clip_text_params(state: Mapping[str, np.ndarray], network: ClipText) -> Any:
-  """Parameters of the text tower.
+def clip_text_params(state: State, network: ClipText) -> Params:
+  """Renames the tensors of the text tower.
 
   Args:
-    state: name to array, in Hugging Face's layout (with `text_model.` or not),
-      open_clip's, or that of a Stable Diffusion 1 checkpoint. Tensors of the
-      image tower and of Stable Diffusion's other networks are passed over, and
-      so is a projection that `network` has no use for.
-    network: whose parameters they are to be.
+    state: Name to array, in any layout. Tensors of the image tower and of
+      Stable Diffusion's other networks are skipped, and so is a projection if
+      `network` has none.
+    network: The network of the parameters.
 
   Returns:
     The tree of parameters, float32.
 
   Raises:
-    ValueError: tensors missing, left over or of another shape, by name.
+    ValueError: As in `clip_params`.
   """
   return _tower_params(state, _text_shapes(network), 'text')
 
 
-def clip_vision_params(
-  state: Mapping[str, np.ndarray], network: ClipVision
-) -> Any:
-  """Parameters of the image tower; all else as in `clip_text_params`."""
+def clip_vision_params(state: State, network: ClipVision) -> Params:
+  """Renames the tensors of the image tower, as `clip_text_params`."""
   return _tower_params(state, _vision_shapes(network), 'vision')
 
 
-def _text_shapes(network: ClipText) -> Any:
+def _text_shapes(network: ClipText) -> Params:
   tokens = jax.ShapeDtypeStruct((1, 1), jnp.int32)
   return jax.eval_shape(network.init, jax.random.key(0), tokens)['params']
 
 
-def _vision_shapes(network: ClipVision) -> Any:
+def _vision_shapes(network: ClipVision) -> Params:
   size = network.image_size
   images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
   return jax.eval_shape(network.init, jax.random.key(0), images)['params']
 
 
-def _tower_params(
-  state: Mapping[str, np.ndarray], shapes: Any, tower: str
-) -> Any:
+def _tower_params(state: State, shapes: Params, tower: str) -> Params:
   sources = _sources(state, flatten_dict(shapes), tower)
   beside = _BESIDE[tower]
   if 'projection' not in shapes:
@@ -171,7 +164,7 @@ def _tower_params(
 
 
 def _position_ids(names: Iterable[str]) -> set[str]:
-  """0, 1, 2, ..: older files of Hugging Face keep them as a tensor."""
+  """The tensors 0, 1, 2, .. of Hugging Face's older files."""
   return {name for name in names if name.endswith('position_ids')}
 
 
@@ -182,7 +175,7 @@ def _in_checkpoint(names: Iterable[str]) -> bool:
 def _sources(
   names: Iterable[str], paths: Iterable[Path], tower: str
 ) -> dict[Path, Source]:
-  """Where each parameter of a tower is, in the layout that `names` are in."""
+  """The place of each parameter of a tower, in the layout of `names`."""
   if any('resblocks.' in name for name in names):
     return {path: _open_clip(path, tower) for path in paths}
   prefix = _STABLE_DIFFUSION if _in_checkpoint(names) else ''

@@ -1,14 +1,21 @@
-"""Published CLIP files: which network they are of, and its parameters."""
+"""Files of a published CLIP: the network they are of, and its parameters."""
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
+from jaxdiff.pretrained import configs
 from jaxdiff.pretrained.clip_layouts import clip_params, clip_text_params
-from jaxdiff.pretrained.files import read_weights, sha256
+from jaxdiff.pretrained.configs import Config, field, section
+from jaxdiff.pretrained.files import State, check_exists, load_params
+from jaxdiff.pretrained.state_dicts import Params
+
+# Limits for configs: larger towers take minutes to be built, and exist nowhere.
+MAX_LAYERS = 128
+MAX_IMAGE = 4096
 
 _FETCH = (
   'model.safetensors (or pytorch_model.bin) and config.json of a CLIP, e.g. '
@@ -21,7 +28,7 @@ class ClipWeights(NamedTuple):
   of the file, which a result has to name."""
 
   network: Clip | ClipText
-  params: Any
+  params: Params
   sha256: str
 
 
@@ -31,22 +38,17 @@ def load_clip(
   """Reads both towers.
 
   Args:
-    path: of the weights file; Hugging Face's with its `config.json` beside it.
-    network: None to build what that says. open_clip's files come without one:
-      give the network then, and mind its `activation`. OpenAI's own `.pt`
-      files hold a program and are refused.
-
-  Returns:
-    Network, parameters and hash.
+    path: The weights file; Hugging Face's with its `config.json` beside it.
+    network: The network of a file without a config; mind its `activation`.
+      None: what the config says. OpenAI's own `.pt` files hold a program and
+      are refused.
 
   Raises:
-    FileNotFoundError: no weights, or neither network nor config; the message
-      says where to get them.
-    ValueError: a file that cannot be read, or of another network.
+    FileNotFoundError: There are no weights, or neither network nor config; the
+      message says where to get them.
+    ValueError: A file cannot be read, or is of another network.
   """
-  state = read_weights(path, _FETCH)
-  network = network or clip_network(_config(path))
-  return ClipWeights(network, clip_params(state, network), sha256(path))
+  return _load(path, network, clip_network, clip_params)
 
 
 def load_clip_text(
@@ -55,86 +57,90 @@ def load_clip_text(
   """Reads the text tower, from a file of it alone or of more.
 
   Args:
-    path: as in `load_clip`; or the file in the `text_encoder` folder of a
+    path: As in `load_clip`; or the file in the `text_encoder` folder of a
       Stable Diffusion 1; or a whole checkpoint of it, with `network`.
-    network: None to build what `config.json` says.
-
-  Returns:
-    Network, parameters and hash.
+    network: As in `load_clip`.
 
   Raises:
-    FileNotFoundError: as `load_clip`.
-    ValueError: as `load_clip`.
+    FileNotFoundError: As in `load_clip`.
+    ValueError: As in `load_clip`.
   """
-  state = read_weights(path, _FETCH)
-  network = network or clip_text_network(_config(path))
-  return ClipWeights(network, clip_text_params(state, network), sha256(path))
+  return _load(path, network, clip_text_network, clip_text_params)
 
 
-def clip_network(config: Mapping[str, Any]) -> Clip:
-  """The network of a Hugging Face `config.json` of both towers.
+def clip_network(config: Config) -> Clip:
+  """Builds the network of a Hugging Face `config.json` of both towers.
 
   Args:
-    config: the file's content; what it leaves out has the value that
+    config: Content of the file. What it leaves out has the value that
       transformers gives it.
 
   Returns:
     The network, computing in float32.
+
+  Raises:
+    ValueError: A tower is missing, or a field is no size.
   """
-  text = clip_text_network(config)
-  vision = config['vision_config']
+  section(config, 'text_config')  # without one it would be all of the config
+  text, vision = clip_text_network(config), section(config, 'vision_config')
   return Clip(
     text,
     ClipVision(
-      image_size=vision.get('image_size', 224),
-      patch_size=vision.get('patch_size', 32),
-      width=vision.get('hidden_size', 768),
-      num_layers=vision.get('num_hidden_layers', 12),
-      num_heads=vision.get('num_attention_heads', 12),
-      mlp_width=vision.get('intermediate_size', 3072),
+      image_size=field(vision, 'image_size', 224, MAX_IMAGE),
+      patch_size=field(vision, 'patch_size', 32),
+      width=field(vision, 'hidden_size', 768),
+      num_layers=field(vision, 'num_hidden_layers', 12, MAX_LAYERS),
+      num_heads=field(vision, 'num_attention_heads', 12),
+      mlp_width=field(vision, 'intermediate_size', 3072),
       projection_dim=text.projection_dim,
-      activation=vision.get('hidden_act', 'quick_gelu'),
-      norm_eps=vision.get('layer_norm_eps', 1e-5),
+      activation=field(vision, 'hidden_act', 'quick_gelu'),
+      norm_eps=field(vision, 'layer_norm_eps', 1e-5),
     ),
   )
 
 
-def clip_text_network(config: Mapping[str, Any]) -> ClipText:
-  """The text tower of a Hugging Face `config.json`.
+def clip_text_network(config: Config) -> ClipText:
+  """Builds the text tower of a Hugging Face `config.json`.
 
   Args:
-    config: of both towers, or of the text tower, which then has a projection
+    config: Of both towers, or of the text tower, which then has a projection
       only if its `architectures` say so.
 
   Returns:
     The network, computing in float32.
+
+  Raises:
+    ValueError: A field is no size.
   """
-  text = config.get('text_config', config)
-  projects = 'text_config' in config or 'CLIPTextModelWithProjection' in (
-    config.get('architectures') or ()
+  both = 'text_config' in config
+  text = section(config, 'text_config') if both else config
+  projects = both or 'CLIPTextModelWithProjection' in (
+    field(config, 'architectures', [])
   )
   # Configs from before transformers corrected it say 2, which ends no text in
   # CLIP's vocabulary; transformers takes the largest id for them.
-  eos_id = text.get('eos_token_id', 49407)
+  eos_id = field(text, 'eos_token_id', 49407)
   return ClipText(
-    width=text.get('hidden_size', 512),
-    num_layers=text.get('num_hidden_layers', 12),
-    num_heads=text.get('num_attention_heads', 8),
-    mlp_width=text.get('intermediate_size', 2048),
-    projection_dim=config.get('projection_dim', 512) if projects else None,
-    vocab_size=text.get('vocab_size', 49408),
-    max_length=text.get('max_position_embeddings', 77),
-    activation=text.get('hidden_act', 'quick_gelu'),
+    width=field(text, 'hidden_size', 512),
+    num_layers=field(text, 'num_hidden_layers', 12, MAX_LAYERS),
+    num_heads=field(text, 'num_attention_heads', 8),
+    mlp_width=field(text, 'intermediate_size', 2048),
+    projection_dim=field(config, 'projection_dim', 512) if projects else None,
+    vocab_size=field(text, 'vocab_size', 49408),
+    max_length=field(text, 'max_position_embeddings', 77),
+    activation=field(text, 'hidden_act', 'quick_gelu'),
     eos_id=None if eos_id == 2 else eos_id,
-    norm_eps=text.get('layer_norm_eps', 1e-5),
+    norm_eps=field(text, 'layer_norm_eps', 1e-5),
   )
 
 
-def _config(path: str | os.PathLike) -> dict[str, Any]:
-  beside = Path(path).parent / 'config.json'
-  if not beside.is_file():
-    raise FileNotFoundError(
-      f'no file at {beside}: fetch the config.json of these weights, or give '
-      'the network they are of'
-    )
-  return json.loads(beside.read_text(encoding='utf-8'))
+def _load(
+  path: str | os.PathLike,
+  network: Clip | ClipText | None,
+  make: Callable[[Config], Clip | ClipText],
+  params: Callable[[State, Clip | ClipText], Params],
+) -> ClipWeights:
+  check_exists(path, _FETCH)
+  network = network or configs.read(Path(path).parent / 'config.json', make)
+  of_state = partial(params, network=network)
+  return ClipWeights(network, *load_params(path, _FETCH, of_state))

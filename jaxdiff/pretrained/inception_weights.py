@@ -1,17 +1,15 @@
-"""The published weights of FID's Inception-v3 to our parameters."""
+"""Published weights of the Inception-v3 of FID as our parameters."""
 
 import os
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxdiff.networks.inception import Inception
-from jaxdiff.pretrained.files import read_weights, sha256
-from jaxdiff.pretrained.state_dicts import Path, Source, arranged
+from jaxdiff.pretrained.files import State, load_params
+from jaxdiff.pretrained.state_dicts import Params, Path, Source, arranged
 
 _FETCH = (
   'pt_inception-2015-12-05-6726825d.pth from https://github.com/mseitzer/'
@@ -28,9 +26,9 @@ _NORM = {
 
 class InceptionWeights(NamedTuple):
   """`params` for `Inception().apply({'params': params}, images)`, and the hash
-  of the file that a result has to name."""
+  of the file, which a result has to name."""
 
-  params: Any
+  params: Params
   sha256: str
 
 
@@ -38,36 +36,30 @@ def load_inception(path: str | os.PathLike) -> InceptionWeights:
   """Reads the file that pytorch-fid and torch-fidelity use.
 
   Args:
-    path: of `pt_inception-2015-12-05-6726825d.pth`.
-
-  Returns:
-    Parameters and hash.
+    path: `pt_inception-2015-12-05-6726825d.pth`.
 
   Raises:
-    FileNotFoundError: no such file; the message says where to get it.
-    ValueError: a file that cannot be read, or of another network.
+    FileNotFoundError: There is no such file; the message says where to get it.
+    ValueError: The file cannot be read, or is of another network.
   """
-  return InceptionWeights(
-    inception_params(read_weights(path, _FETCH)), sha256(path)
-  )
+  return InceptionWeights(*load_params(path, _FETCH, inception_params))
 
 
-def inception_params(state: Mapping[str, np.ndarray]) -> Any:
-  """Parameters of `Inception` from its 472 published tensors.
+def inception_params(state: State) -> Params:
+  """Renames the 472 published tensors to the parameters of `Inception`.
 
   Args:
-    state: name to array; `num_batches_tracked`, a count that training keeps,
+    state: Name to array. `num_batches_tracked`, a count that training keeps,
       may be among them.
 
   Returns:
     The tree of parameters, float32.
 
   Raises:
-    ValueError: tensors missing, left over or of another shape, by name.
+    ValueError: Tensors are missing, left over or of another shape.
   """
   images = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
-  shapes = jax.eval_shape(Inception().init, jax.random.key(0), images)
-  shapes = shapes['params']
+  shapes = jax.eval_shape(Inception().init, jax.random.key(0), images)['params']
   sources = {path: Source(_key(path)) for path in flatten_dict(shapes)}
   counts = [name for name in state if name.endswith('num_batches_tracked')]
   return arranged(state, sources, shapes, counts)

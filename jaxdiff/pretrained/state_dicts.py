@@ -1,4 +1,4 @@
-"""A state dict into a tree of our parameters, each tensor accounted for.
+"""State dicts of torch as trees of our parameters, no tensor left over.
 
 torch keeps kernels output first: a convolution is [out, in, H, W] where ours is
 [H, W, in, out], a matrix [out, in] where ours is [in, out].
@@ -12,17 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-Path = tuple[str, ...]
+Params = Mapping[str, Any]  # a tree of arrays
+Path = tuple[str, ...]  # to a leaf of it
 
 
 class Source(NamedTuple):
-  """Where a parameter comes from.
+  """The place of a parameter in a state dict.
 
   Attributes:
-    key: name in the state dict.
-    part: of three equal ones along the first axis (q, k and v in one); None
-      for the whole.
-    stored_as_ours: the tensor has our order of axes already.
+    key: Its name there.
+    part: Which of three equal parts along the first axis (q, k and v in one);
+      None for the whole.
+    stored_as_ours: The tensor has our order of axes already.
   """
 
   key: str
@@ -33,43 +34,44 @@ class Source(NamedTuple):
 def arranged(
   state: Mapping[str, np.ndarray],
   sources: Mapping[Path, Source],
-  shapes: Any,
+  shapes: Params,
   ignored: Iterable[str] = (),
-) -> Any:
-  """Fills the tree of `shapes` from `state`.
+) -> Params:
+  """Fills a tree of parameters from a state dict.
 
   Args:
-    state: name to array.
-    sources: path in the tree to where its values are, for every leaf.
-    shapes: the tree, of anything with a shape: `jax.eval_shape(net.init, ..)`.
-    ignored: names that may be in `state` and are of no use.
+    state: Name to array.
+    sources: Path in the tree to the place of its values, for every leaf.
+    shapes: The tree, of anything with a shape: `jax.eval_shape(net.init, ..)`.
+    ignored: Names that may be in `state` and are not used.
 
   Returns:
     The tree of float32 arrays, on jax's default device.
 
   Raises:
-    ValueError: tensors missing, left over, of another shape, or not of
+    ValueError: Tensors are missing, left over, of another shape, or not of
       floating point. The first twenty of each kind are named.
   """
-  shapes = {path: leaf.shape for path, leaf in flatten_dict(shapes).items()}
+  expected = {
+    path: _their_shape(path, leaf.shape, sources[path])
+    for path, leaf in flatten_dict(shapes).items()
+  }
   used = {source.key for source in sources.values()}
-  missing = sorted(used - set(state))
-  unexpected = sorted(set(state) - used - set(ignored))
-  wrong = sorted(
-    {
-      f'{source.key} {state[source.key].shape} {state[source.key].dtype} '
-      f'(expected {_their_shape(path, shapes[path], source)})'
-      for path, source in sources.items()
-      if source.key in state
-      and not (
-        state[source.key].shape == _their_shape(path, shapes[path], source)
-        and jnp.issubdtype(state[source.key].dtype, jnp.floating)
-      )
-    }
-  )
-  faults = {'missing': missing, 'unexpected': unexpected, 'wrong': wrong}
+  wrong = {
+    f'{source.key} {state[source.key].shape} {state[source.key].dtype} '
+    f'(expected {expected[path]})'
+    for path, source in sources.items()
+    if source.key in state and not _fits(state[source.key], expected[path])
+  }
+  faults = {
+    'missing': used - set(state),
+    'unexpected': set(state) - used - set(ignored),
+    'wrong': wrong,
+  }
   if any(faults.values()):
-    lists = [f'{kind}: {_some(v)}' for kind, v in faults.items() if v]
+    lists = [
+      f'{kind}: {_some(names)}' for kind, names in faults.items() if names
+    ]
     raise ValueError(
       'these are not the weights of this network; ' + '; '.join(lists)
     )
@@ -78,9 +80,17 @@ def arranged(
   )
 
 
-def _some(names: list[str], most: int = 20) -> str:
+def _some(names: set[str], most: int = 20) -> str:
   more = f' and {len(names) - most} more' if len(names) > most else ''
-  return ', '.join(names[:most]) + more
+  # Escaped, without the quotes: names of a file may hold any character.
+  return (
+    ', '.join(repr(name)[1:-1][:200] for name in sorted(names)[:most]) + more
+  )
+
+
+def _fits(tensor: np.ndarray, shape: tuple[int, ...]) -> bool:
+  floating = jnp.issubdtype(tensor.dtype, jnp.floating)
+  return tensor.shape == shape and floating
 
 
 def _axes(path: Path, ndim: int, source: Source) -> tuple[int, ...]:

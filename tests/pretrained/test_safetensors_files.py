@@ -14,6 +14,8 @@ NAMES = {
   'F32': np.float32,
   'F16': np.float16,
   'BF16': ml_dtypes.bfloat16,
+  'F8_E4M3': ml_dtypes.float8_e4m3fn,
+  'F8_E5M2': ml_dtypes.float8_e5m2,
   'I64': np.int64,
   'I32': np.int32,
   'U8': np.uint8,
@@ -36,6 +38,7 @@ def written(arrays):
 
 def test_every_type(tmp_path):
   arrays = {k: np.arange(6).reshape(2, 3).astype(v) for k, v in NAMES.items()}
+  arrays |= {'empty': np.zeros((2, 0)), 'scalar': np.array(3.0)}
   path = tmp_path / 'x.safetensors'
   path.write_bytes(written(arrays))
   read = read_weights(path, 'nothing')
