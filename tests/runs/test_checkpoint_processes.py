@@ -83,7 +83,7 @@ jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 process = int(sys.argv[4])
 jax.distributed.initialize(f'127.0.0.1:{sys.argv[3]}', 2, process)
 from jaxdiff.runs import Checkpoints
-from test_checkpoint_processes import abstract_on, assert_shards, sharded
+from runs.test_checkpoint_processes import abstract_on, assert_shards, sharded
 
 devices = jax.devices()
 assert len(devices) == 4 and len(jax.local_devices()) == 2
