@@ -185,7 +185,9 @@ def test_impossible_settings_are_refused():
     parallel.check_batch_size(20, mesh)
   with pytest.raises(ValueError, match='multiple of 16'):
     parallel.check_batch_size(24, mesh, accumulate=2)
-  with pytest.raises(ValueError, match='--parallel.fsdp 3 does not divide the 8'):
+  with pytest.raises(
+    ValueError, match='--parallel.fsdp 3 does not divide the 8'
+  ):
     mesh_of(8, fsdp=3)
   args = {'in_axes': (None,), 'out_axes': None}
   with pytest.raises(ValueError, match="'jit' or 'pmap', got 'xmap'"):
