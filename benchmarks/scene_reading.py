@@ -28,7 +28,7 @@ _SHAPE_RESIDUAL = 0.12
 _COLOUR_RESIDUAL = 0.05
 # Half the distance of the two nearest colours (blue and purple), of 255.
 _COLOUR_DISTANCE = 0.35
-# What is fainter, or a smaller fraction of the image, is no object.
+# An object is at least this bright, and this fraction of the image.
 _BRIGHT = 0.5
 _SPECK = 0.015
 
@@ -169,7 +169,7 @@ def _shape(
   best = int(np.argmin(distance))
   shape, edge, x, y = words[best]
   x, y = (corner[1] + x) / size, (corner[0] + y) / size
-  # What lies outside the window is not explained either.
+  # Energy outside the window is not explained either.
   beyond = (mass**2).sum() - (np.pad(mass, window)[rows, columns] ** 2).sum()
   energy = (weight * seen**2).sum()
   left = (distance[best] + energy + beyond) / (energy + beyond)

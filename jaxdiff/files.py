@@ -16,7 +16,7 @@ def write_text(text: str, path: Path) -> None:
 
 
 def read_text(path: Path) -> str:
-  """What `write_text` wrote."""
+  """Reads a file of text, its ends of line as they are."""
   with path.open(encoding='utf-8', newline='') as file:
     return file.read()
 
@@ -27,7 +27,10 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
 
 
 def save(path: Path, write: Callable[[Path], None]) -> None:
-  """Has `write` write a file beside, of the same ending, and moves it there."""
+  """Writes a file whole or not at all.
+
+  `write` makes a temporary file beside it, of the same ending, which is moved.
+  """
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{os.getpid()}.{path.name}')
   write(temporary)

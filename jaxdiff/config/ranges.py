@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar
 
@@ -219,8 +219,3 @@ def _words(hint: Any) -> str:
     type(None): 'None',
   }
   return names_of.get(hint, f'a {getattr(hint, "__name__", hint)}')
-
-
-def is_section(hint: Any) -> bool:
-  """Tells whether an annotation is a dataclass."""
-  return isinstance(hint, type) and is_dataclass(hint)

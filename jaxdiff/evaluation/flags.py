@@ -41,7 +41,7 @@ class Against(Section):
 
 @dataclass(frozen=True)
 class Drawing(SamplerFlags):
-  """How samples of a WORKDIR are drawn. None: as the run was configured."""
+  """Sampler, seed and conditions of the samples of a WORKDIR."""
 
   seed: Seed = 0
   # The conditions: of the examples of a split, or each class in turn.

@@ -17,7 +17,7 @@ Scale = Annotated[float, In('[-1000, 1000]')]
 
 @dataclass(frozen=True)
 class SamplerFlags(Section):
-  """How samples of a run are drawn. None: as the run was configured."""
+  """Settings of a sampler. None: the setting of the run."""
 
   sampler: str | None = None  # ancestral:large has its variance, too
   steps: Steps | None = None

@@ -186,7 +186,7 @@ def _name(flags: Flags, run: Run, metadata: dict[str, Any]) -> str:
       name += f'_{field}{value:g}'
   if run.config.condition.label or run.config.condition.text:
     name += f'_scale{c.scale:g}'
-  # What the name does not say yet, where it is not as the run was configured.
+  # Any other changed setting is in the name as a hash.
   unsaid = ('times', 'threshold', 'seeds', 'base', 'image', 'mask', 'other')
   other = [getattr(flags, field) for field in (*unsaid, 'jump', 'repeats')]
   plain = all(value is None for value in other) and flags.ema

@@ -2,7 +2,7 @@
 
 With e the embedding of time and label, a block is
 
-  h <- h + W_2 swish(W_1 (norm(h) + W_e swish(e))).
+  h <- h + W_2 swish(swish(W_1 (norm(h) + W_e swish(e)))).
 
 The last layer starts at zero, as those of the other networks.
 """

@@ -40,7 +40,7 @@ COLOURS = {
 SHAPES = ('circle', 'square', 'triangle')
 # Side of the square that the shape fills: at 16x16, 4.25 and 6.5 pixels.
 SIZES = {'small': 0.265, 'large': 0.405}
-# Where the first object is, seen from the second: (x, y).
+# Direction from the second object to the first: (x, y).
 RELATIONS = {
   'left of': (-1, 0),
   'right of': (1, 0),
@@ -196,7 +196,7 @@ def coverage(
   edge: np.ndarray | float,
   image_size: int,
 ) -> np.ndarray:
-  """How much of each pixel a shape covers: clip(1/2 - distance, 0, 1).
+  """Fraction of each pixel that a shape covers: clip(1/2 - distance, 0, 1).
 
   The distance to the outline is in pixels, negative inside. All shapes are as
   wide and as high as `edge`; triangles stand on their base.

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxdiff.data.dataset import Dataset, check_split, in_memory
 
-# What NumPy and zipfile raise for a damaged file.
+# Errors of NumPy and zipfile for a damaged file. NotImplementedError is that of
+# an unknown compression.
 DAMAGED = (
   EOFError,
   KeyError,

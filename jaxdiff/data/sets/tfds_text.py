@@ -28,7 +28,7 @@ if TYPE_CHECKING:
   import tokenizers
 
 MOST_RUNNING = 100  # records of a split that is running text
-# What no single byte writes is shown as Unicode's replacement character.
+# A byte that is no character alone becomes Unicode's replacement character.
 BYTES = tuple(
   chr(byte) if 32 <= byte < 127 or byte in b'\n\t' else '\ufffd'
   for byte in range(256)
