@@ -55,6 +55,7 @@ def main(options: Options) -> None:
       image_size=config.data.image_size,
       data_dir=config.data.data_dir,
     )
+    dataset = data.subset(dataset, options.num)
     arrays = dataset.gather(np.arange(options.num))
     captions = list(arrays['caption'])
     real = scene_scores.accuracy(scene_scores.score(arrays['x0'], captions))

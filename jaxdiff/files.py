@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import hashlib
 import io
 import json
 import os
@@ -40,6 +41,12 @@ def save(path: Path, write: Callable[[Path], None]) -> None:
 def write_json(path: Path, value: Any) -> None:
   """Writes a JSON file."""
   write_text(json.dumps(value, indent=2) + '\n', path)
+
+
+def json_hash(value: Any) -> str:
+  """Computes a short hash of anything that JSON can hold."""
+  text = json.dumps(value, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_json(path: Path, what: str) -> Any:

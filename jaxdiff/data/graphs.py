@@ -117,3 +117,9 @@ def to_networkx(
       graph.add_edge(u, v, kind=int(table[u, v]))
     graphs.append(graph)
   return graphs
+
+
+def graphs_of(dataset: Dataset) -> list[nx.Graph]:
+  """Returns all graphs of a data set."""
+  arrays = dataset.gather(np.arange(len(dataset)))
+  return to_networkx(arrays['x0'], arrays.get('mask'))

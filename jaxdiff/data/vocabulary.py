@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxdiff.data.dataset import Dataset
+
 CODE_POINTS = 0x110000  # of Unicode
 
 
@@ -86,3 +88,13 @@ def lookup(symbols: Sequence[str]) -> np.ndarray:
   table = np.zeros(CODE_POINTS, np.min_scalar_type(max(len(codes) - 1, 0)))
   table[codes] = np.arange(len(codes))
   return table
+
+
+def decode_all(dataset: Dataset) -> list[str]:
+  """Decodes all texts of a data set."""
+  arrays = dataset.gather(np.arange(len(dataset)))
+  masks = arrays.get('mask', [None] * len(dataset))
+  return [
+    decode(x, dataset.symbols, mask)
+    for x, mask in zip(arrays['x0'], masks, strict=True)
+  ]

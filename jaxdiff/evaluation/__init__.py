@@ -1,1 +1,1 @@
-"""Measuring a trained model against held-out data."""
+"""Evaluation of trained models: metrics of samples, and likelihood."""

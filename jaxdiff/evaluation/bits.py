@@ -17,37 +17,21 @@ class Estimate(NamedTuple):
 
 
 class Report(NamedTuple):
-  """Bits per element of a data set: upper bounds, except for `ode`.
-
-  Attributes:
-    num_examples: Number of examples.
-    num_steps: N.
-    bins: Values that a datum can have; None: a density, or categories.
-    bound: L_T + sum_n L_n + L_0, in N steps.
-    prior: L_T.
-    steps: sum_n L_n.
-    data: L_0.
-    terms: The L_n, or their sums over parts of the grid.
-    edges: The times between which each term lies, decreasing.
-    num_elements: For categories: elements in all examples.
-    continuous: The bound of infinitely many steps.
-    ode: The likelihood of the ODE.
-    evaluations: Of the network for one ODE, with its divergence.
-  """
+  """Bits per element of a data set: upper bounds, except for `ode`."""
 
   num_examples: int
   num_steps: int
-  bins: int | None
-  bound: Estimate
-  prior: Estimate
-  steps: Estimate
-  data: Estimate
-  terms: list[Estimate]
-  edges: list[float]
-  num_elements: int | None = None
-  continuous: Estimate | None = None
+  bins: int | None  # values of a datum; None: a density, or categories
+  bound: Estimate  # L_T + sum_n L_n + L_0, in N steps
+  prior: Estimate  # L_T
+  steps: Estimate  # sum_n L_n
+  data: Estimate  # L_0
+  terms: list[Estimate]  # the L_n, or their sums over parts of the grid
+  edges: list[float]  # the times between which each term lies, decreasing
+  num_elements: int | None = None  # of categories, in all examples
+  continuous: Estimate | None = None  # infinitely many steps
   ode: Estimate | None = None
-  evaluations: float | None = None
+  evaluations: float | None = None  # of the network for one ODE
 
 
 def mean_of(values: np.ndarray, sizes: np.ndarray | None = None) -> Estimate:

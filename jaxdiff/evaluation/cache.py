@@ -7,11 +7,9 @@ HASH is the SHA-256 of the file: a damaged one is computed again.
 
 import contextlib
 import hashlib
-import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -19,12 +17,6 @@ import safetensors.numpy
 from jaxdiff import files
 
 Arrays = dict[str, np.ndarray]
-
-
-def key(value: Any) -> str:
-  """Computes a short hash of anything JSON can hold."""
-  text = json.dumps(value, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def save(folder: Path, name: str, arrays: Arrays) -> None:

@@ -32,10 +32,9 @@ def class_score(
 
   Args:
     logits: [N, K].
-    splits: Number of splits of N / splits images; some have one more.
+    splits: Of N / splits images; some have one more.
     seed: Of a permutation before splitting, without which images sorted by
-      class would have a low score. None keeps the order, as ADM and the
-      original program do.
+      class would have a low score. None keeps the order, as others do.
 
   Source: Salimans et al. 2016, "Improved techniques for training GANs".
   """

@@ -35,25 +35,15 @@ _NO_WEIGHTS = (
 
 
 class Extractor(NamedTuple):
-  """A network with its preprocessing.
-
-  Attributes:
-    space: Network, weights and resize rule, as a result states them.
-    feature: The feature that distances are of.
-    feature_fn: (params, images after `rule.host`) -> features.
-    params: Of the network.
-    rule: Resizes images to the network's size.
-    shape: [H, W, C] that the network needs; None if the rule fits any image.
-    notes: More that a result states.
-  """
+  """A network with its preprocessing."""
 
   space: FeatureSpace
-  feature: str
-  feature_fn: FeatureFn
+  feature: str  # that distances are of
+  feature_fn: FeatureFn  # (params, images after `rule.host`) -> features
   params: Any
   rule: resize.Rule
-  shape: tuple[int, ...] | None = None
-  notes: Mapping[str, Any] = {}
+  shape: tuple[int, ...] | None = None  # that it needs; None: any
+  notes: Mapping[str, Any] = {}  # more that a result states
 
 
 def load(
@@ -66,10 +56,6 @@ def load(
     weights: File of Inception's.
     rule: A key of `resize.RULES`; None for the network's own: 'pytorch-fid' for
       Inception, 'clip' for CLIP, 'none' for a classifier.
-
-  Raises:
-    ValueError: Unknown network or rule; no weights for Inception.
-    FileNotFoundError: No such weights; the message says where to get them.
   """
   kind, _, path = text.partition(':')
   if rule is not None and rule not in resize.RULES:

@@ -34,8 +34,7 @@ def extraction(
     feature_fn: (params, images [B, ...]) -> {name: [B, D]}; a row must depend
       on its image alone.
     params: Of the network.
-    mesh: This process's devices by default.
-    mode: 'jit' or 'pmap'.
+    mesh, mode: As in `parallel.over_batches`.
     prepare: Runs on the host, such as `resize.Rule.host`.
     progress: Called with the number of further images, after each batch.
 
@@ -70,11 +69,7 @@ def extraction(
 
 
 def concatenate(parts: Iterable[Features]) -> Features:
-  """Joins parts along their rows.
-
-  Raises:
-    ValueError: No part.
-  """
+  """Joins parts along their rows."""
   parts = list(parts)
   if not parts:
     raise ValueError('there are no examples to evaluate')
@@ -82,11 +77,9 @@ def concatenate(parts: Iterable[Features]) -> Features:
 
 
 def reduce(parts: Iterable[Features], keep: Collection[str]) -> Reduced:
-  """Reduces the features of all processes to moments; all of them must call.
+  """Reduces features of all processes to moments, except for those to keep.
 
-  Args:
-    parts: Features of this process's images, some images at a time.
-    keep: Names of the features that are kept whole.
+  All processes must call, each with the parts of its images.
   """
   kept = defaultdict(list)
 

@@ -1,15 +1,13 @@
-"""Groups of flags that several commands share, and names made of flags."""
+"""Groups of flags that several commands share."""
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from jaxdiff.config import Section
 from jaxdiff.config.ranges import In, Seed, Size
-from jaxdiff.evaluation import cache
 from jaxdiff.generation.flags import SamplerFlags
 
 Flat = tyro.conf.arg(name='')  # the fields of a group, without its name
@@ -70,23 +68,3 @@ class Running(Section):
   coordinator: str | None = None  # several hosts: 'auto', or host:port
   num_processes: Size | None = None
   process_id: Annotated[int, In('[0, 65535]')] | None = None
-
-
-def changed(flags: Any, *except_for: str) -> dict[str, Any]:
-  """Returns the flags of a command, with its groups, that are no defaults."""
-  found = {}
-  for field in dataclasses.fields(flags):
-    value = getattr(flags, field.name)
-    if dataclasses.is_dataclass(value):
-      found |= changed(value, *except_for)
-    elif value != field.default and field.name not in except_for:
-      found[field.name] = value
-  return found
-
-
-def suffix(flags: Mapping[str, Any]) -> str:
-  """Names flags in a file name: numbers as they are, the others by a hash."""
-  number = lambda x: isinstance(x, int | float) and not isinstance(x, bool)
-  parts = [f'_{k}{v:g}' for k, v in flags.items() if number(v)]
-  rest = {k: v for k, v in flags.items() if not number(v)}
-  return ''.join(parts) + (f'_{cache.key(rest)[:6]}' if rest else '')

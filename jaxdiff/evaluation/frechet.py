@@ -44,10 +44,7 @@ def merge(a: Moments, b: Moments) -> Moments:
 
     n m = na ma + nb mb,    C = Ca + Cb + (na nb / n) (mb - ma)(mb - ma)^T
 
-  with C = (n - 1) S. There is no difference of large sums, so nothing is lost
-  where the mean is far from 0.
-
-  Source: Chan et al. 1979.
+  with C = (n - 1) S, no difference of large sums. Source: Chan et al. 1979.
   """
   if a.num is None or b.num is None:
     raise ValueError('statistics of an unknown number of examples do not merge')
@@ -83,14 +80,9 @@ def distance(a: Moments, b: Moments) -> float:
   """Computes the squared Frechet distance d^2 of two Gaussians.
 
   The trace is the sum of the roots of the eigenvalues of r S2 r, with r the
-  symmetric root of S1. Both matrices are symmetric, so no complex number
-  occurs. The error is 1e-8 for covariances of full rank and 1e-4 (absolute,
-  features of order 1) for singular ones, so equal moments may have a distance
-  slightly below 0.
-
-  Raises:
-    ValueError: Different dimensions, moments of a single example, or values
-      that are not finite.
+  symmetric root of S1, so no complex number occurs. The error is 1e-8 for
+  covariances of full rank and 1e-4 (absolute, features of order 1) for singular
+  ones, where equal moments may have a distance slightly below 0.
 
   Source: Heusel et al. 2017 ("TTUR") eq. 6.
   """

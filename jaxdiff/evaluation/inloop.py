@@ -18,17 +18,7 @@ def make(
 
   Samples are drawn as the run is configured, with its seed and the conditions
   of its training set. Each result is written to WORKDIR/evaluation/STEP.json.
-
-  Args:
-    config: Of the run.
-    model: Of the run.
-    batch_size: Images at a time.
-
-  Returns:
-    The function; `params` are whole copies, from `parallel.gather`.
-
-  Raises:
-    ValueError, FileNotFoundError: As `measuring.compare`.
+  The params are whole copies, from `parallel.gather`.
   """
   samples.check_images(config, model.spec)
   c, workdir = config.evaluation, Path(config.workdir)
@@ -42,7 +32,7 @@ def make(
     nonlocal draw, rows
     run = Run(workdir, config, model.spec, model, step, params)
     rows = rows or samples.conditions_of(run, 'train')  # reads the data, once
-    found = samples.drawn(run, rows, drawing, machine, c.num, draw)
+    found = samples.of_run(run, rows, drawing, machine, c.num, draw)
     draw = found.draw
     result = measuring.measure(comparison, found.dataset, found.fields)
     path = workdir / 'evaluation' / f'{step:07d}.json'

@@ -23,6 +23,8 @@ from jaxdiff.likelihood import ode, probability_flow
 from jaxdiff.models import Model
 
 Step = Callable[..., dict[str, Array]]
+TOLERANCE = 1e-4  # of the ODE's adaptive steps, absolute and relative
+T_MIN = 1e-5  # where the ODE ends; it takes x0 for x there
 
 
 def make_step(
@@ -32,9 +34,6 @@ def make_step(
   seed: int = 0,
   num_terms: int | None = None,
   with_ode: bool = True,
-  num_probes: int = 1,
-  tolerance: float = 1e-4,
-  t_min: float = 1e-5,
 ) -> Step:
   """Builds step(params, batch, axis_name=None) -> {name: [B, ...]}.
 
@@ -45,15 +44,11 @@ def make_step(
     num_terms: None for all L_n; otherwise this many random ones, see
       `likelihood.variational_bound`.
     with_ode: For real numbers: the likelihood of the ODE, too.
-    num_probes: Of Hutchinson's estimate of the divergence.
-    tolerance: Of the ODE's adaptive steps, absolute and relative.
-    t_min: Where the ODE ends; it takes x0 for x there.
 
   Returns:
-    The step. The batch is {'x0': [B, ...], 'cond': ..., 'index': [B]}, with
-    'mask' where examples differ in size; the result has 'prior', 'data' [B] and
-    'steps' [B, K] in bits per element, and 'ode' and 'evaluations', or
-    'continuous' and 'elements', [B].
+    The step, for {'x0': [B, ...], 'cond': ..., 'index': [B]}, with 'mask' where
+    examples differ in size: 'prior', 'data' [B], 'steps' [B, K], and 'ode',
+    'evaluations', or 'continuous', 'elements' [B].
   """
 
   def step(
@@ -109,9 +104,9 @@ def make_step(
       model.schedule,
       keys,
       x0,
-      probability_flow.log_snr_grid(model.schedule, 1, t_min),
-      divergence=probability_flow.hutchinson(num_probes),
-      integrator=ode.dormand_prince(tolerance, tolerance, axis_name=axis_name),
+      probability_flow.log_snr_grid(model.schedule, 1, T_MIN),
+      divergence=probability_flow.hutchinson(1),
+      integrator=ode.dormand_prince(TOLERANCE, TOLERANCE, axis_name=axis_name),
     )
     dims = int(np.prod(x0.shape[1:]))
     return {
@@ -139,12 +134,8 @@ def evaluate(
     params: The weights, usually the average.
     batches: {'x0', 'cond', and 'mask' where examples differ in size}.
     times: [N + 1] grid of the bound, decreasing to 0.
-    mesh: This process's devices by default.
-    mode: 'jit' or 'pmap'.
+    mesh, mode: As in `parallel.over_batches`.
     **options: Of `make_step`.
-
-  Raises:
-    ValueError: No examples, or several processes.
   """
   if parallel.process()[1] > 1:
     raise ValueError('the likelihood is evaluated by one process, on one host')
@@ -152,6 +143,7 @@ def evaluate(
   run = parallel.over_batches(step, params, mesh=mesh, mode=mode)
   values = concatenate(run(_numbered(batches)))
   sizes = values.get('elements')
+  # Sums of numbers are float64; `mean_of` converts categories.
   if sizes is None:
     values = {name: x.astype(np.float64) for name, x in values.items()}
   prior, steps, data = (values[name] for name in ('prior', 'steps', 'data'))

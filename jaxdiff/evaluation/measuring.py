@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from jaxdiff import data, parallel
+from jaxdiff import data, files, parallel
 from jaxdiff.config import Config
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation import (
@@ -47,26 +47,18 @@ def machine(running: Running, quiet: bool = False) -> Machine:
 
 
 class Comparison(NamedTuple):
-  """The features that samples are compared with.
-
-  Attributes:
-    extractor: Of the features.
-    reference: Of the samples.
-    whole: Whether features are kept whole, and not only their moments.
-    machine: The devices.
-    fields: Of a result: features, reference, floor.
-  """
+  """The features that samples are compared with."""
 
   extractor: Extractor
   reference: Reference
-  whole: bool
+  whole: bool  # features are kept whole, and not only their moments
   machine: Machine
-  fields: Mapping[str, Any] = {}
+  fields: Mapping[str, Any] = {}  # of a result: features, reference, floor
 
   def key(self, samples: Mapping[str, Any]) -> str:
     """Hashes everything that the metrics of samples depend on."""
     space, reference = self.extractor.space, self.reference
-    return cache.key([samples, space, reference.sha256, self.whole])
+    return files.json_hash([samples, space, reference.sha256, self.whole])
 
 
 def compare(
@@ -74,16 +66,8 @@ def compare(
 ) -> Comparison:
   """Computes the features of the reference and, if wanted, the floor.
 
-  Args:
-    against: The flags.
-    config: Of the run that is measured, if it is one: by default its training
-      set is the reference.
-    machine: The devices.
-    num: Number of samples; the floor is of as many real images, or of all.
-
-  Raises:
-    ValueError: Flags that contradict one another, or too few images.
-    FileNotFoundError: No such data or weights.
+  The config is that of the run that is measured, if it is one. The floor is of
+  as many real images as there are samples, `num`, or of all.
   """
   # Errors come before the work.
   source, whole = _source(against, config), against.metrics == 'all'
@@ -128,17 +112,10 @@ def measure(
   folder: Path | None = None,
   desc: str = 'samples',
 ) -> dict[str, Any]:
-  """Computes the result of samples: metrics, fields and warnings.
-
-  Args:
-    comparison: From `compare`.
-    samples: Images.
-    fields: Of the samples.
-    folder: As in `extract`, like `desc`.
-  """
+  """Computes the result of samples: metrics, `fields` of both, warnings."""
   extractor, machine = comparison.extractor, comparison.machine
   keep = [extractor.feature, LOGITS] if comparison.whole else [LOGITS]
-  ours = extract(samples, extractor, machine, keep, folder=folder, desc=desc)
+  ours = extract(samples, extractor, machine, keep, folder, desc)
   values, warnings = metrics.measure(
     extractor.space,
     ours,
@@ -155,21 +132,13 @@ def extract(
   extractor: Extractor,
   machine: Machine,
   keep: Collection[str],
-  *,
-  without: Collection[str] = (),
   folder: Path | None = None,
   desc: str = 'samples',
 ) -> Reduced:
   """Extracts the features of images; all processes must call.
 
-  Args:
-    dataset: Of the images.
-    extractor: Of the features.
-    machine: The devices.
-    keep: Features that are kept whole; the others become moments.
-    without: Features that are left out.
-    folder: Of features on disk, so that an interrupted job continues.
-    desc: Shown beside the progress bar.
+  The features in `keep` are kept whole, the others become moments. They are
+  written to `folder`, if given, so that an interrupted job continues.
   """
   extractors.check(extractor, dataset)
   start, stop = parallel.local_range(len(dataset))
@@ -198,22 +167,19 @@ def extract(
           part = features.concatenate(run(batches))
           if folder:
             cache.save(folder, name, part)
-        yield {k: x for k, x in part.items() if k not in without}
+        yield part
 
   return features.reduce(parts(), keep)
 
 
 def _source(against: Against, config: Config | None) -> Source:
   """Finds the reference: that of the flags, or the training set of the run."""
-  if against.reference is not None:
-    source = images.parse(against.reference)
-  elif config is not None:
-    source = Source(config.data.name, 'train')
-  else:
+  if against.reference is None and config is None:
     raise ValueError(
       '--reference is needed: digits, captioned_shapes, tfds:NAME[:SPLIT], '
       'folder:PATH, a folder of images, or an .npz'
     )
+  source = images.parse(against.reference or config.data.name)
   size, data_dir = against.image_size, against.data_dir
   if config is not None and source.name == config.data.name:
     # The same images as in training.
@@ -230,11 +196,7 @@ def _load(source: Source, extractor: Extractor) -> Dataset:
 
 
 def _floor(source: Source, extractor: Extractor, num: int) -> Dataset:
-  """Loads as many images of the other split as there are samples.
-
-  Raises:
-    ValueError: There is no other split.
-  """
+  """Loads as many images of the other split as there are samples."""
   if source.split == 'all':
     raise ValueError(
       '--floor compares two splits of a named set, such as tfds:cifar10; '
@@ -254,7 +216,7 @@ def _reference(
 ) -> Reference:
   """Computes the reference's moments, or reads them from the cache."""
   desc = f'reference {images.title(real)}'
-  run = partial(extract, real, extractor, machine, without=[LOGITS], desc=desc)
+  run = partial(extract, real, extractor, machine, desc=desc)
   arrays = run([extractor.feature]) if whole else {}
 
   def compute() -> dict[str, Any]:
@@ -275,8 +237,8 @@ def _warnings(comparison: Comparison, num: int) -> list[str]:
     )
   if num < NUM_SAMPLES:
     found.append(
-      f'{num} samples: the Frechet distance falls with their number, so this '
-      f'does not compare with results of {NUM_SAMPLES}'
+      f'{num} samples do not compare with {NUM_SAMPLES}: the Frechet distance '
+      'falls with their number'
     )
   if comparison.reference.num is None:
     found.append(

@@ -50,9 +50,6 @@ def measure(
     feature: The feature of the network that is compared.
     seed: Of subsets and splits.
     subset_size: Of the kernel distance; at most half the smaller set is used.
-
-  Raises:
-    ValueError: A set lacks `feature`, or has a single example.
   """
   if feature not in samples or feature not in reference:
     raise ValueError(

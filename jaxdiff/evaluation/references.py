@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdiff import parallel
+from jaxdiff import files, parallel
 from jaxdiff.data import Dataset
 from jaxdiff.data.sets.npz import DAMAGED
 from jaxdiff.evaluation import cache, images
@@ -20,19 +20,12 @@ _FORMAT = 2
 
 
 class Reference(NamedTuple):
-  """The features that samples are measured against.
+  """The features that samples are measured against."""
 
-  Attributes:
-    name: Of the data set or the file.
-    sha256: Of the pixels, or of the file of published statistics.
-    num: Number of examples; None for published statistics.
-    features: Moments, or the features [N, D] themselves.
-  """
-
-  name: str
-  sha256: str
-  num: int | None
-  features: Reduced
+  name: str  # of the data set or the file
+  sha256: str  # of the pixels, or of the file of published statistics
+  num: int | None  # of examples; None for published statistics
+  features: Reduced  # moments, or the features [N, D] themselves
 
 
 def cached(
@@ -55,19 +48,20 @@ def cached(
   folder = Path(folder or Path.home() / '.cache' / 'jaxdiff' / 'references')
   # Reading the images is much faster than the network.
   sha256 = images.digest(dataset)
-  name = cache.key([_FORMAT, sha256, space])
+  name = files.json_hash([_FORMAT, sha256, space])
   arrays = cache.load(folder, name)
   if parallel.any_process(arrays is None):
     moments = dict(compute())
     arrays = {f'mean/{f}': x.mean for f, x in moments.items()}
     arrays |= {f'cov/{f}': x.cov for f, x in moments.items()}
     cache.save(folder, name, arrays)
-  features = [f[5:] for f in arrays if f.startswith('mean/')]
+  num = len(dataset)
   moments = {
-    f: Moments(arrays[f'mean/{f}'], arrays[f'cov/{f}'], len(dataset))
-    for f in features
+    f[5:]: Moments(x, arrays[f'cov/{f[5:]}'], num)
+    for f, x in arrays.items()
+    if f.startswith('mean/')
   }
-  return Reference(images.title(dataset), sha256, len(dataset), moments)
+  return Reference(images.title(dataset), sha256, num, moments)
 
 
 def has_statistics(path: str | Path) -> bool:
@@ -85,13 +79,8 @@ def read_statistics(path: str | Path, space: FeatureSpace) -> Reference:
   sigma_s of the spatial features. ADM's and TTUR's were made with the resize
   rule 'tf1', which the file does not state.
 
-  Args:
-    path: Of the file.
-    space: Of the samples' features.
-
   Raises:
-    FileNotFoundError: No such file.
-    ValueError: No such arrays, or features of another network or weights.
+    ValueError: No such arrays, or samples' features of another space.
   """
   path = Path(path)
   if not is_published(space):

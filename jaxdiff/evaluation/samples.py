@@ -13,29 +13,23 @@ import numpy as np
 from jaxdiff import data
 from jaxdiff.config import Config, Spec
 from jaxdiff.data import Dataset
-from jaxdiff.evaluation import flags, images
-from jaxdiff.evaluation.flags import Drawing
+from jaxdiff.evaluation import images
+from jaxdiff.evaluation.flags import MACHINE, Drawing
 from jaxdiff.evaluation.measuring import Machine
 from jaxdiff.generation import conditions
 from jaxdiff.generation.conditions import Conditions
+from jaxdiff.generation.flags import changed, suffix
 from jaxdiff.generation.job import job_of_run, load_run
 from jaxdiff.runs import Run, results
 
 
 class Samples(NamedTuple):
-  """Images to measure.
-
-  Attributes:
-    dataset: The images.
-    fields: Of a result: where they are from.
-    name: Parts of a result's path before and after the name of the metric.
-    draw: Compiled sampler of a run.
-  """
+  """Images to measure."""
 
   dataset: Dataset
-  fields: dict[str, Any]
-  name: tuple[str, str]
-  draw: Callable[..., Any] | None = None
+  fields: dict[str, Any]  # of a result: where the images are from
+  name: tuple[str, str]  # of a result, before and after that of the metric
+  draw: Callable[..., Any] | None = None  # compiled sampler of a run
 
   def path(self, metric: str, command: Any) -> Path:
     """Returns the path of a result: --out, or a name with all other flags."""
@@ -43,9 +37,9 @@ class Samples(NamedTuple):
       return Path(command.out)
     # The name of a job has some flags already.
     named = ('steps', 'seed', 'checkpoint') if self.draw else ()
-    named = ('samples', 'out', 'cache', *flags.MACHINE, *named)
-    suffix = flags.suffix(flags.changed(command, *named))
-    return Path(f'{self.name[0]}{metric}{self.name[1]}{suffix}.json')
+    named = ('samples', 'out', 'cache', *MACHINE, *named)
+    before, after = self.name
+    return Path(f'{before}{metric}{after}{suffix(command, *named)}.json')
 
 
 def is_run(path: str) -> bool:
@@ -54,15 +48,13 @@ def is_run(path: str) -> bool:
   return all((Path(path) / name).exists() for name in names)
 
 
-def stored(path: str, num: int | None, drawing: Drawing) -> Samples:
+def of_files(path: str, num: int | None, drawing: Drawing) -> Samples:
   """Reads images of a folder or an NPZ file, `num` of them or all.
 
   Raises:
-    FileNotFoundError: No images there.
-    ValueError: Fewer than `num`, images that do not fit together, or flags of a
-      sampler.
+    ValueError: Flags of a sampler; and as `data.load` and `data.subset`.
   """
-  if unused := flags.changed(drawing):
+  if unused := changed(drawing):
     names = ', '.join('--' + name.replace('_', '-') for name in unused)
     raise ValueError(
       f'{path} is not a workdir of train.py with a checkpoint: {names} has no '
@@ -102,7 +94,7 @@ def conditions_of(run: Run, labels: str) -> Conditions:
   return conditions.of_split(run, labels)
 
 
-def drawn(
+def of_run(
   run: Run,
   rows: Conditions,
   drawing: Drawing,
@@ -112,14 +104,9 @@ def drawn(
 ) -> Samples:
   """Makes a data set of samples of a run, drawn when they are gathered.
 
-  Args:
-    run: From `load`.
-    rows: The conditions.
-    drawing: The seed and the weights.
-    machine: Its batch size is drawn at a time, so that it is compiled once; the
-      indices that are gathered must be consecutive.
-    num: Number of samples.
-    draw: That of a run that differs in weights, scale and eta at most.
+  The batch size of the machine is drawn at a time, so that it is compiled once;
+  the indices that are gathered must be consecutive. A `draw` is that of a run
+  that differs in weights, scale and eta at most.
   """
   job = job_of_run(
     run,

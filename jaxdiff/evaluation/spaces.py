@@ -7,8 +7,7 @@ name of its formula, with the network and the weights.
 
 from typing import NamedTuple
 
-# pt_inception-2015-12-05-6726825d.pth of pytorch-fid; torch-fidelity has the
-# same file under another name.
+# pt_inception-2015-12-05-6726825d.pth of pytorch-fid and torch-fidelity.
 INCEPTION_SHA256 = (
   '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2'
 )
@@ -28,19 +27,12 @@ _ESTABLISHED = {
 
 
 class FeatureSpace(NamedTuple):
-  """Two results compare only if all four fields agree.
+  """Two results compare only if all four fields agree."""
 
-  Attributes:
-    network: Such as 'inception-v3', 'clip-vit-b-32'.
-    weights: Such as the name of their file.
-    sha256: Of the file of the weights.
-    resize: A key of `resize.RULES`.
-  """
-
-  network: str
-  weights: str
-  sha256: str
-  resize: str
+  network: str  # such as 'inception-v3', 'clip-vit-b-32'
+  weights: str  # such as the name of their file
+  sha256: str  # of that file
+  resize: str  # a key of `resize.RULES`
 
 
 def is_published(space: FeatureSpace) -> bool:
@@ -51,11 +43,8 @@ def is_published(space: FeatureSpace) -> bool:
 def name(formula: str, space: FeatureSpace, feature: str) -> str:
   """Names a metric: 'FID', or such as 'FD (clip-vit-b-32/image, openai)'.
 
-  Args:
-    formula: 'FD' (Frechet distance), 'KD' (kernel distance), 'class score',
-      'precision', ...
-    space: Of the features.
-    feature: Name of the feature.
+  The formulas are 'FD' (Frechet distance), 'KD' (kernel distance), 'class
+  score', 'precision', ...
   """
   if is_published(space) and (formula, feature) in _ESTABLISHED:
     return _ESTABLISHED[formula, feature]

@@ -18,13 +18,11 @@ Result = Mapping[str, Any]  # of `measuring.measure`
 
 def save(results: Sequence[Result], folder: Path) -> None:
   """Writes sweep.csv, sweep.md and sweep.png."""
-  text, image = io.StringIO(), io.BytesIO()
+  text, figure = io.StringIO(), plot(results)
   csv.writer(text, lineterminator='\n').writerows(_cells(results))
-  plot(results).savefig(image, dpi=130, format='png')
   files.write_text(text.getvalue(), folder / 'sweep.csv')
   files.write_text(markdown(results) + '\n', folder / 'sweep.md')
-  picture = folder / 'sweep.png'
-  files.save(picture, lambda file: file.write_bytes(image.getvalue()))
+  files.save(folder / 'sweep.png', lambda file: figure.savefig(file, dpi=130))
 
 
 def markdown(results: Sequence[Result]) -> str:

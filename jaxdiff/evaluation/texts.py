@@ -7,29 +7,17 @@ from jaxdiff.data.sets.sums import is_sum
 
 
 def fraction(texts: Sequence[str], holds: Callable[[str], bool]) -> float:
-  """Computes the fraction of texts for which `holds` is true.
-
-  Raises:
-    ValueError: No text.
-  """
+  """Computes the fraction of texts for which `holds` is true."""
   if not texts:
     raise ValueError('there must be at least one text')
   return sum(map(holds, texts)) / len(texts)
 
 
-def correct_sums(texts: Sequence[str]) -> float:
-  """Computes the fraction of correct sums 'aaa+bbb=ccc'."""
-  return fraction(texts, is_sum)
-
-
 def unique(texts: Sequence[str]) -> float:
   """Computes the number of different texts over that of all."""
-  return fraction(texts, lambda text: True) * len(set(texts)) / len(texts)
-
-
-def novel(texts: Sequence[str], train: Collection[str]) -> float:
-  """Computes the fraction outside the training set, best given as a `set`."""
-  return fraction(texts, lambda text: text not in train)
+  if not texts:
+    raise ValueError('there must be at least one text')
+  return len(set(texts)) / len(texts)
 
 
 def unique_error(texts: Sequence[str]) -> float:
@@ -64,26 +52,19 @@ def summary(
   train: Collection[str] | None = None,
   sums: bool = False,
 ) -> dict[str, float]:
-  """Computes all metrics.
+  """Computes 'unique', 'novel', 'correct', and errors as 'unique_error', ...
 
   Args:
     texts: Generated.
     train: The training set, for 'novel'; None leaves that out.
     sums: Whether the texts are meant to be sums, for 'correct'.
-
-  Returns:
-    {'unique': .., 'novel': .., 'correct': ..}, each in [0, 1], and the standard
-    error of each under 'unique_error', ...
-
-  Raises:
-    ValueError: No text.
   """
   found = {'unique': unique(texts), 'unique_error': unique_error(texts)}
   independent = {}
   if train is not None:
-    independent['novel'] = novel(texts, train)
+    independent['novel'] = fraction(texts, lambda text: text not in train)
   if sums:
-    independent['correct'] = correct_sums(texts)
+    independent['correct'] = fraction(texts, is_sum)
   for name, value in independent.items():
     found |= {name: value, f'{name}_error': standard_error(value, len(texts))}
   return found

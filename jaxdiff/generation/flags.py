@@ -2,11 +2,11 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxdiff import names
+from jaxdiff import files, names
 from jaxdiff.config import Config, Section, registry
 from jaxdiff.config.ranges import Count, Fraction, In, Positive, Seed, Size
 from jaxdiff.config.sections import Sampling
@@ -129,3 +129,24 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
         f'{name}'
       )
   return config
+
+
+def changed(flags: Any, *except_for: str) -> dict[str, Any]:
+  """Returns the flags of a command, with its groups, that are no defaults."""
+  found = {}
+  for field in dataclasses.fields(flags):
+    value = getattr(flags, field.name)
+    if dataclasses.is_dataclass(value):
+      found |= changed(value, *except_for)
+    elif value != field.default and field.name not in except_for:
+      found[field.name] = value
+  return found
+
+
+def suffix(flags: Any, *except_for: str) -> str:
+  """Names the changed flags in a file name: numbers, and a hash of the rest."""
+  values = changed(flags, *except_for)
+  number = lambda x: isinstance(x, int | float) and not isinstance(x, bool)
+  parts = [f'_{k}{v:g}' for k, v in values.items() if number(v)]
+  rest = {k: v for k, v in values.items() if not number(v)}
+  return ''.join(parts) + (f'_{files.json_hash(rest)[:6]}' if rest else '')

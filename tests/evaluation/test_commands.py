@@ -183,7 +183,7 @@ def test_every_sample_has_its_own_condition(workdir):
   for name, expected in (('train', labels), ('uniform', np.arange(50) % 10)):
     rows = samples.conditions_of(run, name)
     for size, start in ((8, 0), (24, 0), (24, 13)):
-      found = samples.drawn(run, rows, Drawing(), machine(size), 50, draw)
+      found = samples.of_run(run, rows, Drawing(), machine(size), 50, draw)
       parts = images.batches(found.dataset, 19, start, 50)
       found = np.concatenate(list(parts))[:, 0, 0, 0]
       np.testing.assert_array_equal(found, expected[start:50])
@@ -284,7 +284,7 @@ def test_names_of_results_have_all_that_differs(workdir):
 
   def path(*words, metric='classifier'):
     command = parse_flags(COMMANDS, ['fid', '--samples', str(workdir), *words])
-    found = samples.drawn(run, rows, command.drawing, machine(), 16, draw=id)
+    found = samples.of_run(run, rows, command.drawing, machine(), 16, draw=id)
     return found.path(metric, command)
 
   assert path() == workdir / 'evaluation' / 'classifier_ddim1_seed0_step3.json'
@@ -315,7 +315,7 @@ def test_names_beside_files(tmp_path):
   names = set()
   for name in ('a.heun.npz', 'a.ddim.npz'):
     command = parse_flags(COMMANDS, ['fid', '--samples', str(tmp_path / name)])
-    found = samples.stored(command.samples, None, Drawing())
+    found = samples.of_files(command.samples, None, Drawing())
     names.add(found.path('inception', command).name)
   assert names == {'a.heun.npz.inception.json', 'a.ddim.npz.inception.json'}
 

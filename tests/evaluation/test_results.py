@@ -13,17 +13,17 @@ from PIL import Image
 from jaxdiff import data, parallel
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation import (
-  cache,
   features,
-  flags,
   frechet,
   images,
   metrics,
   references,
   spaces,
 )
+from jaxdiff.evaluation.flags import Drawing
 from jaxdiff.evaluation.images import Source
 from jaxdiff.evaluation.spaces import FeatureSpace
+from jaxdiff.generation.flags import suffix
 from jaxdiff.pretrained import resize
 from jaxdiff.runs import results
 
@@ -99,6 +99,9 @@ def test_all_images_of_a_folder_with_splits(tmp_path):
     write_folder(tmp_path / 'set' / split, pixels())
   assert len(read(tmp_path / 'set')) == 14
   assert len(images.parse(f'folder:{tmp_path / "set"}:val').load()) == 7
+  # --image-size resizes them.
+  source = images.parse(str(tmp_path / 'set'))._replace(image_size=2)
+  assert source.load().shape == (2, 2, 3)
 
 
 def test_a_subset_is_not_the_first():
@@ -272,11 +275,10 @@ def test_the_data_of_a_result():
 
 
 def test_what_is_not_default_is_in_the_name():
-  plain = flags.Drawing()
-  assert flags.suffix(flags.changed(plain)) == ''
+  assert suffix(Drawing()) == ''
   names = {
-    flags.suffix(flags.changed(flags.Drawing(**changed)))
-    for changed in (
+    suffix(Drawing(**flags))
+    for flags in (
       {'eta': 0.0},
       {'eta': 1.0},
       {'scale': 2.0},
@@ -287,7 +289,7 @@ def test_what_is_not_default_is_in_the_name():
     )
   }
   assert len(names) == 7 and {'_eta0', '_eta1', '_scale2', '_seed1'} < names
-  assert flags.changed(flags.Drawing(seed=3), 'seed') == {}
+  assert suffix(Drawing(seed=3), 'seed') == ''
 
 
 def test_from_images_to_metrics(tmp_path):
@@ -323,11 +325,6 @@ def test_from_images_to_metrics(tmp_path):
   assert first > 0
   for again in (value(29, tmp_path / 'b'), value(5, tmp_path / 'a')):
     np.testing.assert_allclose(again, first, 1e-4)
-
-
-def test_keys_of_the_cache():
-  assert cache.key({'b': 1, 'a': [SPACE]}) == cache.key({'a': [SPACE], 'b': 1})
-  assert cache.key([1]) != cache.key([2])
 
 
 def test_the_commit_of_a_checkout_and_elsewhere(tmp_path, monkeypatch):

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from jaxdiff import parallel, tokenizers
+from jaxdiff import files, parallel, tokenizers
 from jaxdiff.config import Section
-from jaxdiff.data import Dataset
 from jaxdiff.evaluation import (
   cache,
   extractors,
@@ -64,12 +63,12 @@ class ClipScore(Section):
       **subject.fields,
       'space': space._asdict(),
       'prompts': len(prompts),
-      'prompts_sha256': cache.key(prompts),
+      'prompts_sha256': files.json_hash(prompts),
       'prompts_truncated': cut,
       'warnings': [f'{cut} prompts are longer than CLIP reads'] * bool(cut),
     }
     path = subject.path('clip_score', self)
-    folder = path.with_name(path.name + '.parts') / cache.key(fields)
+    folder = path.with_name(path.name + '.parts') / files.json_hash(fields)
     found = measuring.extract(
       subject.dataset, extractor, machine, [IMAGE], folder=folder
     )
@@ -104,13 +103,13 @@ class ClipScore(Section):
       chosen = images.subset_indices(len(prompts), num)
       prompts = [prompts[i] for i in chosen]
     rows = conditions.prompted(run, prompts)
-    subject = samples.drawn(run, rows, self.drawing, machine, num)
+    subject = samples.of_run(run, rows, self.drawing, machine, num)
     return subject, prompts
 
   def _stored(self, machine: Machine) -> tuple[Samples, list[str]]:
     """Reads images, and returns the prompt of each."""
     del machine
-    subject = samples.stored(self.samples, self.num, self.drawing)
+    subject = samples.of_files(self.samples, self.num, self.drawing)
     captioned = images.parse(self.samples)
     prompts, total = self._prompts(captioned), len(captioned.load())
     if len(prompts) > total:
@@ -129,7 +128,7 @@ class ClipScore(Section):
     """
     if self.prompts is not None:
       return conditions.read_prompts(None, self.prompts)
-    dataset: Dataset = captioned.load()
+    dataset = captioned.load()
     if not dataset.has_captions:
       raise ValueError(
         f'{captioned} has no captions: give --prompts FILE, a line for each '

@@ -35,11 +35,7 @@ def load_data(workdir: str, modality: str) -> tuple[Dataset, Dataset]:
 def draw(flags: Kept, name: str, ending: str, **more: Any) -> tuple[Job, Path]:
   """Draws samples into WORKDIR/evaluation, unless they are there.
 
-  Args:
-    flags: Of the command.
-    name: Of the file, before what tells jobs apart.
-    ending: Of the file.
-    **more: Further flags of sample.py.
+  The file is called NAME_NUM_JOB.ENDING; `more` are further flags of sample.py.
   """
   fields = [field.name for field in dataclasses.fields(Kept)]
   own = {name: getattr(flags, name) for name in fields}

@@ -32,17 +32,16 @@ class Fid(Section):
       run = samples.load(self.samples, self.drawing, machine)
       rows = samples.conditions_of(run, self.drawing.labels)
       config, num = run.config, self.num or measuring.NUM_SAMPLES
-      subject = samples.drawn(run, rows, self.drawing, machine, num)
+      subject = samples.of_run(run, rows, self.drawing, machine, num)
     else:
-      subject = samples.stored(self.samples, self.num, self.drawing)
+      subject = samples.of_files(self.samples, self.num, self.drawing)
     path = subject.path(self.against.features.partition(':')[0], self)
     num = len(subject.dataset)
     comparison = measuring.compare(self.against, config, machine, num)
     key = comparison.key(subject.fields)
     folder = path.with_name(path.name + '.parts') / key
-    result = measuring.measure(
-      comparison, subject.dataset, subject.fields, folder
-    )
+    dataset, fields = subject.dataset, subject.fields
+    result = measuring.measure(comparison, dataset, fields, folder)
     result = results.save(path, result, metrics.table(result))
     if parallel.is_primary():
       cache.discard(folder)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxdiff.data import Dataset
 from jaxdiff.evaluation.commands import drawing
 from jaxdiff.evaluation.flags import Kept
 
@@ -22,7 +21,7 @@ class Graphs(Kept):
   def run(self) -> dict[str, Any]:
     """Draws and measures the graphs, and writes the result."""
     # networkx takes half a second: only where there are graphs.
-    from jaxdiff.data.graphs import to_networkx
+    from jaxdiff.data.graphs import graphs_of, to_networkx
     from jaxdiff.evaluation.graphs import metrics
 
     train, test = drawing.load_data(self.workdir, 'graph')
@@ -36,16 +35,8 @@ class Graphs(Kept):
     exists = np.arange(arrays['edges'].shape[1]) < arrays.pop('size')[:, None]
     graphs = to_networkx(arrays, {'nodes': exists})
     if molecules:
-      found = metrics.report_molecules(graphs, read(train), train.symbols)
+      found = metrics.report_molecules(graphs, graphs_of(train), train.symbols)
     else:
-      found = metrics.report(graphs, read(train), read(test), name)
+      found = metrics.report(graphs, graphs_of(train), graphs_of(test), name)
     out = path.with_suffix('.metrics.json')
     return drawing.save(job, out, found, train, test)
-
-
-def read(dataset: Dataset) -> list[Any]:
-  """Returns all graphs of a data set, networkx's."""
-  from jaxdiff.data.graphs import to_networkx
-
-  arrays = dataset.gather(np.arange(len(dataset)))
-  return to_networkx(arrays['x0'], arrays.get('mask'))

@@ -1,6 +1,5 @@
 """Command `likelihood`: bits per element of a held-out split."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,9 +11,9 @@ from jaxdiff import data, files, modalities, parallel, runs, samplers
 from jaxdiff.config import Section
 from jaxdiff.config.ranges import In, Seed
 from jaxdiff.data import Dataset
-from jaxdiff.evaluation import bits, flags, likelihood
+from jaxdiff.evaluation import bits, likelihood
 from jaxdiff.evaluation.flags import Batch, Num
-from jaxdiff.generation.flags import Steps
+from jaxdiff.generation.flags import Steps, suffix
 from jaxdiff.runs import examples, results
 
 
@@ -82,12 +81,11 @@ class Likelihood(Section):
     if report.bins is not None:
       result['dequantisation'] = 'uniform (ODE), discretised Gaussian (bound)'
     if not categories:
-      picture = io.BytesIO()
-      bits.plot(report, element).savefig(picture, dpi=130)
+      figure = bits.plot(report, element)
       path = run.workdir / 'likelihood.png'
-      files.save(path, lambda file: file.write_bytes(picture.getvalue()))
-    changed = flags.changed(self, 'workdir', 'batch_size', 'checkpoint')
-    name = f'likelihood_step{run.step}{flags.suffix(changed)}.json'
+      files.save(path, lambda file: figure.savefig(file, dpi=130))
+    flags = suffix(self, 'workdir', 'batch_size', 'checkpoint')
+    name = f'likelihood_step{run.step}{flags}.json'
     path = run.workdir / 'evaluation' / name
     results.save(path, result, quiet=True)
     text = bits.table(report, element)

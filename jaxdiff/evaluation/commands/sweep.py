@@ -1,8 +1,7 @@
 """Command `sweep`: one table of many samplers of a run."""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,7 +48,7 @@ class Sweep(Section):
     """Measures all rows and writes the table after each."""
     machine = measuring.machine(self.running)
     out = Path(self.out or Path(self.workdir) / 'sweep')
-    rows = list(self.rows())
+    rows = self.rows()
     loaded = {
       ema: samples.load(
         self.workdir, Drawing(checkpoint=self.checkpoint, ema=ema), machine
@@ -66,14 +65,14 @@ class Sweep(Section):
     found, draws = [], {}
     for i, (row, run) in enumerate(zip(rows, runs, strict=True)):
       like = row.sampler, row.steps
-      drawn = samples.drawn(run, labels, row, machine, num, draws.get(like))
-      draws = {like: drawn.draw}  # no other is needed again
-      key = comparison.key(drawn.fields)
+      subject = samples.of_run(run, labels, row, machine, num, draws.get(like))
+      draws = {like: subject.draw}  # no other is needed again
+      key = comparison.key(subject.fields)
       path, folder = out / 'rows' / f'{key}.json', out / 'parts' / key
       if parallel.any_process(not path.exists()):
-        desc = f'row {i + 1}/{len(rows)}, {drawn.dataset.name}'
+        desc = f'row {i + 1}/{len(rows)}, {subject.dataset.name}'
         result = measuring.measure(
-          comparison, drawn.dataset, drawn.fields, folder, desc
+          comparison, subject.dataset, subject.fields, folder, desc
         )
         results.save(path, result, quiet=True)
       found.append({**files.read_json(path, 'the row'), **comparison.fields})
@@ -85,8 +84,8 @@ class Sweep(Section):
       print(f'{out / "sweep.csv"}, {out / "sweep.png"}, {out / "rows"}')
     return found
 
-  def rows(self) -> Iterator[Drawing]:
-    """Yields every combination, those that share a compilation in a row."""
+  def rows(self) -> list[Drawing]:
+    """Returns every combination, those that share a compilation in a row."""
     weights = {'on': (True,), 'off': (False,), 'both': (True, False)}[self.ema]
     combinations = itertools.product(
       self.samplers or (None,),
@@ -95,19 +94,13 @@ class Sweep(Section):
       self.etas or (None,),
       self.scales or (None,),
     )
-    seen = set()
+    own = Drawing(
+      seed=self.seed, labels=self.labels, checkpoint=self.checkpoint
+    )
+    rows = []
     for sampler, steps, ema, eta, scale in combinations:
-      name = (sampler or '').partition('(')[0]
-      row = Drawing(
-        sampler=sampler,
-        steps=steps,
-        eta=eta if sampler is None or name in registry.WITH_ETA else None,
-        scale=scale,
-        checkpoint=self.checkpoint,
-        ema=ema,
-        seed=self.seed,
-        labels=self.labels,
-      )
-      if row not in seen:
-        seen.add(row)
-        yield row
+      if sampler and sampler.partition('(')[0] not in registry.WITH_ETA:
+        eta = None
+      row = {'sampler': sampler, 'steps': steps, 'ema': ema}
+      rows.append(replace(own, **row, eta=eta, scale=scale))
+    return list(dict.fromkeys(rows))

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
 from jaxdiff import data, files
 from jaxdiff.config.ranges import In
 from jaxdiff.data import Dataset, vocabulary
@@ -36,7 +34,7 @@ class Text(Kept):
     job, path = drawing.draw(self, 'text', '.json')
     # Windows of running text are no units that could be novel.
     lines = sums or train.name.startswith('lines:')
-    known = set(decoded(train)) if lines else None
+    known = set(vocabulary.decode_all(train)) if lines else None
     found = texts.summary(read_texts(path), known, sums)
     infills = self.infills if self.infills is not None else 1000 * sums
     if infills:
@@ -47,7 +45,7 @@ class Text(Kept):
 
   def _complete(self, test: Dataset, num: int) -> dict[str, float]:
     """Completes sums of the test split and counts the correct results."""
-    correct = decoded(data.subset(test, min(num, len(test))))
+    correct = vocabulary.decode_all(data.subset(test, min(num, len(test))))
     file = Path(self.workdir) / 'evaluation' / f'infills_{len(correct)}.txt'
     blanks = [text[: text.index('=') + 1] + '___' for text in correct]
     files.write_text('\n'.join(blanks) + '\n', file)
@@ -58,16 +56,6 @@ class Text(Kept):
     value, num = sum(hits) / len(hits), len(hits)
     error = texts.standard_error(value, num)
     return {'infilled': value, 'infilled_error': error, 'infilled_num': num}
-
-
-def decoded(dataset: Dataset) -> list[str]:
-  """Returns all texts of a data set."""
-  arrays = dataset.gather(np.arange(len(dataset)))
-  masks = arrays.get('mask', [None] * len(dataset))
-  return [
-    vocabulary.decode(x, dataset.symbols, mask)
-    for x, mask in zip(arrays['x0'], masks, strict=True)
-  ]
 
 
 def read_texts(path: Path) -> list[str]:

@@ -1,1 +1,1 @@
-"""Sets of graphs beside one another, in numpy and networkx alone."""
+"""Metrics of graphs: MMD, valid, unique and novel."""

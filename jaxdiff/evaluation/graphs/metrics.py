@@ -46,9 +46,6 @@ def report(
     'degree_floor' .. of the training set; 'degree_ratio' .. and 'mean_ratio'
     to the floors that are not 0; 'valid', 'valid_floor' (of the test set),
     'unique', 'novel', 'valid_unique_novel', 'num_samples'.
-
-  Raises:
-    ValueError: A data set without a test of validity, or without graphs.
   """
   check_name(name)
   described = [mmd.describe(graphs) for graphs in (samples, train, test)]
@@ -80,16 +77,7 @@ def report_molecules(
   train: Iterable[nx.Graph],
   symbols: tuple[str, ...],
 ) -> dict[str, float]:
-  """Computes the fractions for molecules.
-
-  Args:
-    samples: Generated.
-    train: The training set.
-    symbols: Of the atoms.
-
-  Raises:
-    ValueError: No samples.
-  """
+  """Computes the fractions for molecules of atoms with these symbols."""
   if not len(samples):
     raise ValueError('there are no samples')
   valid = [s for s in molecules.smiles_of(samples, symbols) if s is not None]

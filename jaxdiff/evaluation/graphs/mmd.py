@@ -86,11 +86,7 @@ def all_mmd2(xs: Described, ys: Described) -> dict[str, float]:
 def mmd2(
   xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], sigma: float
 ) -> float:
-  """Computes MMD^2 of vectors; shorter ones are padded with 0.
-
-  Raises:
-    ValueError: An empty set.
-  """
+  """Computes MMD^2 of vectors; shorter ones are padded with 0."""
   if not len(xs) or not len(ys):
     raise ValueError(f'both sets need graphs, got {len(xs)} and {len(ys)}')
   size = max(len(v) for v in (*xs, *ys))
