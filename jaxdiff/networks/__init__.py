@@ -1,1 +1,17 @@
-"""Networks in Flax Linen: `init` and `apply` are the pure functions."""
+"""Networks in Flax Linen: `init` and `apply` are the pure functions.
+
+A denoising network is called as `net(xt, t, cond, train=False)`; `embedding`
+lists the conditions. Attributes that several have:
+
+  num_classes   number of labels, whose embedding is added to that of time;
+                None: no labels
+  text_dim      D of a text to attend to; None: no text
+  pooled_dim    P of a text as one vector, whose projection is added to the
+                embedding of time; None: no vector
+  low_res       whether a smaller image is concatenated to xt, resized, and the
+                embedding of its noise added to that of time
+  dtype         of computation, float32 or bfloat16; parameters, statistics of
+                norms, softmax and the output layer are float32
+  remat         whether to recompute each block in the backward pass: the same
+                numbers, less memory, about a third more work
+"""

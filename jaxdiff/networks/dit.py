@@ -104,17 +104,9 @@ class DiT(nn.Module):
     width: Of a token; a multiple of 4 and of `num_heads`.
     depth: Number of blocks.
     num_heads: Attention heads.
-    num_classes: Number of labels, whose embedding is added to that of time.
-      None: no labels.
-    text_dim: D of a text to attend to. None: no text.
-    pooled_dim: P of a text as one vector, whose projection is added to the
-      embedding of time. None: no vector.
-    low_res: Whether a smaller image is concatenated to xt, resized, and the
-      embedding of its noise added to that of time.
-    dtype: Of computation, float32 or bfloat16. Parameters, statistics of norms,
-      softmax and the output layer are float32.
-    remat: Whether to recompute each block in the backward pass: the same
-      numbers, less memory, about a third more work.
+
+  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `dtype` and `remat` are
+  those of `jaxdiff.networks`.
   """
 
   out_channels: int

@@ -113,12 +113,9 @@ class GraphTransformer(nn.Module):
     features: Whether `graph_features` are added. Every category but 0 and
       `edge_mask` is an edge to them.
     edge_mask: MASK among the edges, under absorbing noise.
-    num_classes: Number of labels, whose embedding is added to that of time.
-      None: no labels.
-    dtype: Of computation, float32 or bfloat16. Parameters, features, statistics
-      of norms, softmax and the output layer are float32.
-    remat: Whether to recompute each block in the backward pass: less memory,
-      about a third more work.
+
+  `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`; features
+  are float32 too.
   """
 
   node_categories: int | None

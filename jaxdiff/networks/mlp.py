@@ -36,7 +36,7 @@ class MLPBlock(nn.Module):
     width = x.shape[-1]
     dense = partial(Dense, width, dtype=self.dtype, kernel_init=kernel_init)
     h = layers.layer_norm(NORM_EPS, self.dtype, 'norm')(x)
-    h = dense(name='dense_0')(h) + dense(use_bias=False, name='emb')(emb)
+    h = dense(name='dense_0')(h) + dense(name='emb')(emb)
     return x + dense(name='dense_1')(nn.swish(h)), None
 
 
@@ -51,12 +51,8 @@ class MLP(nn.Module):
       for learned variances.
     width: Of the hidden layers.
     depth: Number of blocks.
-    num_classes: Number of labels, whose embedding is added to that of time.
-      None: no labels.
-    dtype: Of computation, float32 or bfloat16. Parameters, statistics of norms
-      and the output layer are float32.
-    remat: Whether to recompute each block in the backward pass: less memory,
-      about a third more work.
+
+  `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`.
   """
 
   out_channels: int

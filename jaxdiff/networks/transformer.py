@@ -103,8 +103,6 @@ class Transformer(nn.Module):
     mlp_ratio: Width of the hidden layer of an MLP, in units of `width`.
     dropout: Rate for the output of attention and MLP; other than 0 it needs
       'dropout' random keys in training.
-    num_classes: Number of labels, whose embedding is added to that of time.
-      None: no labels.
     cond_dim: E of the embedding of time and label.
     time: Whether t is an input. A masked model can do without: the number of
       masks tells (Ou et al. 2024, arXiv:2406.03736, theorem 1).
@@ -112,10 +110,8 @@ class Transformer(nn.Module):
       rotary attention alone, which suffices if a text may begin anywhere.
     causal: Whether a token attends only to itself and those before it, as in an
       autoregressive network.
-    dtype: Of computation, float32 or bfloat16. Parameters, statistics of norms,
-      softmax and the output layer are float32.
-    remat: Whether to recompute each block in the backward pass: the same
-      numbers, less memory, about a third more work.
+
+  `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`.
   """
 
   num_categories: int

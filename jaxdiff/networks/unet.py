@@ -53,20 +53,12 @@ class UNet(nn.Module):
     patch_size: Side length of the squares of pixels that are one position of
       the first level (Hoogeboom et al. 2023, "simple diffusion", section 3.2):
       the work falls with its square. Heights are then in these positions.
-    num_classes: Number of labels, whose embedding is added to that of time.
-      None: no labels.
-    text_dim: D of a text to attend to, by spatial transformers where blocks
-      attend. None: no text.
-    transformer_depth: Blocks of a spatial transformer.
-    pooled_dim: P of a text as one vector, whose projection is added to the
-      embedding of time. None: no vector.
-    low_res: Whether a smaller image is concatenated to xt, resized, and the
-      embedding of its noise added to that of time.
+    transformer_depth: Blocks of a spatial transformer, which attends to a text
+      where blocks attend.
     norm_eps: Added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
-    dtype: Of computation, float32 or bfloat16. Parameters, statistics of norms,
-      softmax and the output layer are float32.
-    remat: Whether to recompute each block in the backward pass: the same
-      numbers, less memory, about a third more work.
+
+  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `dtype` and `remat` are
+  those of `jaxdiff.networks`.
   """
 
   out_channels: int
