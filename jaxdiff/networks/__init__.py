@@ -1,7 +1,12 @@
 """Networks in Flax Linen: `init` and `apply` are the pure functions.
 
-A denoising network is called as `net(xt, t, cond, train=False)`; `embedding`
-lists the conditions. Attributes that several have:
+A denoising network is called as `net(xt, t, cond, train=False)`: noisy data
+[B, ...], times in [0, 1], [B], and the conditions that it was built for, which
+`embedding` lists. Without `cond` all labels are null. A label above the null
+label gives NaN. Outputs are float32. Settings out of range raise ValueError;
+so do inputs and conditions that the network was not built for.
+
+Attributes that several networks have:
 
   num_classes   number of labels, whose embedding is added to that of time;
                 None: no labels

@@ -125,21 +125,9 @@ class DiT(nn.Module):
   def __call__(
     self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
   ) -> Array:
-    """Applies the network.
+    """Computes [B, H, W, out_channels] from images [B, H, W, C], about [-1, 1].
 
-    Args:
-      xt: Noisy images [B, H, W, C], float32, about [-1, 1].
-      t: Times in [0, 1], [B].
-      cond: The conditions that the network was built for, see `embedding`.
-        None: the null label for all. A label above the null label gives NaN.
-      train: Not used.
-
-    Returns:
-      [B, H, W, out_channels], float32.
-
-    Raises:
-      ValueError: Settings are out of range; patches do not tile the image;
-        conditions are not those the network was built for.
+    See `jaxdiff.networks`. `train` is not used.
     """
     sizes = 'out_channels', 'patch_size', 'width', 'depth', 'num_heads'
     checks.check_settings(self, *sizes)

@@ -140,24 +140,21 @@ class GraphTransformer(nn.Module):
     *,
     train: bool = False,
   ) -> dict[str, Array]:
-    """Applies the network.
+    """Computes logits of the nodes and edges of a graph.
+
+    See `jaxdiff.networks`. `train` is not used.
 
     Args:
       xt: {'nodes': int [B, N], 'edges': int [B, N, N], symmetric}, without
         'nodes' where they are alike. The diagonal is ignored.
-      t: Times in [0, 1], [B].
+      t: Times [B].
       cond: 'label' [B] for a network with labels. Optionally 'mask', bool, a
         tree like xt: which nodes, and which pairs of different nodes, exist.
         Where nodes are alike, a node exists if it is in a pair.
-      train: Not used.
 
     Returns:
       {'nodes': [B, N, K], 'edges': [B, N, N, K'], exactly symmetric}, float32,
       without 'nodes' where they are alike; 0 where nothing exists.
-
-    Raises:
-      ValueError: Settings are out of range; the graph or a condition is not
-        what the network was built for.
     """
     _check(self, xt, t, cond)
     kinds = embedding.Kinds(num_classes=self.num_classes)

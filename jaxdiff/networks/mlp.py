@@ -66,20 +66,9 @@ class MLP(nn.Module):
   def __call__(
     self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
   ) -> Array:
-    """Applies the network.
+    """Computes [B, ..., out_channels] from points xt [B, ..., C].
 
-    Args:
-      xt: Noisy points [B, ..., C], float32.
-      t: Times in [0, 1], [B].
-      cond: 'label' [B] for a network with labels. None: the null label for all.
-      train: Not used.
-
-    Returns:
-      [B, ..., out_channels], float32.
-
-    Raises:
-      ValueError: Settings are out of range; shapes or conditions are not those
-        the network was built for.
+    See `jaxdiff.networks`. `train` is not used.
     """
     checks.check_settings(self, 'out_channels', 'width', 'depth')
     if xt.ndim < 2 or t.shape != xt.shape[:1]:

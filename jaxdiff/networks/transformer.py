@@ -132,23 +132,13 @@ class Transformer(nn.Module):
   def __call__(
     self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
   ) -> Array:
-    """Applies the network.
+    """Computes logits [B, L, K'] from integers xt [B, L].
 
-    Args:
-      xt: Noisy categories [B, L], integers; one above K' - 1 gives NaN.
-      t: Times in [0, 1], [B]; not used without `time`.
-      cond: 'label' if the network was built for it, and optionally 'mask'
-        [B, L], true where an element exists. Other elements are not attended
-        to, and their logits mean nothing. None: the null label for all. A label
-        above the null label gives NaN.
-      train: Whether to use dropout.
+    See `jaxdiff.networks`. A category above K' - 1 gives NaN. `t` is not used
+    without `time`. In training, dropout takes random keys 'dropout'.
 
-    Returns:
-      Logits [B, L, K'], float32.
-
-    Raises:
-      ValueError: Settings are out of range; xt, t or mask is of another shape
-        or type; conditions are not those the network was built for.
+    Beside 'label', `cond` may have 'mask' [B, L], true where an element exists.
+    Other elements are not attended to, and their logits mean nothing.
     """
     cond = None if cond is None else dict(cond)
     mask = None if cond is None else cond.pop('mask', None)

@@ -85,22 +85,9 @@ class UNet(nn.Module):
   def __call__(
     self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
   ) -> Array:
-    """Applies the network.
+    """Computes [B, H, W, out_channels] from images [B, H, W, C], about [-1, 1].
 
-    Args:
-      xt: Noisy images [B, H, W, C], float32, about [-1, 1].
-      t: Times in [0, 1], [B].
-      cond: The conditions that the network was built for, see `embedding`.
-        None: the null label for all. A label above the null label gives NaN.
-      train: Whether to use dropout, by random keys 'dropout'.
-
-    Returns:
-      [B, H, W, out_channels], float32.
-
-    Raises:
-      ValueError: Settings are out of range; the image is too small for the
-        levels; no feature map has a height of `attention_resolutions`;
-        conditions are not those the network was built for.
+    See `jaxdiff.networks`. In training, dropout takes random keys 'dropout'.
     """
     _check(self, xt, t)
     kinds = embedding.Kinds(

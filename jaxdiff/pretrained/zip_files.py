@@ -131,7 +131,7 @@ def _zip64(extra: bytes) -> Iterator[int]:
 
 
 def _read(file: BinaryIO, start: int, length: int) -> bytes:
-  # Checked first: `read` reserves what it is asked for.
+  # Checked first: `read` reserves memory for all of it.
   if not 0 <= start <= start + length <= os.fstat(file.fileno()).st_size:
     raise ValueError('the archive ends early')
   file.seek(start)
