@@ -1,1 +1,22 @@
-"""Networks in Flax Linen: `init` and `apply` are the pure functions."""
+"""Networks in Flax Linen: `init` and `apply` are the pure functions.
+
+A denoising network is called as `net(xt, t, cond, train=False)`: noisy data
+[B, ...], times in [0, 1], [B], and the conditions that it was built for, which
+`embedding` lists. Without `cond` all labels are null. A label above the null
+label gives NaN. Outputs are float32. Settings out of range raise ValueError;
+so do inputs and conditions that the network was not built for.
+
+Attributes that several networks have:
+
+  num_classes   number of labels, whose embedding is added to that of time;
+                None: no labels
+  text_dim      D of a text to attend to; None: no text
+  pooled_dim    P of a text as one vector, whose projection is added to the
+                embedding of time; None: no vector
+  low_res       whether a smaller image is concatenated to xt, resized, and the
+                embedding of its noise added to that of time
+  dtype         of computation, float32 or bfloat16; parameters, statistics of
+                norms, softmax and the output layer are float32
+  remat         whether to recompute each block in the backward pass: the same
+                numbers, less memory, about a third more work
+"""

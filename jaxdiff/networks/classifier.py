@@ -1,8 +1,8 @@
-"""A small convolutional classifier, whose inner features measure images.
+"""A small convolutional classifier, the features of which measure images.
 
-Convolutions of 3x3, two at each size, halve the map until it is 4x4 or less;
-its mean is the feature vector, and one product makes the logits of it. Each
-convolution is followed by a group norm and max(x, 0).
+3x3 convolutions, two at each size, halve the map until it is 4x4 or less. Its
+mean is the feature vector, and the logits are linear in that. Each convolution
+is followed by a group norm and max(x, 0).
 """
 
 from typing import NamedTuple
@@ -10,47 +10,36 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxdiff.cpu import convolution
 from jaxdiff.networks import layers
 
 
 class ClassifierFeatures(NamedTuple):
-  """What it makes of B images; float32.
+  """Features of B images; float32."""
 
-  Attributes:
-    pool: [B, D], the mean of the last map: what comes before the logits.
-    logits: [B, num_classes].
-  """
-
-  pool: jax.Array
-  logits: jax.Array
+  pool: Array  # [B, D], the mean of the last map
+  logits: Array  # [B, num_classes]
 
 
 class Classifier(nn.Module):
   """Images to `ClassifierFeatures`.
 
   Attributes:
-    num_classes: logits.
-    width: channels at the first size; twice that at the second, and four
-      times from the third on.
+    num_classes: Number of logits.
+    width: Channels at the first size; twice that at the second, and four times
+      from the third on.
   """
 
   num_classes: int
   width: int = 32
 
   @nn.compact
-  def __call__(self, images: jax.Array) -> ClassifierFeatures:
-    """Applies the network.
-
-    Args:
-      images: [B, H, W, C], float32 in [-1, 1].
-
-    Returns:
-      The features of each image.
-    """
+  def __call__(self, images: Array) -> ClassifierFeatures:
+    """Applies the network to images [B, H, W, C], float32 in [-1, 1]."""
     x = images
-    # A figure must not depend on where it was computed.
+    # A metric must not depend on the device.
     with jax.default_matmul_precision('highest'):
       for i, stride in enumerate(_strides(min(images.shape[1:3]))):
         channels = self.width * min(2**i, 4)
@@ -72,11 +61,14 @@ class Classifier(nn.Module):
       )
 
 
-def _strides(edge: int) -> list[int]:
-  """Of the first convolution at each size; larger images are halved at once,
-  for nearly all the work would be at their full size."""
-  strides = [1 if edge <= 16 else 2]
-  size = -(-edge // strides[0])
+def _strides(side: int) -> list[int]:
+  """Strides of the first convolution at each size.
+
+  Images above 16 pixels a side are halved at once: most of the work would be
+  at their full size.
+  """
+  strides = [1 if side <= 16 else 2]
+  size = -(-side // strides[0])
   while size > 4:
     strides.append(2)
     size = -(-size // 2)

@@ -1,16 +1,15 @@
-"""The conditions a denoising network takes, as a dict of arrays.
+"""Conditions of a denoising network: a dict of arrays, checked and embedded.
 
   label     integers [B]; num_classes is the null label, that of no class
   text      floats [B, L, D], a sequence to attend to
   mask      booleans [B, L], true where `text` is not padding; optional
   pooled    floats [B, P], the text as one vector
   low_res   floats [B, h, w, C'] in [-1, 1], a smaller image of the same scene
-  augment   floats [B] in [0, 1], the level of the noise put on `low_res`;
-            optional, 0 without
+  augment   floats [B] in [0, 1], the noise level of `low_res`; optional, 0
+            without
 
-A network is built for some of them and needs those. `text`, `mask` and
-`pooled` are what one encoder returns, so a network built for one part of them
-may be given all, and uses its part.
+A network needs those that it was built for. One encoder returns `text`, `mask`
+and `pooled`; a network built for a part of them ignores the rest.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,15 +19,18 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
 
 from jaxdiff.networks import layers
+
+Cond = Mapping[str, Array]
 
 ENCODED = ('text', 'mask', 'pooled')
 
 
 class Kinds(NamedTuple):
-  """What a network was built for; nothing by default."""
+  """The conditions that a network was built for; none by default."""
 
   num_classes: int | None = None
   text_dim: int | None = None
@@ -36,20 +38,18 @@ class Kinds(NamedTuple):
   low_res: bool = False
 
 
-def check(
-  kinds: Kinds, cond: Mapping[str, jax.Array] | None, batch: int
-) -> None:
-  """Refuses what the network has no use for, and the lack of what it needs.
+def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
+  """Checks that conditions are those that the network was built for.
 
   Args:
-    kinds: what the network was built for.
-    cond: what it is given. None is the null label for all, and nothing where
-      no condition is taken; a null of the other kinds is data, and given.
+    kinds: Conditions of the network.
+    cond: Conditions that came. None is the null label for all, if labels are
+      all that the network takes; the null of other conditions is data.
     batch: B.
 
   Raises:
-    ValueError: a size below 1; a key too many or missing; a wrong shape or
-      type.
+    ValueError: A size is below 1; a condition is missing, not taken, or of a
+      wrong shape or type.
   """
   for name in ('num_classes', 'text_dim', 'pooled_dim'):
     value = getattr(kinds, name)
@@ -95,28 +95,28 @@ def check(
 
 def embed(
   kinds: Kinds,
-  t: jax.Array,
-  cond: Mapping[str, jax.Array] | None,
+  t: Array,
+  cond: Cond | None,
   frequencies: int,
   width: int,
   dtype: DTypeLike,
-  init: Callable[..., jax.Array] = layers.kernel_init,
+  init: Callable[..., Array] = layers.kernel_init,
   label_std: float = 1.0,
-) -> jax.Array:
-  """The sum of the embeddings of time and of the conditions that are vectors.
+) -> Array:
+  """Sums the embeddings of time and of the conditions that are vectors.
 
   mlp(sinusoidal(t)) + label[c] + W pooled + mlp'(sinusoidal(augment)). To be
   called within a network, whose parameters they become.
 
   Args:
-    kinds: what the network was built for.
-    t: times in [0, 1], [B].
-    cond: as `check` lets pass.
-    frequencies: dimension of the sinusoidal embedding.
-    width: of the sum.
-    dtype: of computation.
-    init: of the matrices.
-    label_std: standard deviation of the table of labels, at first.
+    kinds: Conditions of the network.
+    t: Times in [0, 1], [B].
+    cond: Conditions that `check` accepts.
+    frequencies: Dimension of the sinusoidal embedding.
+    width: Of the sum.
+    dtype: Of computation.
+    init: Of the matrices.
+    label_std: Initial standard deviation of the embedding of labels.
 
   Returns:
     [B, width].
@@ -146,11 +146,11 @@ def embed(
   return emb
 
 
-def beside_low_res(xt: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
-  """`low_res`, resized bilinearly, as further channels of xt [B, H, W, C].
+def beside_low_res(xt: Array, cond: Cond) -> Array:
+  """Concatenates `low_res`, resized bilinearly, to xt [B, H, W, C].
 
   Source: Saharia et al. 2021 (arXiv:2104.07636), section 2.3; Ho et al. 2021
-  (arXiv:2106.15282), section 3, which puts noise on it too.
+  (arXiv:2106.15282), section 3, which adds noise to it too.
   """
   low_res = cond['low_res']
   size = (*xt.shape[:3], low_res.shape[-1])
@@ -158,8 +158,8 @@ def beside_low_res(xt: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
   return jnp.concatenate([xt, low_res], axis=-1)
 
 
-def _matches(array, kind, shape):
-  """Whether an array is of that type and shape, a letter being any size."""
+def _matches(array: Array, kind: type, shape: tuple[int | str, ...]) -> bool:
+  """Whether an array is of that type and shape; a letter is any size."""
   return jnp.issubdtype(array.dtype, kind) and (
     len(array.shape) == len(shape)
     and all(
@@ -169,8 +169,11 @@ def _matches(array, kind, shape):
   )
 
 
-def _described(needed, optional):
-  """The dict a network takes, in words."""
+Specs = Mapping[str, tuple[type, tuple[int | str, ...]]]
+
+
+def _described(needed: Specs, optional: Specs) -> str:
+  """The dict that a network takes, in words."""
   if not needed:
     return (
       'None, for a network built without num_classes, text_dim, pooled_dim '

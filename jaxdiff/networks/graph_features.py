@@ -1,21 +1,21 @@
-"""What a graph transformer is told of a graph beyond its edges.
+"""Features of a graph for a network: cycles, components, spectrum.
 
-Attention over nodes that are alike counts no cycles and sees no distances, so
-they are computed from the adjacency A (symmetric, no loops) and given:
+Attention over nodes that are alike counts no cycles and sees no distances.
+Features from the adjacency A (symmetric, no loops) add them:
 
-  cycles    how many of length 3, 4, 5 go through a node, of 3 to 6 in all, by
+  cycles    numbers of length 3, 4, 5 through a node, of 3 to 6 in all, by
             closed forms in the powers of A
   parts     the connected components, by squaring A + I until nothing changes
   spectrum  the smallest eigenvalues of L = I - D^-1/2 A D^-1/2, and the heat
             kernels exp(-tau L) = U exp(-tau lambda) U^T
 
-Eigenvectors have no sign, and within an eigenspace no direction at all. The
-heat kernel is the same whatever basis was found, so permuting the nodes
-permutes every feature. Nodes that do not exist have no edges and get zeros;
-nothing depends on how many of them there are.
+Eigenvectors have no sign, and within an eigenspace no direction. The heat
+kernel is the same for every basis, so permuting the nodes permutes every
+feature. Nodes that do not exist have no edges and get zeros; nothing depends on
+their number.
 
-All matrix products are exact in float32 or carried at its full precision: the
-counts are differences of large numbers.
+Matrix products have the full precision of float32: the counts are differences
+of large numbers.
 
 Source: DiGress (Vignac et al. 2023) section 5 and appendix B, with eigenvectors
 where heat kernels are here.
@@ -26,30 +26,31 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 NUM_EIGENVALUES = 5
 HEAT_TIMES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-ABSENT = 3.0  # an eigenvalue above any of L's, those being at most 2
+ABSENT = 3.0  # an eigenvalue above those of L, which are at most 2
 
 
 class Features(NamedTuple):
-  """Numbers of order 1, float32."""
+  """Float32 numbers of order 1."""
 
-  nodes: jax.Array  # [B, N, F]
-  edges: jax.Array  # [B, N, N, F'], symmetric
-  graph: jax.Array  # [B, F'']
+  nodes: Array  # [B, N, F]
+  edges: Array  # [B, N, N, F'], symmetric
+  graph: Array  # [B, F'']
 
 
-def features(adjacency: jax.Array, exists: jax.Array) -> Features:
-  """All of them.
+def features(adjacency: Array, exists: Array) -> Features:
+  """Computes all features.
 
   Counts c become log(1 + c) / k, k the length of what is counted: of the order
   of the logarithm of a degree, whatever the size of the graph.
 
   Args:
-    adjacency: bool [B, N, N], symmetric; false wherever a node does not exist,
-      and on the diagonal.
-    exists: bool [B, N], which nodes do.
+    adjacency: Bool [B, N, N], symmetric; false on the diagonal and where a node
+      does not exist.
+    exists: Bool [B, N], which nodes exist.
   """
   a = adjacency.astype(jnp.float32)
   on = exists.astype(jnp.float32)
@@ -76,7 +77,7 @@ def features(adjacency: jax.Array, exists: jax.Array) -> Features:
   )
   edges = jnp.concatenate(
     [
-      # Level near 0, where the kernel is no more than rounding.
+      # Flat near 0, where the kernel is nothing but rounding.
       jnp.sqrt(heat + 1e-4) - 1e-2,
       squash(shared, 2)[..., None],
       together[..., None],
@@ -98,8 +99,8 @@ def features(adjacency: jax.Array, exists: jax.Array) -> Features:
   )
 
 
-def cycles(a: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Numbers of cycles, from the closed walks that are none taken away.
+def cycles(a: Array) -> tuple[Array, Array]:
+  """Counts cycles: closed walks, without those that are no cycles.
 
   With d the degrees, t = diag(A^3), T = A . A^2 (element by element):
 
@@ -107,16 +108,17 @@ def cycles(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     c4 = (diag(A^4) - d^2 - A d + d) / 2
     c5 = (diag(A^5) - 2 d t - 2 T d - A t + 5 t) / 2
 
-  at each node, for a closed walk of 3, 4 or 5 steps that is no cycle goes back
-  and forth at some edge. Of length 6 only the number in all is so simple.
-  Exact while the powers of A fit in float32's 24 bits; beyond that the counts
-  are off by rounding, and held at 0.
+  at each node: a closed walk of 3, 4 or 5 steps that is no cycle goes back and
+  forth along an edge. For length 6 only the total is so simple. Exact while the
+  powers of A fit in float32's 24 bits; beyond that the counts are rounded, and
+  at least 0.
 
   Args:
-    a: adjacency [B, N, N], float32 zeros and ones.
+    a: Adjacency [B, N, N], float32 zeros and ones.
 
   Returns:
-    [B, N, 3] through each node, of length 3, 4, 5; [B, 4] in all, 3 to 6.
+    Numbers through each node [B, N, 3], of length 3, 4, 5; totals [B, 4], of
+    length 3 to 6.
 
   Source: Harary and Manvel 1971 ("On the number of cycles in a graph") for the
   totals, DiGress appendix B.2.
@@ -154,24 +156,24 @@ def cycles(a: jax.Array) -> tuple[jax.Array, jax.Array]:
   )
 
 
-def connected(a: jax.Array) -> jax.Array:
-  """Which nodes a path joins, float32 [B, N, N]; each with itself."""
+def connected(a: Array) -> Array:
+  """Finds the pairs of nodes that a path joins, float32 [B, N, N], 1 on the
+  diagonal."""
   reach = jnp.minimum(a + jnp.eye(a.shape[-1])[None], 1.0)
   for _ in range(max(1, (a.shape[-1] - 1).bit_length())):
     reach = jnp.minimum(_product(reach, reach), 1.0)
   return reach
 
 
-def spectrum(a: jax.Array, exists: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Of the normalised Laplacian: small eigenvalues and heat kernels.
+def spectrum(a: Array, exists: Array) -> tuple[Array, Array]:
+  """Computes small eigenvalues and heat kernels of the normalised Laplacian.
 
-  An isolated node has L = 0, so eigenvalue 0 comes as often as there are
-  components. What is missing in a small graph counts as 2, the largest there
-  can be.
+  An isolated node has L = 0, so there are as many eigenvalues 0 as components.
+  Eigenvalues that a small graph lacks count as 2, the largest possible.
 
   Args:
-    a: adjacency [B, N, N], float32.
-    exists: bool [B, N].
+    a: Adjacency [B, N, N], float32.
+    exists: Bool [B, N].
 
   Returns:
     The NUM_EIGENVALUES smallest eigenvalues after the first, [B, K]; the heat
@@ -179,7 +181,7 @@ def spectrum(a: jax.Array, exists: jax.Array) -> tuple[jax.Array, jax.Array]:
   """
   degree = a.sum(-1)
   scale = jnp.where(degree > 0, jax.lax.rsqrt(jnp.maximum(degree, 1.0)), 0.0)
-  # What does not exist is an eigenspace of its own, behind all others.
+  # Nodes that do not exist are an eigenspace of their own, after all others.
   diagonal = jnp.where(exists, (degree > 0).astype(jnp.float32), ABSENT)
   eye = jnp.eye(a.shape[-1])[None]
   laplacian = eye * diagonal[:, None, :]
@@ -196,11 +198,11 @@ def spectrum(a: jax.Array, exists: jax.Array) -> tuple[jax.Array, jax.Array]:
   return values[:, 1 : 1 + NUM_EIGENVALUES], heat
 
 
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+def _product(a: Array, b: Array) -> Array:
   return jnp.matmul(a, b, precision='highest')
 
 
-def _row(values: object, ndim: int) -> jax.Array:
+def _row(values: object, ndim: int) -> Array:
   """[1, .., 1, len(values)]"""
   row = jnp.asarray(values, jnp.float32)
   return row.reshape((1,) * (ndim - 1) + (-1,))

@@ -1,20 +1,20 @@
 """The graph transformer: a noisy graph to logits of its nodes and edges.
 
-Nodes carry x_i, ordered pairs e_ij, the graph y. A block, with h, f the norms
-of x, e and FiLM(u | c) = (1 + W c) u + W' c:
+Nodes carry x_i, ordered pairs e_ij, the graph y. With h, f the norms of x, e
+and FiLM(u | c) = (1 + W c) u + W' c, a block is
 
   s_ij = FiLM((Q h_i) (K h_j) | f_ij)        one number a channel of e
   x_i <- x_i + W FiLM(sum_j softmax_j(s_ij) V h_j | y)
   e_ij <- e_ij + W FiLM(s_ij | y)
   y   <- y + W [statistics of h; statistics of f; norm(y)]
 
-each followed by x <- x + mlp(norm(x)), and so e and y. The softmax is one a
-head, of the sum of the head's channels. Nothing tells nodes apart but the
-graph, so permuting them permutes what comes out.
+each followed by x <- x + mlp(norm(x)), and the same for e and y. Each head has
+one softmax, of the sum of its channels. Only the graph tells nodes apart, so
+permuting nodes permutes the output.
 
 DiGress has the products s_ij in as many channels as x, and norms after the
-sums; here they are as wide as e, which is most of the time of a step, and the
-norms come before.
+sums. Here s is as wide as e, which saves most of the time of a step, and norms
+come before.
 
 Source: DiGress (Vignac et al. 2023) section 3.3 and appendix B.1; FiLM: Perez
 et al. 2018.
@@ -27,21 +27,25 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import embedding, graph_features, layers
+from jaxdiff.networks import checks, embedding, graph_features
+from jaxdiff.networks.blocks import stacked
+from jaxdiff.networks.layers import Dense, kernel_init, layer_norm
 
 NORM_EPS = 1e-6
 FREQUENCIES = 128  # dimension of the sinusoidal embedding of time
 
-Graph = Mapping[str, jax.Array]
+Graph = Mapping[str, Array]
+State = tuple[Array, Array, Array]
 
 
 class GraphBlock(nn.Module):
-  """One block, as the module has it.
+  """One block of the module's equations.
 
-  Takes (x [B, N, C], e [B, N, N, D], y [B, G]), nodes [B, N] and pairs
-  [B, N, N], bool, which exist; returns the three, and None for `nn.scan`.
+  Takes (x [B, N, C], e [B, N, N, D], y [B, G]), and which nodes [B, N] and
+  pairs [B, N, N] exist; returns the three, and None for `stacked`.
   """
 
   num_heads: int
@@ -49,19 +53,14 @@ class GraphBlock(nn.Module):
 
   @nn.compact
   def __call__(
-    self,
-    state: tuple[jax.Array, jax.Array, jax.Array],
-    nodes: jax.Array,
-    pairs: jax.Array,
-  ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], None]:
+    self, state: State, nodes: Array, pairs: Array
+  ) -> tuple[State, None]:
     x, e, y = state
     width, edge_width, global_width = (part.shape[-1] for part in state)
-    dense = partial(
-      layers.Dense, dtype=self.dtype, kernel_init=layers.kernel_init
-    )
+    dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
 
     def norm(u, name):
-      return layers.layer_norm(NORM_EPS, self.dtype, name)(u)
+      return layer_norm(NORM_EPS, self.dtype, name)(u)
 
     def film(u, c, name):
       a, b = jnp.split(dense(2 * u.shape[-1], name=name)(c), 2, axis=-1)
@@ -81,7 +80,7 @@ class GraphBlock(nn.Module):
     logits = logits.sum(-1, dtype=jnp.float32)
     attended = pairs[..., None]
     weights = nn.softmax(jnp.where(attended, logits, -1e9), axis=2)
-    # A node that is alone would attend to those that do not exist.
+    # Without this a lone node would attend to nodes that do not exist.
     weights = jnp.where(attended, weights, 0.0).astype(self.dtype)
     value = dense(width, name='value')(h).reshape(b, n, self.num_heads, -1)
     message = jnp.einsum('bijh,bjhc->bihc', weights, value).reshape(x.shape)
@@ -101,25 +100,22 @@ class GraphBlock(nn.Module):
 class GraphTransformer(nn.Module):
   """The network: a noisy graph and time to logits.
 
-  A new network outputs exactly 0, every category alike.
+  A new network outputs exactly 0, the same probability for every category.
 
   Attributes:
-    node_categories: K of the nodes, MASK counted. None: nodes are alike.
-    edge_categories: K' of the edges, MASK counted; 0 is no edge.
-    width: of a node; a multiple of `num_heads`.
-    edge_width: of a pair of nodes; a multiple of `num_heads`.
-    global_width: of the graph.
-    depth: number of blocks.
-    num_heads: attention heads.
-    features: whether `graph_features` are given. Then every category of edges
-      is an edge but 0 and `edge_mask`.
+    node_categories: K of the nodes, with MASK. None: nodes are alike.
+    edge_categories: K' of the edges, with MASK; 0 is no edge.
+    width: Of a node; a multiple of `num_heads`.
+    edge_width: Of a pair of nodes; a multiple of `num_heads`.
+    global_width: Of the graph.
+    depth: Number of blocks.
+    num_heads: Attention heads.
+    features: Whether `graph_features` are added. Every category but 0 and
+      `edge_mask` is an edge to them.
     edge_mask: MASK among the edges, under absorbing noise.
-    num_classes: labels; their embedding is added to that of time. None: no
-      labels.
-    dtype: of computation, float32 or bfloat16. Parameters, features, the norms'
-      statistics, softmax and the output layer are float32.
-    remat: recompute each block in the backward pass instead of keeping what is
-      inside.
+
+  `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`; features
+  are float32 too.
   """
 
   node_categories: int | None
@@ -139,30 +135,26 @@ class GraphTransformer(nn.Module):
   def __call__(
     self,
     xt: Graph,
-    t: jax.Array,
+    t: Array,
     cond: Mapping[str, Any] | None = None,
     *,
     train: bool = False,
-  ) -> dict[str, jax.Array]:
-    """Applies the network.
+  ) -> dict[str, Array]:
+    """Computes logits of the nodes and edges of a graph.
+
+    See `jaxdiff.networks`. `train` is not used.
 
     Args:
       xt: {'nodes': int [B, N], 'edges': int [B, N, N], symmetric}, without
-        'nodes' where they are alike. The diagonal is not read.
-      t: times in [0, 1], [B].
-      cond: 'mask', bool, a tree like xt: which nodes exist, and which pairs of
-        two different ones; absent, all do. Where nodes are alike, one is there
-        if it is in a pair: a graph of a single node has no edge to tell.
-        'label' [B] where the network has labels.
-      train: changes nothing.
+        'nodes' where they are alike. The diagonal is ignored.
+      t: Times [B].
+      cond: 'label' [B] for a network with labels. Optionally 'mask', bool, a
+        tree like xt: which nodes, and which pairs of different nodes, exist.
+        Where nodes are alike, a node exists if it is in a pair.
 
     Returns:
       {'nodes': [B, N, K], 'edges': [B, N, N, K'], exactly symmetric}, float32,
       without 'nodes' where they are alike; 0 where nothing exists.
-
-    Raises:
-      ValueError: settings out of range; a graph or a condition other than the
-        network was built for.
     """
     _check(self, xt, t, cond)
     kinds = embedding.Kinds(num_classes=self.num_classes)
@@ -184,9 +176,7 @@ class GraphTransformer(nn.Module):
     if self.node_categories is not None:
       kind = jax.nn.one_hot(xt['nodes'], self.node_categories, dtype=self.dtype)
       x.append(kind)
-    dense = partial(
-      layers.Dense, dtype=self.dtype, kernel_init=layers.kernel_init
-    )
+    dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
     if self.features:
       known = graph_features.features(adjacency, nodes)
       x.append(known.nodes.astype(self.dtype))
@@ -195,23 +185,14 @@ class GraphTransformer(nn.Module):
     x = dense(self.width, name='node_in')(jnp.concatenate(x, -1))
     e = dense(self.edge_width, name='edge_in')(jnp.concatenate(e, -1))
 
-    block = GraphBlock
-    if self.remat:
-      block = nn.remat(GraphBlock, prevent_cse=False)
-    # A loop, its parameters stacked: one block is compiled, not `depth`.
-    blocks = nn.scan(
-      block,
-      variable_axes={'params': 0},
-      split_rngs={'params': True},
-      in_axes=nn.broadcast,
-      length=self.depth,
-    )(self.num_heads, self.dtype, name='blocks')
+    blocks = stacked(GraphBlock, self.depth, self.remat)
+    blocks = blocks(self.num_heads, self.dtype, name='blocks')
     (x, e, _), _ = blocks((x, e, y), nodes, pairs)
 
     def logits(u, categories, name):
-      u = layers.layer_norm(NORM_EPS, jnp.float32, f'{name}_out_norm')(u)
+      u = layer_norm(NORM_EPS, jnp.float32, f'{name}_out_norm')(u)
       zeros = nn.initializers.zeros
-      return layers.Dense(categories, kernel_init=zeros, name=f'{name}_out')(u)
+      return Dense(categories, kernel_init=zeros, name=f'{name}_out')(u)
 
     e = logits(e, self.edge_categories, 'edge')
     e = e + e.swapaxes(1, 2)
@@ -222,9 +203,7 @@ class GraphTransformer(nn.Module):
     return out
 
 
-def _existing(
-  edges: jax.Array, mask: Graph | None
-) -> tuple[jax.Array, jax.Array]:
+def _existing(edges: Array, mask: Graph | None) -> tuple[Array, Array]:
   """Which nodes [B, N] and pairs of different nodes [B, N, N] exist."""
   if mask is None:
     nodes = jnp.ones(edges.shape[:2], bool)
@@ -236,10 +215,10 @@ def _existing(
   return nodes, nodes[:, :, None] & nodes[:, None, :] & different
 
 
-def _statistics(u: jax.Array, on: jax.Array) -> jax.Array:
-  """[mean, std, min, max] over what exists: [B, .., C] -> [B, 4 C].
+def _statistics(u: Array, on: Array) -> Array:
+  """Computes mean, std, min, max over what exists: [B, .., C] -> [B, 4 C].
 
-  All 0 where nothing exists.
+  All are 0 where nothing exists.
 
   Source: Corso et al. 2020 (principal neighbourhood aggregation), eq. 8.
   """
@@ -258,28 +237,15 @@ def _statistics(u: jax.Array, on: jax.Array) -> jax.Array:
 
 
 def _check(
-  net: GraphTransformer,
-  xt: Graph,
-  t: jax.Array,
-  cond: Mapping[str, Any] | None,
+  net: GraphTransformer, xt: Graph, t: Array, cond: Mapping[str, Any] | None
 ) -> None:
-  """Raises ValueError for settings or inputs that make no network."""
-  names = ['edges'] if net.node_categories is None else ['edges', 'nodes']
-  for name in ('edge_categories', 'width', 'edge_width', 'global_width'):
-    if getattr(net, name) < 1:
-      raise ValueError(f'{name} must be at least 1, got {getattr(net, name)}')
-  if net.depth < 1 or net.num_heads < 1:
-    raise ValueError(
-      'depth and num_heads must be at least 1, got '
-      f'{net.depth} and {net.num_heads}'
-    )
+  sizes = 'edge_categories', 'width', 'edge_width', 'global_width', 'depth'
+  checks.check_settings(net, *sizes, 'num_heads', 'node_categories')
   if net.width % net.num_heads or net.edge_width % net.num_heads:
     raise ValueError(
       f'width and edge_width must be multiples of num_heads={net.num_heads}, '
       f'got {net.width} and {net.edge_width}'
     )
-  if jnp.dtype(net.dtype) not in (jnp.float32, jnp.bfloat16):
-    raise ValueError(f'dtype must be float32 or bfloat16, got {net.dtype}')
 
   def described(tree):
     if not isinstance(tree, Mapping):
@@ -289,8 +255,9 @@ def _check(
   got = described(xt)
   (batch,) = t.shape if t.ndim == 1 else ('B',)
   size = xt['edges'].shape[-1] if 'edges' in got else 'N'
-  wanted = {'edges': (batch, size, size), 'nodes': (batch, size)}
-  wanted = {name: wanted[name] for name in names}
+  wanted = {'edges': (batch, size, size)}
+  if net.node_categories is not None:
+    wanted['nodes'] = (batch, size)
   if got != wanted:
     raise ValueError(
       f'xt must be {wanted} with node_categories={net.node_categories}, and t '

@@ -1,18 +1,18 @@
-"""Inception-v3, with the changes of the network that FID is defined by.
+"""Inception-v3, in the variant that defines FID.
 
-The stem halves a 299x299 image three times, to 35x35; `Mixed` blocks run
+The stem halves a 299x299 image three times, to 35x35. `Mixed` blocks run
 branches side by side and concatenate their channels, at 35, 17 and 8 pixels a
-side; the mean over the last map is the feature vector. Each convolution is
+side. The mean over the last map is the feature vector. Each convolution is
 
   relu((conv(x) - mean) / sqrt(var + 1e-3) * scale + bias),
 
-with the running mean and variance of training as plain parameters: this
-network is never trained here. Published weights are those of the TensorFlow
-graph of 5 December 2015, which differs from the paper: 1008 outputs, average
-pools that leave the padding out of the count, and a max pool where the last
-block should have an average pool.
+with the running mean and variance of training as plain parameters: the network
+is never trained here. The published weights are those of the TensorFlow graph
+of 5 December 2015, which differs from the paper: 1008 outputs, average pools
+that do not count the padding, and a max pool instead of the average pool of the
+last block.
 
-Blocks and branches bear the names they have in the published files.
+Blocks and branches have the names of the published files.
 
 Source: Szegedy et al. 2016 (arXiv:1512.00567), section 6; Heusel et al. 2017
 (arXiv:1706.08500) for FID; Nash et al. 2021 (arXiv:2103.03841) for sFID.
@@ -25,48 +25,45 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxdiff.networks import layers
 
 
 class InceptionFeatures(NamedTuple):
-  """What the metrics take from one image; float32, B images.
+  """Features of B images; float32.
 
   Attributes:
     pool: [B, 2048], the mean of the last map: FID, KID, precision, recall.
     spatial: [B, 2023], seven channels of a 17x17 map, flattened: sFID.
-    logits: [B, 1008], without the bias of the last layer: the Inception Score
-      is defined on these.
-    class_logits: [B, 1008], with it: which class the network sees.
+    logits: [B, 1008], without the bias of the last layer: Inception Score.
+    class_logits: [B, 1008], with the bias: the logits of the classes.
   """
 
-  pool: jax.Array
-  spatial: jax.Array
-  logits: jax.Array
-  class_logits: jax.Array
+  pool: Array
+  spatial: Array
+  logits: Array
+  class_logits: Array
 
 
 class Inception(nn.Module):
   """Images to `InceptionFeatures`.
 
-  Products are of full float32 precision on every device, for a figure must
-  not depend on where it was computed.
+  Products have full float32 precision on every device: a metric must not
+  depend on it.
   """
 
   @nn.compact
-  def __call__(self, images: jax.Array) -> InceptionFeatures:
+  def __call__(self, images: Array) -> InceptionFeatures:
     """Applies the network.
 
     Args:
-      images: [B, 299, 299, 3], float32 in [-1, 1], resized by the caller: the
-        rule is part of what a metric means. Other sizes, from 75 pixels up,
-        give features that no published figure uses.
-
-    Returns:
-      The features of each image.
+      images: [B, 299, 299, 3], float32 in [-1, 1], resized by the caller, whose
+        rule is part of the metric. Other sizes, from 75 pixels up, give
+        features that no published result uses.
 
     Raises:
-      ValueError: images of another shape.
+      ValueError: Images are of another shape.
     """
     if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < 75:
       raise ValueError(
@@ -112,10 +109,8 @@ class ConvNorm(nn.Module):
   padding: str = 'SAME'
 
   @nn.compact
-  def parts(
-    self, in_features: int
-  ) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
-    """The kernel, and what comes after the convolution."""
+  def parts(self, in_features: int) -> tuple[Array, Callable[[Array], Array]]:
+    """Returns the kernel, and the norm and ReLU after the convolution."""
     shape = (*self.window, in_features, self.features)
     kernel = self.param('kernel', layers.kernel_init, shape)
     zeros, ones = nn.initializers.zeros, nn.initializers.ones
@@ -125,13 +120,13 @@ class ConvNorm(nn.Module):
     var = self.param('var', ones, (self.features,))
     gain = scale * jax.lax.rsqrt(var + 1e-3)
     shift = bias - mean * gain
-    # One multiplication and one addition a value.
+    # One multiplication and one addition for each value.
     norm = lambda x: x * gain[None, None, None] + shift[None, None, None]
     return kernel, lambda x: nn.relu(norm(x))
 
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, x: Array) -> Array:
     kernel, after = self.parts(x.shape[-1])
-    if self.window == (1, 1):  # a matrix product, which is quicker on CPU
+    if self.window == (1, 1):  # a matrix product, which is faster on a CPU
       return after(x @ kernel[0, 0])
     return after(
       jax.lax.conv_general_dilated(
@@ -145,12 +140,12 @@ class ConvNorm(nn.Module):
 
 
 def _together(
-  x: jax.Array, branches: Sequence[ConvNorm], pool: ConvNorm | None = None
-) -> list[jax.Array]:
-  """1x1 branches of one input as one product, wide and so quicker.
+  x: Array, branches: Sequence[ConvNorm], pool: ConvNorm | None = None
+) -> list[Array]:
+  """Applies 1x1 branches of one input as one wide product, which is faster.
 
-  `pool` stands last, behind a mean over neighbours. A mean and a 1x1
-  convolution can change places, and fewer channels come out than go in.
+  `pool` is a last branch, a mean over neighbours and then a convolution. Here
+  the convolution is first, which is the same and leaves fewer channels.
   """
   every = [*branches, *([pool] if pool else [])]
   kernels, after = zip(*(b.parts(x.shape[-1]) for b in every), strict=True)
@@ -168,7 +163,7 @@ class BlockA(nn.Module):
   pool_features: int
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, x: Array) -> Array:
     one, five, three, pool = _together(
       x,
       [
@@ -188,7 +183,7 @@ class BlockB(nn.Module):
   """From 35x35 to 17x17."""
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, x: Array) -> Array:
     one = ConvNorm(384, (3, 3), 2, 'VALID', name='branch3x3')(x)
     two = ConvNorm(64, name='branch3x3dbl_1')(x)
     two = ConvNorm(96, (3, 3), name='branch3x3dbl_2')(two)
@@ -202,7 +197,7 @@ class BlockC(nn.Module):
   width: int
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, x: Array) -> Array:
     width = self.width
     plain, one, two, pool = _together(
       x,
@@ -226,7 +221,7 @@ class BlockD(nn.Module):
   """From 17x17 to 8x8."""
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, x: Array) -> Array:
     three, seven = _together(
       x,
       [
@@ -247,7 +242,7 @@ class BlockE(nn.Module):
   mean: bool
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, x: Array) -> Array:
     def cross(x, row, column):
       return [
         ConvNorm(384, (1, 3), name=row)(x),
@@ -275,18 +270,18 @@ class BlockE(nn.Module):
     )
 
 
-def _join(branches: Sequence[jax.Array]) -> jax.Array:
+def _join(branches: Sequence[Array]) -> Array:
   return jnp.concatenate(branches, axis=-1)
 
 
-def _halve(x: jax.Array) -> jax.Array:
+def _halve(x: Array) -> Array:
   return nn.max_pool(x, (3, 3), (2, 2), 'VALID')
 
 
-def _max3x3(x: jax.Array) -> jax.Array:
+def _max3x3(x: Array) -> Array:
   return nn.max_pool(x, (3, 3), (1, 1), 'SAME')
 
 
-def _mean3x3(x: jax.Array) -> jax.Array:
-  """The mean of those of the nine neighbours that exist."""
+def _mean3x3(x: Array) -> Array:
+  """The mean of the neighbours that are inside the image."""
   return nn.avg_pool(x, (3, 3), (1, 1), 'SAME', count_include_pad=False)

@@ -1,36 +1,60 @@
-"""A multilayer perceptron for points: residual blocks told time and label.
+"""A multilayer perceptron for points, and for other small arrays, flattened.
 
 With e the embedding of time and label, a block is
 
-  h <- h + W_2 swish(swish(W_1 (norm(h) + W_e swish(e)))).
+  x <- x + W_1 swish(W_0 norm(x) + W_e swish(e)).
 
 The last layer starts at zero, as those of the other networks.
 """
 
 import math
-from collections.abc import Mapping
+from functools import partial
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import embedding, layers
+from jaxdiff.networks import checks, embedding, layers
+from jaxdiff.networks.blocks import stacked
+from jaxdiff.networks.embedding import Cond
+from jaxdiff.networks.layers import Dense, kernel_init
 
 NORM_EPS = 1e-5
 FREQUENCIES = 64  # dimension of the sinusoidal embedding of time
 
 
+class MLPBlock(nn.Module):
+  """One block of the module's equation.
+
+  Takes x [B, C] and emb [B, C] (after the swish); returns [B, C], and None for
+  `stacked`.
+  """
+
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(self, x: Array, emb: Array) -> tuple[Array, None]:
+    width = x.shape[-1]
+    dense = partial(Dense, width, dtype=self.dtype, kernel_init=kernel_init)
+    h = layers.layer_norm(NORM_EPS, self.dtype, 'norm')(x)
+    h = dense(name='dense_0')(h) + dense(name='emb')(emb)
+    return x + dense(name='dense_1')(nn.swish(h)), None
+
+
 class MLP(nn.Module):
-  """Noisy points and times to predictions.
+  """The perceptron: noisy points and times to predictions.
+
+  The last layer starts at zero, so a new network outputs exactly 0. There is
+  no dropout.
 
   Attributes:
-    out_channels: numbers predicted for each position: D for points [D].
-    width: of the hidden layers.
-    depth: number of blocks.
-    num_classes: number of labels; None: no labels.
-    dtype: of computation, float32 or bfloat16; parameters are float32.
-    remat: recompute each block in the backward pass: less memory.
+    out_channels: Size of the last axis of the output: the data's, or twice that
+      for learned variances.
+    width: Of the hidden layers.
+    depth: Number of blocks.
+
+  `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`.
   """
 
   out_channels: int
@@ -42,48 +66,30 @@ class MLP(nn.Module):
 
   @nn.compact
   def __call__(
-    self,
-    xt: jax.Array,
-    t: jax.Array,
-    cond: Mapping[str, jax.Array] | None = None,
-    *,
-    train: bool = False,
-  ) -> jax.Array:
-    """Applies the network.
+    self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
+  ) -> Array:
+    """Computes [B, ..., out_channels] from points xt [B, ..., C].
 
-    Args:
-      xt: noisy points [B, ..., C].
-      t: times in [0, 1], [B].
-      cond: {'label': integers [B]}, or None.
-      train: not used: there is no dropout.
-
-    Returns:
-      float32 [B, ..., out_channels].
+    See `jaxdiff.networks`. `train` is not used.
     """
-    del train
+    checks.check_settings(self, 'out_channels', 'width', 'depth')
+    if xt.ndim < 2 or t.shape != xt.shape[:1]:
+      raise ValueError(
+        'xt must be [B, ..., C] and t [B], got shapes '
+        f'{tuple(xt.shape)} and {tuple(t.shape)}'
+      )
     kinds = embedding.Kinds(self.num_classes)
     embedding.check(kinds, cond, len(xt))
     emb = embedding.embed(kinds, t, cond, FREQUENCIES, self.width, self.dtype)
     emb = nn.swish(emb)
 
-    def dense(features, name, init=layers.kernel_init):
-      return layers.Dense(
-        features, dtype=self.dtype, kernel_init=init, name=name
-      )
-
-    def block(module: 'MLP', h: jax.Array, emb: jax.Array, i: int) -> jax.Array:
-      del module
-      y = layers.layer_norm(NORM_EPS, self.dtype, f'norm_{i}')(h)
-      y = y + dense(self.width, f'emb_{i}')(emb)
-      y = nn.swish(dense(self.width, f'dense_{i}_0')(y))
-      return h + dense(self.width, f'dense_{i}_1')(nn.swish(y))
-
-    if self.remat:
-      block = nn.remat(block, static_argnums=(3,))
-    h = dense(self.width, 'in')(xt.reshape(len(xt), -1).astype(self.dtype))
-    for i in range(self.depth):
-      h = block(self, h, emb, i)
-    h = layers.layer_norm(NORM_EPS, jnp.float32, 'norm_out')(h)
+    dense = Dense(
+      self.width, dtype=self.dtype, kernel_init=kernel_init, name='in'
+    )
+    x = dense(xt.reshape(len(xt), -1))
+    blocks = stacked(MLPBlock, self.depth, self.remat)
+    x, _ = blocks(self.dtype, name='blocks')(x, emb)
+    x = layers.layer_norm(NORM_EPS, jnp.float32, 'norm_out')(x)
     size = math.prod(xt.shape[1:-1]) * self.out_channels
-    out = layers.Dense(size, kernel_init=nn.initializers.zeros, name='out')(h)
-    return out.reshape(*xt.shape[:-1], self.out_channels)
+    x = Dense(size, kernel_init=nn.initializers.zeros, name='out')(x)
+    return x.reshape(*xt.shape[:-1], self.out_channels)

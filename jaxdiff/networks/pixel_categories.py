@@ -1,22 +1,24 @@
-"""An image network for pixels that are categories: ints in, logits out.
+"""An image network for pixels that are categories: integers to logits.
 
-Value k of K becomes 2 k / (K - 1) - 1, so that the network sees an image; MASK,
-where there is one, becomes 0, told apart by one more channel for each of the
-image's. What comes out is K' numbers a value.
+Value k of K becomes 2 k / (K - 1) - 1, so that the network sees an image. MASK,
+where there is one, becomes 0, and a further channel for each of the image's
+tells where it is. The output is K' logits a value.
 
 Source: D3PM (Austin et al. 2021) appendix B.2.1, without its logistic output.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax import Array
+
+from jaxdiff.networks.embedding import Cond
 
 
 class PixelCategories(nn.Module):
-  """`denoiser` between categories.
+  """An image network with categories for inputs and outputs.
 
   Attributes:
-    denoiser: of images; `out_channels` is C times `num_logits`.
+    denoiser: The image network; its `out_channels` is C times `num_logits`.
     num_categories: K, of the data.
     num_logits: K', K + 1 with MASK.
   """
@@ -26,14 +28,9 @@ class PixelCategories(nn.Module):
   num_logits: int
 
   def __call__(
-    self,
-    xt: jax.Array,
-    t: jax.Array,
-    cond: dict[str, jax.Array] | None = None,
-    *,
-    train: bool = False,
-  ) -> jax.Array:
-    """xt int [B, H, W, C], t [B] -> logits [B, H, W, C, K']."""
+    self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
+  ) -> Array:
+    """Computes logits [B, H, W, C, K'] from integers xt [B, H, W, C], t [B]."""
     x = 2.0 * xt.astype(jnp.float32) / max(self.num_categories - 1, 1) - 1.0
     if self.num_logits > self.num_categories:
       masked = xt == self.num_categories

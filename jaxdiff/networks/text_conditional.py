@@ -1,11 +1,9 @@
 """A text encoder and a denoiser as one network, trained as one."""
 
-from collections.abc import Mapping
-
 import flax.linen as nn
-import jax
+from jax import Array
 
-from jaxdiff.networks.embedding import ENCODED
+from jaxdiff.networks.embedding import ENCODED, Cond
 
 
 class TextConditional(nn.Module):
@@ -24,46 +22,41 @@ class TextConditional(nn.Module):
   denoiser: nn.Module
 
   def __call__(
-    self,
-    xt: jax.Array,
-    t: jax.Array,
-    cond: Mapping[str, jax.Array] | None = None,
-    *,
-    train: bool = False,
-  ) -> jax.Array:
+    self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
+  ) -> Array:
     """Applies the network.
 
     Args:
-      xt: noisy images [B, H, W, C].
-      t: times in [0, 1], [B].
-      cond: {'tokens': integers [B, L]}, or what `encode` made of them, with
-        the denoiser's other conditions. Tokens, for `init` to make the
-        parameters of both.
-      train: handed to the denoiser.
+      xt: Noisy images [B, H, W, C].
+      t: Times in [0, 1], [B].
+      cond: {'tokens': integers [B, L]}, or the output of `encode`, with the
+        denoiser's other conditions. `init` needs tokens, to make the parameters
+        of both networks.
+      train: Passed to the denoiser.
 
     Returns:
-      What the denoiser returns.
+      The output of the denoiser.
 
     Raises:
-      ValueError: if `cond` has neither tokens nor an encoded text, or both;
-        and what the two networks raise.
+      ValueError: `cond` has neither tokens nor an encoded text, or both; or a
+        network raises it.
     """
     cond = {} if cond is None else dict(cond)
     encoded = sorted(set(cond) & set(ENCODED))
     if 'tokens' in cond and encoded:
       raise ValueError(
-        f"cond must have 'tokens' or what was encoded, got both: {encoded} "
+        f"cond must have 'tokens' or an encoded text, got both: {encoded} "
         'beside tokens'
       )
     if 'tokens' in cond:
       cond |= self.encode(cond.pop('tokens'))
     elif not encoded:
       raise ValueError(
-        "cond must have 'tokens', or the 'text', 'pooled' and 'mask' that "
-        f'encode makes of them, got {sorted(cond)}'
+        "cond must have 'tokens', or 'text', 'pooled' and 'mask' from encode, "
+        f'got {sorted(cond)}'
       )
     return self.denoiser(xt, t, cond, train=train)
 
-  def encode(self, tokens: jax.Array) -> dict[str, jax.Array]:
-    """The conditions that stand for tokens [B, L]."""
+  def encode(self, tokens: Array) -> dict[str, Array]:
+    """Encodes tokens [B, L] to conditions of the denoiser."""
     return self.encoder(tokens)

@@ -1,19 +1,20 @@
-"""A small transformer that reads a text, to be trained with the denoiser."""
+"""A small transformer that encodes texts, trained with the denoiser."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import layers
+from jaxdiff.networks import checks
 from jaxdiff.networks.attention import Attention, GatedMLP
+from jaxdiff.networks.layers import layer_norm
 
 PADDING = 0
 NORM_EPS = 1e-5
 
 
 class EncoderBlock(nn.Module):
-  """Attention to itself, a gated MLP; each x + f(norm(x)).
+  """Self-attention and a gated MLP, each x + f(norm(x)).
 
   Takes x [B, L, C] and mask [B, L]; returns [B, L, C].
   """
@@ -22,9 +23,9 @@ class EncoderBlock(nn.Module):
   dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+  def __call__(self, x: Array, mask: Array) -> Array:
     def norm(x, name):
-      return layers.layer_norm(NORM_EPS, self.dtype, name)(x)
+      return layer_norm(NORM_EPS, self.dtype, name)(x)
 
     attend = Attention(self.num_heads, self.dtype, name='attention')
     x = x + attend(norm(x, 'norm_0'), mask=mask)
@@ -35,18 +36,18 @@ class TextEncoder(nn.Module):
   """Tokens to one vector each, and to one vector for the whole text.
 
   x_l = token[w_l] + position[l], `depth` blocks in which every token attends
-  to every other, a norm. Token 0 is padding: it is attended to by none, and
-  what is returned for it is zero, so a longer padded text is the same text,
-  and one of padding alone, the null text, gives zeros.
+  to every other, a norm. Token 0 is padding: nothing attends to it, and its
+  vectors are zero. So a text with more padding is the same text, and padding
+  alone, the null text, gives zeros.
 
   Attributes:
-    vocab_size: tokens are 0 .. vocab_size - 1; one above gives NaN.
-    width: of every vector.
-    depth: number of blocks.
-    num_heads: must divide `width`.
-    max_length: of a text, in tokens.
-    dtype: of computation, float32 or bfloat16; parameters and what is returned
-      are float32.
+    vocab_size: Tokens are 0 .. vocab_size - 1; one above gives NaN.
+    width: Of every vector.
+    depth: Number of blocks.
+    num_heads: Must divide `width`.
+    max_length: Of a text, in tokens.
+    dtype: Of computation, float32 or bfloat16. Parameters and outputs are
+      float32.
 
   Source: Vaswani et al. 2017 (arXiv:1706.03762), section 3.1, normed as in
   Xiong et al. 2020 (arXiv:2002.04745), figure 1b.
@@ -60,53 +61,46 @@ class TextEncoder(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, tokens: jax.Array) -> dict[str, jax.Array]:
+  def __call__(self, tokens: Array) -> dict[str, Array]:
     """Encodes texts.
 
     Args:
-      tokens: integers [B, L], L <= max_length, 0 where there is no text.
+      tokens: Integers [B, L], L <= max_length, 0 at padding.
 
     Returns:
       text: [B, L, width], float32, zero at padding.
-      pooled: [B, width], float32, the mean of `text` over what is not padding.
-      mask: [B, L], true where `tokens` is not padding.
+      pooled: [B, width], float32, the mean of `text` over all but padding.
+      mask: [B, L], false at padding.
 
     Raises:
-      ValueError: settings out of range; tokens that are not integers [B, L];
-        a text too long.
+      ValueError: Settings are out of range; tokens are not integers [B, L]; a
+        text is too long.
     """
     _check(self, tokens)
     mask = tokens != PADDING
+    init = nn.initializers.normal(1.0)
     embed = nn.Embed(
       self.vocab_size,
       self.width,
       dtype=self.dtype,
-      embedding_init=nn.initializers.normal(1.0),
+      embedding_init=init,
       name='token',
     )
-    position = self.param(
-      'position',
-      nn.initializers.normal(1.0),
-      (self.max_length, self.width),
-      jnp.float32,
-    )
+    shape = (self.max_length, self.width)
+    position = self.param('position', init, shape, jnp.float32)
     x = embed(tokens) + position[None, : tokens.shape[1]].astype(self.dtype)
     for i in range(self.depth):
       x = EncoderBlock(self.num_heads, self.dtype, name=f'block_{i}')(x, mask)
-    x = layers.layer_norm(NORM_EPS, jnp.float32, 'norm_out')(x)
+    x = layer_norm(NORM_EPS, jnp.float32, 'norm_out')(x)
     text = jnp.where(mask[..., None], x, 0.0)
-    # At least 1: the mean over no token is zero, too.
+    # At least 1, so that the mean over no token is zero too.
     length = jnp.maximum(mask.sum(axis=1, keepdims=True), 1)
     return {'text': text, 'pooled': text.sum(axis=1) / length, 'mask': mask}
 
 
-def _check(net: TextEncoder, tokens: jax.Array) -> None:
-  """Raises ValueError for settings or inputs that make no network."""
-  if jnp.dtype(net.dtype) not in (jnp.float32, jnp.bfloat16):
-    raise ValueError(f'dtype must be float32 or bfloat16, got {net.dtype}')
-  for name in ('vocab_size', 'width', 'depth', 'num_heads', 'max_length'):
-    if getattr(net, name) < 1:
-      raise ValueError(f'{name} must be at least 1, got {getattr(net, name)}')
+def _check(net: TextEncoder, tokens: Array) -> None:
+  sizes = 'vocab_size', 'width', 'depth', 'num_heads', 'max_length'
+  checks.check_settings(net, *sizes)
   if net.width % net.num_heads:
     raise ValueError(
       f'num_heads must divide the width {net.width}, got {net.num_heads}'

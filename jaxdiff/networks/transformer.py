@@ -1,7 +1,7 @@
 """A transformer over sequences of categories: text, noisy or masked.
 
 Each element is a token. With e the embedding of time and label, a block is the
-DiT's, positions being told by rotary attention,
+DiT's with rotary attention,
 
   x <- x + g_1 attention((1 + a_1) norm(x) + b_1)
   x <- x + g_2 mlp((1 + a_2) norm(x) + b_2),
@@ -10,9 +10,10 @@ where b, a and g are made from swish(e) by a matrix that starts at zero. Without
 time and label it is x + f(norm(x)), the norm having a scale and a bias of its
 own.
 
-Rotary attention tells distances between tokens that differ. To a text of masks
-alone it can say nothing, so what is where in a text (a first letter, the '+' of
-a sum) is told by sines and cosines added to the tokens.
+Rotary attention tells distances between tokens that differ. In a text of masks
+alone it tells nothing, so sines and cosines of the position are added to the
+tokens: data where the position matters (a first letter, the '+' of a sum) need
+them.
 
 `width=768, depth=12, num_heads=12` is the network of SEDD and MDLM: 92.4 M
 parameters for the 27 characters of text8 and MASK.
@@ -22,25 +23,28 @@ Source: Lou et al. 2024 (arXiv:2310.16834), appendix C; Sahoo et al. 2024
 (arXiv:2212.09748), section 3.
 """
 
-from collections.abc import Mapping
+from functools import partial
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import embedding, layers
+from jaxdiff.networks import checks, embedding, layers
 from jaxdiff.networks.attention import Attention
+from jaxdiff.networks.blocks import modulation, stacked
+from jaxdiff.networks.embedding import Cond
+from jaxdiff.networks.layers import Dense, kernel_init
 
 NORM_EPS = 1e-5
 FREQUENCIES = 256  # dimension of the sinusoidal embedding of time
 
 
 class TransformerBlock(nn.Module):
-  """One block, as the module has it.
+  """One block of the module's equations.
 
   Takes x [B, L, C], emb [B, E] (after the swish) or None, mask [B, L] or None;
-  returns [B, L, C], and None for `nn.scan`.
+  returns [B, L, C], and None for `stacked`.
   """
 
   num_heads: int
@@ -52,27 +56,23 @@ class TransformerBlock(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, emb: jax.Array | None, mask: jax.Array | None
-  ) -> tuple[jax.Array, None]:
+    self, x: Array, emb: Array | None, mask: Array | None
+  ) -> tuple[Array, None]:
     width = x.shape[-1]
+    dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
 
-    def dense(features, name):
-      return layers.Dense(
-        features, dtype=self.dtype, kernel_init=layers.kernel_init, name=name
-      )
-
-    def residual(x, f, modulation, name):
+    def residual(x, f, parts, name):
       h = layers.layer_norm(NORM_EPS, self.dtype, name, affine=emb is None)(x)
-      if modulation:
-        shift, scale, gate = modulation
+      if parts:
+        shift, scale, gate = parts
         h = gate * drop(f((1 + scale) * h + shift))
       else:
         h = drop(f(h))
       return x + h
 
     def mlp(h):
-      h = dense(self.mlp_ratio * width, 'mlp_0')(h)
-      return dense(width, 'mlp_1')(nn.gelu(h, approximate=True))
+      h = dense(self.mlp_ratio * width, name='mlp_0')(h)
+      return dense(width, name='mlp_1')(nn.gelu(h, approximate=True))
 
     drop = nn.Dropout(self.dropout, deterministic=self.deterministic)
     attend = Attention(
@@ -83,7 +83,7 @@ class TransformerBlock(nn.Module):
       causal=self.causal,
       name='attention',
     )
-    parts = [] if emb is None else _modulation(emb, 6, width, self.dtype)
+    parts = [] if emb is None else modulation(emb, 6, width, self.dtype)
     x = residual(x, lambda h: attend(h, mask=mask), parts[:3], 'norm_0')
     return residual(x, mlp, parts[3:], 'norm_1'), None
 
@@ -91,30 +91,27 @@ class TransformerBlock(nn.Module):
 class Transformer(nn.Module):
   """The transformer: categories and time to logits of the clean categories.
 
-  The last layer starts at zero, so a new network says that all categories are
-  equally likely.
+  The last layer starts at zero, so a new network gives all categories the same
+  probability.
 
   Attributes:
-    num_categories: K', inputs are 0 .. K' - 1 and logits as many; MASK, where
-      the noise is absorbing, among them.
-    width: of a token; width / num_heads must be even.
-    depth: number of blocks.
-    num_heads: attention heads.
-    mlp_ratio: width of the hidden layer of an MLP, over `width`.
-    dropout: rate, of what attention and MLP add; 'dropout' random keys are
-      needed in training if it is not 0.
-    num_classes: labels; their embedding is added to that of time. None: no
-      labels.
+    num_categories: K', for inputs 0 .. K' - 1 and as many logits. MASK, where
+      the noise is absorbing, is one of them.
+    width: Of a token; width / num_heads must be even.
+    depth: Number of blocks.
+    num_heads: Attention heads.
+    mlp_ratio: Width of the hidden layer of an MLP, in units of `width`.
+    dropout: Rate for the output of attention and MLP; other than 0 it needs
+      'dropout' random keys in training.
     cond_dim: E of the embedding of time and label.
-    time: whether t is told. A masked model can do without: the number of masks
-      tells (Ou et al. 2024, arXiv:2406.03736, theorem 1).
-    absolute: whether positions are added to the tokens; SEDD and MDLM have
-      rotary attention alone, which suffices where a text may begin anywhere.
-    causal: a token sees itself and those before it: an autoregressive network.
-    dtype: of computation, float32 or bfloat16. Parameters, the norms'
-      statistics, softmax and the output layer are float32.
-    remat: recompute each block in the backward pass instead of keeping what is
-      inside: the same numbers, less memory, about a third more work.
+    time: Whether t is an input. A masked model can do without: the number of
+      masks tells (Ou et al. 2024, arXiv:2406.03736, theorem 1).
+    absolute: Whether positions are added to the tokens. SEDD and MDLM have
+      rotary attention alone, which suffices if a text may begin anywhere.
+    causal: Whether a token attends only to itself and those before it, as in an
+      autoregressive network.
+
+  `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`.
   """
 
   num_categories: int
@@ -133,30 +130,15 @@ class Transformer(nn.Module):
 
   @nn.compact
   def __call__(
-    self,
-    xt: jax.Array,
-    t: jax.Array,
-    cond: Mapping[str, jax.Array] | None = None,
-    *,
-    train: bool = False,
-  ) -> jax.Array:
-    """Applies the network.
+    self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
+  ) -> Array:
+    """Computes logits [B, L, K'] from integers xt [B, L].
 
-    Args:
-      xt: noisy categories [B, L], integers; one above K' - 1 gives NaN.
-      t: times in [0, 1], [B]; not read without `time`.
-      cond: 'label' if the network was built for it, and optionally 'mask'
-        [B, L], true where an element exists: the others are not attended to,
-        and their logits say nothing. None is the null label for all. A label
-        above the null label gives NaN.
-      train: whether to drop out.
+    See `jaxdiff.networks`. A category above K' - 1 gives NaN. `t` is not used
+    without `time`. In training, dropout takes random keys 'dropout'.
 
-    Returns:
-      Logits [B, L, K'], float32.
-
-    Raises:
-      ValueError: settings out of range; xt, t or mask of another shape or
-        type; conditions other than those the network was built for.
+    Beside 'label', `cond` may have 'mask' [B, L], true where an element exists.
+    Other elements are not attended to, and their logits mean nothing.
     """
     cond = None if cond is None else dict(cond)
     mask = None if cond is None else cond.pop('mask', None)
@@ -188,17 +170,7 @@ class Transformer(nn.Module):
       places = jnp.arange(xt.shape[1], dtype=jnp.float32)
       waves = layers.sinusoidal(places, self.width, scale=1.0)
       x = x + waves[None].astype(x.dtype)
-    # A loop, its parameters stacked; see `dit`.
-    block = TransformerBlock
-    if self.remat:
-      block = nn.remat(block, prevent_cse=False)
-    blocks = nn.scan(
-      block,
-      variable_axes={'params': 0},
-      split_rngs={'params': True, 'dropout': True},
-      in_axes=nn.broadcast,
-      length=self.depth,
-    )(
+    x, _ = stacked(TransformerBlock, self.depth, self.remat)(
       self.num_heads,
       self.mlp_ratio,
       self.dropout,
@@ -206,35 +178,18 @@ class Transformer(nn.Module):
       not train,
       self.dtype,
       name='blocks',
-    )
-    x, _ = blocks(x, emb, mask)
+    )(x, emb, mask)
 
-    x = layers.layer_norm(
-      NORM_EPS, jnp.float32, 'norm_out', affine=emb is None
-    )(x)
+    affine = emb is None
+    x = layers.layer_norm(NORM_EPS, jnp.float32, 'norm_out', affine)(x)
     if emb is not None:
-      shift, scale = _modulation(emb, 2, self.width, jnp.float32)
+      shift, scale = modulation(emb, 2, self.width, jnp.float32)
       x = (1 + scale) * x + shift
-    return layers.Dense(
-      self.num_categories, kernel_init=nn.initializers.zeros, name='logits'
-    )(x)
+    zeros = nn.initializers.zeros
+    return Dense(self.num_categories, kernel_init=zeros, name='logits')(x)
 
 
-def _modulation(emb, parts, width, dtype):
-  """W emb in `parts`, each [B, 1, width]; W starts at zero."""
-  modulation = layers.Dense(
-    parts * width,
-    dtype=dtype,
-    kernel_init=nn.initializers.zeros,
-    name='modulation',
-  )(emb)
-  return jnp.split(modulation[:, None], parts, axis=-1)
-
-
-def _check(
-  net: Transformer, xt: jax.Array, t: jax.Array, mask: jax.Array | None
-) -> None:
-  """Raises ValueError for settings or inputs that make no network."""
+def _check(net: Transformer, xt: Array, t: Array, mask: Array | None) -> None:
   if xt.ndim != 2 or not jnp.issubdtype(xt.dtype, jnp.integer):
     raise ValueError(
       f'xt must be integers [B, L], got {xt.dtype} of shape {tuple(xt.shape)}'
@@ -246,16 +201,10 @@ def _check(
       f"cond['mask'] must be booleans {tuple(xt.shape)} like xt, got "
       f'{mask.dtype} of shape {tuple(mask.shape)}'
     )
-  if jnp.dtype(net.dtype) not in (jnp.float32, jnp.bfloat16):
-    raise ValueError(f'dtype must be float32 or bfloat16, got {net.dtype}')
   sizes = 'num_categories', 'width', 'depth', 'num_heads', 'mlp_ratio'
-  for name in (*sizes, 'cond_dim'):
-    if getattr(net, name) < 1:
-      raise ValueError(f'{name} must be at least 1, got {getattr(net, name)}')
+  checks.check_settings(net, *sizes, 'cond_dim')
   if net.width % (2 * net.num_heads):
     raise ValueError(
-      'width must be an even multiple of num_heads, for positions turn pairs '
-      f'of channels; got width {net.width} and num_heads {net.num_heads}'
+      'width must be an even multiple of num_heads, for rotary attention pairs '
+      f'channels; got width {net.width} and num_heads {net.num_heads}'
     )
-  if not 0 <= net.dropout < 1:
-    raise ValueError(f'dropout must be in [0, 1), got {net.dropout}')

@@ -1,8 +1,8 @@
 """The U-Net of DDPM, with the options of ADM and of Stable Diffusion.
 
-A ladder of feature maps, each level half the height and width of the one
-above. The encoder goes down and keeps every map it makes; the decoder comes
-up and, before each of its blocks, concatenates the kept map of that depth:
+Feature maps on several levels, each half the height and width of the one above.
+The encoder goes down and keeps every map; the decoder comes up and, before each
+of its blocks, concatenates the kept map of that depth:
 
   h -> [residual, attend?] x n -> half -> ... -> residual, attend, residual
   -> ... -> [concatenate, residual, attend?] x (n + 1) -> double -> ...
@@ -12,22 +12,23 @@ head_channels=64, attention_resolutions=(32, 16, 8), norm_eps=1e-5` with
 out_channels twice the data's, for its learned variances. Stable Diffusion 1
 is, for latents of 64x64x4, `channels=320, channel_mults=(1, 2, 4, 4),
 attention_resolutions=(64, 32, 16), num_heads=8, norm_eps=1e-5, text_dim=768`
-up to two details: its frequencies of time are 10000^(-i / h), and what halves
-a map pads it on all sides.
+up to two details: its frequencies of time are 10000^(-i / h), and convolutions
+that halve a map pad it on all sides.
 
 Source: Ho et al. 2020 (arXiv:2006.11239), appendix B; Dhariwal and Nichol 2021
 (arXiv:2105.05233), section 3; Rombach et al. 2022 (arXiv:2112.10752).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import attention, embedding, layers
+from jaxdiff.networks import attention, checks, embedding, layers
+from jaxdiff.networks.embedding import Cond
 
 
 class UNet(nn.Module):
@@ -36,36 +37,28 @@ class UNet(nn.Module):
   The last convolution starts at zero, so a new network outputs exactly 0.
 
   Attributes:
-    out_channels: of the output; the data's, or twice that where variances are
-      learned too.
-    channels: width of the first level; even, at least 4.
-    channel_mults: width of every level, from the top, in units of `channels`.
-    num_res_blocks: residual blocks a level going down; one more coming up.
-    attention_resolutions: heights of the feature maps whose blocks attend. The
-      middle attends always.
-    num_heads: attention heads, unless `head_channels` is set.
-    head_channels: width of one head (ADM): more channels, more heads.
-    dropout: rate, in residual blocks, while training.
-    scale_shift_norm: time scales and shifts the second norm (ADM).
-    resblock_updown: residual blocks change the size, by average and repeat
-      (ADM), instead of a stride-2 convolution and a convolution after repeat.
-    patch_size: edge of the squares of pixels that the first level sees as one
-      position (Hoogeboom et al. 2023, "simple diffusion", section 3.2): the
-      work falls with its square. Heights are then those of these positions.
-    num_classes: labels; their embedding is added to that of time. None: no
-      labels.
-    text_dim: D of a text to attend to: where blocks attend, they are spatial
-      transformers. None: no text.
-    transformer_depth: blocks in a spatial transformer.
-    pooled_dim: P of a text as one vector, whose projection is added to the
-      embedding of time. None: no vector.
-    low_res: a smaller image is given, resized and concatenated to xt, and the
-      embedding of its noise is added to that of time.
-    norm_eps: added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
-    dtype: of computation, float32 or bfloat16. Parameters, the norms'
-      statistics, softmax and the output layer are float32.
-    remat: recompute each block in the backward pass instead of keeping what is
-      inside: the same numbers, less memory, about a third more work.
+    out_channels: Of the output: the data's, or twice that for learned
+      variances.
+    channels: Width of the first level; even, at least 4.
+    channel_mults: Width of every level, from the top, in units of `channels`.
+    num_res_blocks: Residual blocks of a level going down; one more coming up.
+    attention_resolutions: Heights of the feature maps whose blocks attend. The
+      middle always attends.
+    num_heads: Attention heads, unless `head_channels` is set.
+    head_channels: Width of one head (ADM): more channels, more heads.
+    dropout: Rate, in residual blocks, in training.
+    scale_shift_norm: Whether time scales and shifts the second norm (ADM).
+    resblock_updown: Whether residual blocks change the size, by average and
+      repeat (ADM); else a stride-2 convolution, and one after repeat.
+    patch_size: Side length of the squares of pixels that are one position of
+      the first level (Hoogeboom et al. 2023, "simple diffusion", section 3.2):
+      the work falls with its square. Heights are then in these positions.
+    transformer_depth: Blocks of a spatial transformer, which attends to a text
+      where blocks attend.
+    norm_eps: Added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
+
+  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `dtype` and `remat` are
+  those of `jaxdiff.networks`.
   """
 
   out_channels: int
@@ -90,29 +83,11 @@ class UNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self,
-    xt: jax.Array,
-    t: jax.Array,
-    cond: Mapping[str, jax.Array] | None = None,
-    *,
-    train: bool = False,
-  ) -> jax.Array:
-    """Applies the network.
+    self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
+  ) -> Array:
+    """Computes [B, H, W, out_channels] from images [B, H, W, C], about [-1, 1].
 
-    Args:
-      xt: noisy images [B, H, W, C], float32, of the order of [-1, 1].
-      t: times in [0, 1], [B].
-      cond: what the network was built for, as `conditions` lists it. None is
-        the null label for all. A label above the null label gives NaN.
-      train: dropout, drawn from the random collection 'dropout'.
-
-    Returns:
-      [B, H, W, out_channels], float32.
-
-    Raises:
-      ValueError: settings out of range; an image too small for the levels;
-        attention at a height that no feature map has; conditions other than
-        those the network was built for.
+    See `jaxdiff.networks`. In training, dropout takes random keys 'dropout'.
     """
     _check(self, xt, t)
     kinds = embedding.Kinds(
@@ -200,40 +175,15 @@ class UNet(nn.Module):
     return layers.depth_to_space(out(nn.swish(norm(h))), self.patch_size)
 
 
-def _check(net: UNet, xt: jax.Array, t: jax.Array) -> None:
-  """Raises ValueError for settings or inputs that make no network."""
-  if xt.ndim != 4 or t.shape != xt.shape[:1]:
-    raise ValueError(
-      'xt must be [B, H, W, C] and t [B], got shapes '
-      f'{tuple(xt.shape)} and {tuple(t.shape)}'
-    )
-  if jnp.dtype(net.dtype) not in (jnp.float32, jnp.bfloat16):
-    raise ValueError(f'dtype must be float32 or bfloat16, got {net.dtype}')
-  if not 0 <= net.dropout < 1:
-    raise ValueError(f'dropout must be in [0, 1), got {net.dropout}')
+def _check(net: UNet, xt: Array, t: Array) -> None:
   if not net.channel_mults:
     raise ValueError('channel_mults must name at least one level, got none')
-  positive = {
-    'out_channels': [net.out_channels],
-    'channels': [net.channels],
-    'channel_mults': net.channel_mults,
-    'num_res_blocks': [net.num_res_blocks],
-    'patch_size': [net.patch_size],
-    'num_heads': [net.num_heads],
-    'head_channels': [1 if net.head_channels is None else net.head_channels],
-    'transformer_depth': [net.transformer_depth],
-  }
-  for name, values in positive.items():
-    if min(values) < 1:
-      raise ValueError(f'{name} must be at least 1, got {min(values)}')
-
-  size = xt.shape[1:3]
-  if any(n % net.patch_size for n in size):
-    raise ValueError(
-      f'patch_size must divide the height and width of a '
-      f'{size[0]}x{size[1]} image, got {net.patch_size}'
-    )
-  size = tuple(n // net.patch_size for n in size)
+  sizes = 'out_channels', 'channels', 'channel_mults', 'num_res_blocks'
+  checks.check_settings(
+    net, *sizes, 'patch_size', 'num_heads', 'head_channels', 'transformer_depth'
+  )
+  checks.check_image(xt, t, net.patch_size)
+  size = tuple(n // net.patch_size for n in xt.shape[1:3])
   heights = [size[0]]
   for _ in net.channel_mults[1:]:
     if min(size) < 2:

@@ -99,7 +99,7 @@ def _read_legacy(file: BinaryIO, size: int) -> tuple[object, dict[str, bytes]]:
   file.seek(stream.tell())
   data = {}
   for key in keys:
-    # The type first: an object of any other may take for ever to be hashed.
+    # The type first: an object of any other may take forever to hash.
     if not isinstance(key, str) or key not in storages:
       raise ValueError('it has a storage that no tensor is in')
     storage = storages[key]

@@ -8,7 +8,7 @@ functions, all its own. A tensor of torch becomes a `Tensor`:
 
 The number of instructions is bounded, and each takes a bounded time and makes
 at most one object. Objects are not hashed, compared or printed before their
-type is known: for tuples within tuples that can take for ever.
+type is known: for tuples within tuples that can take forever.
 
 Source: the documentation of instructions in Python's `pickletools`.
 """

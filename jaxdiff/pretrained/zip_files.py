@@ -52,7 +52,7 @@ def members(file: BinaryIO) -> dict[str, Member]:
   found, offsets, at = {}, [], 0
   while at < length:
     name, offset, member_size, crc, at = _entry(directory, at)
-    signature, *lengths = _unpack(_LOCAL, _read(file, offset, _LOCAL.size))
+    signature, *lengths = _LOCAL.unpack(_read(file, offset, _LOCAL.size))
     member = Member(offset + _LOCAL.size + sum(lengths), member_size, crc)
     if signature != SIGNATURE or name in found:
       raise ValueError(f'the archive is damaged at {name[:100]!r}')
@@ -79,15 +79,15 @@ def read(file: BinaryIO, member: Member) -> bytes:
 def _directory(file: BinaryIO, size: int) -> tuple[int, int]:
   """Start and length of the directory."""
   end = size - _END.size
-  signature, length, start, comment = _unpack(_END, _read(file, end, _END.size))
+  signature, length, start, comment = _END.unpack(_read(file, end, _END.size))
   if signature != b'PK\5\6' or comment:
     raise ValueError('the archive ends early, or has a comment at its end')
   at = end - _LOCATOR.size
   if at >= 0:
-    signature, offset = _unpack(_LOCATOR, _read(file, at, _LOCATOR.size))
+    signature, offset = _LOCATOR.unpack(_read(file, at, _LOCATOR.size))
     if signature == b'PK\6\7':
       record = _read(file, offset, _END64.size)
-      signature, length, start = _unpack(_END64, record)
+      signature, length, start = _END64.unpack(record)
       if signature != b'PK\6\6':
         raise ValueError('the archive has no zip64 record where it should be')
   return start, length
@@ -95,9 +95,8 @@ def _directory(file: BinaryIO, size: int) -> tuple[int, int]:
 
 def _entry(directory: bytes, at: int) -> tuple[str, int, int, int, int]:
   """Name, offset, size and checksum at `at`, and where the next entry is."""
-  signature, flags, method, crc, *sizes, offset = _unpack(
-    _ENTRY, directory[at : at + _ENTRY.size]
-  )
+  entry = directory[at : at + _ENTRY.size].ljust(_ENTRY.size, b'\0')
+  signature, flags, method, crc, *sizes, offset = _ENTRY.unpack(entry)
   packed, size, name_length, extra_length, comment_length = sizes
   if signature != b'PK\1\2':
     raise ValueError('the directory of the archive is damaged')
@@ -121,23 +120,18 @@ def _entry(directory: bytes, at: int) -> tuple[str, int, int, int, int]:
 
 def _zip64(extra: bytes) -> Iterator[int]:
   """Yields the numbers of the zip64 field among the extra ones."""
-  while len(extra) >= 4:
-    kind, length = struct.unpack_from('<2H', extra)
+  at = 0
+  while at + 4 <= len(extra):
+    kind, length = struct.unpack_from('<2H', extra, at)
+    field = extra[at + 4 : at + 4 + length]
     if kind == 1:
-      for (number,) in struct.iter_unpack('<Q', extra[4 : 4 + length // 8 * 8]):
-        yield number
-    extra = extra[4 + length :]
+      yield from struct.unpack(f'<{len(field) // 8}Q', field[: len(field) & -8])
+    at += 4 + length
   raise ValueError('an entry of the archive lacks its zip64 field')
 
 
-def _unpack(layout: struct.Struct, data: bytes) -> tuple:
-  if len(data) < layout.size:
-    raise ValueError('the archive ends early')
-  return layout.unpack(data)
-
-
 def _read(file: BinaryIO, start: int, length: int) -> bytes:
-  # Checked first: `read` reserves what it is asked for.
+  # Checked first: `read` reserves memory for all of it.
   if not 0 <= start <= start + length <= os.fstat(file.fileno()).st_size:
     raise ValueError('the archive ends early')
   file.seek(start)

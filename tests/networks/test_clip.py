@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdiff.networks.clip import ACTIVATIONS, Clip, ClipText, ClipVision
+from jaxdiff.networks.clip import Clip, ClipText, ClipVision
+from jaxdiff.networks.clip_layers import ACTIVATIONS
 from jaxdiff.pretrained.clip_layouts import (
   clip_params,
   clip_text_params,

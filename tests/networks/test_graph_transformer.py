@@ -195,7 +195,7 @@ def test_published_size():
   'settings, words',
   [
     (dict(width=9), 'multiples of num_heads'),
-    (dict(depth=0), 'depth and num_heads'),
+    (dict(depth=0), 'depth must be at least 1'),
     (dict(dtype=jnp.float16), 'float32 or bfloat16'),
     (dict(global_width=0), 'global_width'),
     (dict(num_classes=2), "'label' is missing"),

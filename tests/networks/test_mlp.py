@@ -4,6 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from nets import (
+  assert_same_values_and_grads,
+  forward,
+  normal,
+  random_params,
+  relative_error,
+  shapes,
+  value_and_grads,
+  without_gradient,
+)
 
 from jaxdiff.networks.mlp import MLP
 
@@ -47,9 +57,38 @@ def test_time_and_label_change_the_output():
     applied(MLP(2, width=8, depth=1), xt, labels(0, 1, 2, 3))
 
 
-def test_remat_gives_the_same_numbers():
-  xt = jax.random.normal(jax.random.key(2), (4, 2))
-  plain, again = (
-    applied(MLP(2, width=8, depth=2, remat=remat), xt) for remat in (0, 1)
+def test_gradients_reach_every_parameter_and_are_those_of_remat():
+  args = normal(4, 2), jnp.linspace(0.1, 0.9, 4), {'label': jnp.arange(4)}
+  make = lambda **settings: MLP(2, width=8, depth=2, num_classes=3, **settings)
+  params = random_params(make(), *args)
+  plain, remat = (
+    value_and_grads(make(remat=remat), params, *args) for remat in (0, 1)
   )
-  np.testing.assert_allclose(plain, again, rtol=1e-5, atol=1e-6)
+  assert without_gradient(plain[1]) == set()
+  assert_same_values_and_grads(plain, remat)
+
+
+def test_bfloat16_computes_close_to_float32():
+  args = normal(4, 2), jnp.linspace(0.1, 0.9, 4)
+  params = random_params(MLP(2, width=8, depth=2), *args)
+  full, half = (
+    forward(MLP(2, width=8, depth=2, dtype=dtype))(params, *args)
+    for dtype in (jnp.float32, jnp.bfloat16)
+  )
+  assert half.dtype == jnp.float32
+  assert 1e-5 < relative_error(half, full) < 0.05
+
+
+@pytest.mark.parametrize(
+  'settings, xt, message',
+  [
+    (dict(depth=0), jnp.ones((3, 2)), 'depth must be at least 1'),
+    (dict(width=0), jnp.ones((3, 2)), 'width must be at least 1'),
+    (dict(dtype=jnp.float16), jnp.ones((3, 2)), 'float32 or bfloat16'),
+    (dict(), jnp.ones(3), 'xt must be'),
+    (dict(), jnp.ones((4, 2)), 'xt must be'),
+  ],
+)
+def test_what_makes_no_network(settings, xt, message):
+  with pytest.raises(ValueError, match=message):
+    shapes(MLP(2, **settings), xt, jnp.ones(3))

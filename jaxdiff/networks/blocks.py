@@ -1,0 +1,56 @@
+"""Stacks of equal blocks as one loop, and adaLN, their modulation by time."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from jaxdiff.networks.layers import Dense
+
+
+def stacked(block: type[nn.Module], depth: int, remat: bool) -> type[nn.Module]:
+  """Returns a module of `depth` blocks in a row, their parameters stacked.
+
+  One block is compiled, not `depth`. XLA on CPU also cannot fuse the residuals
+  of later blocks into earlier ones, which took most of a training step at depth
+  6.
+
+  Args:
+    block: Its `__call__` takes (state, *inputs), and returns (state, None).
+    depth: Number of blocks.
+    remat: Whether to recompute each block in the backward pass.
+  """
+  if remat:
+    block = nn.remat(block, prevent_cse=False)
+  return nn.scan(
+    block,
+    variable_axes={'params': 0},
+    split_rngs={'params': True, 'dropout': True},
+    in_axes=nn.broadcast,
+    length=depth,
+  )
+
+
+def modulation(
+  emb: Array, parts: int, width: int, dtype: DTypeLike
+) -> list[Array]:
+  """Computes shifts, scales and gates W emb, which start at zero.
+
+  To be called within a module, whose parameters they become.
+
+  Args:
+    emb: Embedding of time and conditions, after the swish, [B, E].
+    parts: Number of arrays.
+    width: Of each.
+    dtype: Of computation.
+
+  Returns:
+    Arrays [B, 1, width].
+
+  Source: Peebles and Xie 2022 (arXiv:2212.09748), section 3.2, adaLN-Zero.
+  """
+  zeros = nn.initializers.zeros
+  dense = Dense(
+    parts * width, dtype=dtype, kernel_init=zeros, name='modulation'
+  )
+  return jnp.split(dense(emb)[:, None], parts, axis=-1)
