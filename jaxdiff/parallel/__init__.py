@@ -25,6 +25,7 @@ from jaxdiff.parallel.steps import (
   compile_sample_step,
   compile_step,
   compile_train_step,
+  jit_train_step,
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
   'initialise',
   'is_primary',
   'join',
+  'jit_train_step',
   'joined',
   'local_mesh',
   'local_range',

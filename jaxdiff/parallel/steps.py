@@ -104,13 +104,26 @@ def compile_sample_step(
   )
 
 
-def _compile_jit(step, mesh, in_axes, out_axes, donate_argnums):
+def jit_train_step(
+  step: Callable[..., Any], mesh: Mesh, sharding: Any
+) -> jax.stages.Wrapped:
+  """Jits the step of `compile_train_step`, to be lowered for any mesh.
+
+  Args:
+    step: from `training.make_train_step`.
+    mesh: of devices that need not be there.
+    sharding: of the state, from `state_sharding`.
+  """
+  return _jit(step, mesh, (sharding, 0), (sharding, None), (0,))
+
+
+def _jit(step, mesh, in_axes, out_axes, donate_argnums):
   def sharding(axis: Any) -> Any:
     if axis is None:
       return replicated(mesh)
     return divided(mesh, axis) if isinstance(axis, int) else axis
 
-  compiled = jax.jit(
+  return jax.jit(
     step,
     in_shardings=tuple(map(sharding, in_axes)),
     out_shardings=tuple(map(sharding, out_axes))
@@ -118,6 +131,10 @@ def _compile_jit(step, mesh, in_axes, out_axes, donate_argnums):
     else sharding(out_axes),
     donate_argnums=donate_argnums,
   )
+
+
+def _compile_jit(step, mesh, in_axes, out_axes, donate_argnums):
+  compiled = _jit(step, mesh, in_axes, out_axes, donate_argnums)
 
   # Each process holds only its own part of a divided argument.
   def place(tree: Any, axis: Any) -> Any:

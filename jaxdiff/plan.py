@@ -1,0 +1,287 @@
+"""Plans a run on TPUs without one: `python -m jaxdiff.plan --help`.
+
+The train step of a configuration is compiled for a TPU topology by libtpu. Its
+memory, arithmetic and traffic per chip give the least time of a step and show
+whether the run fits.
+
+Source: Williams et al. 2009, "Roofline", for the least time of a step.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdiff import config as configs
+from jaxdiff import hlo, models, parallel, training
+from jaxdiff.config import Config, Spec
+from jaxdiff.losses import time_sampling
+from jaxdiff.models import optimizer as optimizers
+from jaxdiff.runs import examples
+
+GIB = 2**30
+
+
+class Chip(NamedTuple):
+  """A TPU chip, as its maker describes it.
+
+  flops: per second in bfloat16. bandwidth: of the main memory, bytes a second.
+  links: of the connections to other chips together, bytes a second.
+  """
+
+  accelerator: str  # the name that libtpu knows, before the number of cores
+  flops: float
+  memory: float
+  bandwidth: float
+  links: float
+
+
+# Source: cloud.google.com/tpu/docs, pages v4, v5e, v5p and v6e, 2026-11.
+CHIPS = {
+  'v4': Chip('v4', 275e12, 32 * GIB, 1228e9, 300e9),
+  'v5e': Chip('v5litepod', 197e12, 16 * GIB, 819e9, 200e9),
+  'v5p': Chip('v5p', 459e12, 95 * GIB, 2765e9, 600e9),
+  'v6e': Chip('v6e', 918e12, 32 * GIB, 1640e9, 448e9),
+}
+
+
+class Plan(NamedTuple):
+  """What a step needs of each chip."""
+
+  memory: dict[str, float]  # bytes by use
+  costs: hlo.Costs
+
+
+def topology(name: str) -> tuple[Chip, list[Any]]:
+  """Returns the chip and the devices of a topology such as 'v5e:4x4'.
+
+  Raises:
+    ValueError: no such chip or topology, or libtpu is not installed.
+  """
+  kind, _, grid = name.partition(':')
+  if kind not in CHIPS or not grid:
+    raise ValueError(
+      f'--topology must be one of {list(CHIPS)} with a grid, such as v5e:4x4, '
+      f'got {name!r}'
+    )
+  if importlib.util.find_spec('libtpu') is None:
+    raise ValueError('a plan compiles with libtpu: pip install libtpu')
+  from jax.experimental import topologies
+
+  # libtpu asks the machine which TPU it has, unless it is told.
+  chip = CHIPS[kind]
+  for variable, value in (
+    ('TPU_SKIP_MDS_QUERY', '1'),
+    ('TPU_ACCELERATOR_TYPE', f'{chip.accelerator}-16'),
+    ('TPU_WORKER_HOSTNAMES', 'localhost'),
+  ):
+    os.environ.setdefault(variable, value)
+  try:
+    found = topologies.get_topology_desc(platform='tpu', topology_name=name)
+  except Exception as error:  # libtpu raises its own
+    raise ValueError(f'--topology {name}: {error}') from error
+  return chip, list(found.devices)
+
+
+def compile_train_step(
+  config: Config, spec: Spec, devices: Sequence[Any]
+) -> Plan:
+  """Compiles the train step of a configuration for devices.
+
+  Args:
+    config: of the run; `training.batch_size` is that of all devices.
+    spec: of its data.
+    devices: of a topology.
+
+  Raises:
+    MemoryError: the step does not fit.
+  """
+  c = config.training
+  mesh = parallel.make_mesh(config.parallel.fsdp, devices)
+  parallel.check_batch_size(c.batch_size, mesh, c.accumulate)
+  model = models.make(config, spec)
+  task = training.make_task(
+    model.init,
+    model.loss,
+    optimizers.make(config.optimizer, c.num_steps),
+    decay=c.ema_decay,
+    accumulate=c.accumulate,
+    positions=getattr(time_sampling, config.diffusion.positions),
+  )
+  state = jax.eval_shape(task.init, jax.random.key(0))
+  sharding = parallel.state_sharding(state, mesh)
+  batch = _batch(config, spec, model.takes)
+  step = parallel.jit_train_step(task.step, mesh, sharding)
+  try:
+    compiled = step.lower(state, batch).compile()
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' in str(error):
+      raise MemoryError(_shortest(str(error))) from None
+    raise
+  used = compiled.memory_analysis()
+  memory = {
+    'parameters': _per_device(state.params, sharding.params),
+    'average': _per_device(state.ema_params, sharding.ema_params),
+    'optimizer': _per_device(state.opt_state, sharding.opt_state),
+    'batch': sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(batch))
+    / mesh.size,
+    'activations': used.temp_size_in_bytes,
+    'program': used.generated_code_size_in_bytes,
+  }
+  return Plan(memory, hlo.costs(compiled.as_text()))
+
+
+def report(config: Config, chip: Chip, num: int, plan: Plan) -> Iterator[str]:
+  """Yields the lines of a plan for people."""
+  c, costs = config.training, plan.costs
+  total = sum(plan.memory.values())
+  yield f'memory of a chip, of {chip.memory / GIB:.0f} GiB'
+  for name, size in plan.memory.items():
+    yield f'  {name:12} {size / GIB:8.3f} GiB'
+  fits = 'fits' if total <= chip.memory else 'DOES NOT FIT'
+  yield f'  {"together":12} {total / GIB:8.3f} GiB: {fits}'
+  times = {
+    'arithmetic': costs.flops / chip.flops,
+    'memory': costs.bytes / chip.bandwidth,
+  }
+  yield 'least times of a step'
+  yield (
+    f'  arithmetic   {1e3 * times["arithmetic"]:8.2f} ms: '
+    f'{costs.flops / 1e12:.3f} TFLOP at {chip.flops / 1e12:.0f} TFLOP/s'
+  )
+  yield (
+    f'  memory       {1e3 * times["memory"]:8.2f} ms: '
+    f'{costs.bytes / 1e9:.2f} GB at {chip.bandwidth / 1e9:.0f} GB/s'
+  )
+  for kind, (count, size) in costs.collectives.items():
+    # Rings send all but one part, an all-reduce twice.
+    passes = 2 if kind == 'all-reduce' else 1
+    seconds = passes * (num - 1) / num * size / chip.links
+    times['collectives'] = times.get('collectives', 0.0) + seconds
+    yield (
+      f'  {kind:12} {1e3 * seconds:8.2f} ms: {count} of {size / 1e6:.1f} MB '
+      f'in all at {chip.links / 1e9:.0f} GB/s'
+    )
+  bound = max(times, key=lambda name: times[name])
+  yield (
+    f'a step takes at least {1e3 * times[bound]:.2f} ms, bound by {bound}: '
+    f'{c.batch_size / times[bound]:,.0f} examples/s on {num} chips'
+  )
+
+
+def _title(config: Config, name: str, num: int) -> str:
+  size = config.training.batch_size
+  return (
+    f'{config.config} on {name}, {num} chips: a batch of {size:,}, '
+    f'{size // num:,} a chip, in {config.network.dtype}'
+  )
+
+
+def _spec(config: Config, flags: argparse.Namespace) -> Spec:
+  """The spec of --shape, or that of the data set of the run."""
+  if flags.shape is None:
+    if flags.num_classes is not None or flags.categories is not None:
+      raise ValueError('--num-classes and --categories need --shape')
+    return examples.load(config, config.workdir).spec
+  shape, n = tuple(flags.shape), flags.categories
+  sizes = [*shape, flags.num_classes or 1, n or 1]
+  if min(sizes) < 1:
+    raise ValueError(
+      f'--shape and its companions must be positive, got {sizes}'
+    )
+  modality = {1: 'text' if n else 'points', 3: 'image'}.get(len(shape))
+  if modality is None:
+    raise ValueError(f'--shape must be H W C, L or D, got {shape}')
+  c = config.condition
+  return Spec(
+    modality,
+    shape,
+    flags.num_classes,
+    (c.width, c.width) if c.text else None,
+    categories=n,
+    symbols=None if n is None else tuple(map(chr, range(97, 97 + n))),
+    marginals=None if n is None else (1 / n,) * n,
+  )
+
+
+def _batch(config: Config, spec: Spec, takes: Sequence[str]) -> dict[str, Any]:
+  """The shapes of a batch, as training reads it."""
+  size = config.training.batch_size
+  kind = jnp.int32 if spec.categories else jnp.float32
+  x0 = jax.tree.map(
+    lambda shape: jax.ShapeDtypeStruct((size, *shape), kind),
+    spec.shape,
+    is_leaf=lambda x: isinstance(x, tuple),
+  )
+  cond = {}
+  if 'label' in takes:
+    cond['label'] = jax.ShapeDtypeStruct((size,), jnp.int32)
+  if 'tokens' in takes:
+    shape = (size, config.condition.length)
+    cond['tokens'] = jax.ShapeDtypeStruct(shape, jnp.int32)
+  return {'x0': x0, 'cond': cond}
+
+
+def _per_device(state: Any, sharding: Any) -> float:
+  """Bytes of a part of the state on each device."""
+  sizes = jax.tree.map(
+    lambda x, where: math.prod(where.shard_shape(x.shape)) * x.dtype.itemsize,
+    state,
+    sharding,
+  )
+  return float(sum(jax.tree.leaves(sizes)))
+
+
+def _shortest(message: str) -> str:
+  """The line of a long message of the compiler that says what is too large."""
+  lines = [line.strip() for line in message.splitlines()]
+  return next((x for x in lines if 'Ran out of memory' in x), lines[0])
+
+
+def main(argv: list[str] | None = None) -> None:
+  parser = argparse.ArgumentParser(
+    prog='python -m jaxdiff.plan',
+    description='Compiles a train step for a TPU topology, without a TPU. '
+    'Flags of train.py change the configuration.',
+    allow_abbrev=False,
+  )
+  parser.add_argument('config', help='a file of configs/')
+  parser.add_argument('--topology', default='v5e:4x4', help='such as v5p:4x4x4')
+  parser.add_argument(
+    '--shape', type=int, nargs='+', help='of an example, to read no data'
+  )
+  parser.add_argument('--num-classes', type=int, help='with --shape')
+  parser.add_argument('--categories', type=int, help='with --shape, of text')
+  parser.add_argument(
+    '--largest', action='store_true', help='double the batch until it is full'
+  )
+  flags, rest = parser.parse_known_args(argv)
+  jax.config.update('jax_platforms', 'cpu')  # the host computes nothing on TPUs
+  try:
+    config = configs.parse(['--config', flags.config, *rest])
+    spec = _spec(config, flags)
+    chip, devices = topology(flags.topology)
+    while True:
+      print(_title(config, flags.topology, len(devices)), flush=True)
+      plan = compile_train_step(config, spec, devices)
+      print('\n'.join(report(config, chip, len(devices), plan)), flush=True)
+      if not flags.largest:
+        break
+      doubled = 2 * config.training.batch_size
+      config = dataclasses.replace(
+        config,
+        training=dataclasses.replace(config.training, batch_size=doubled),
+      )
+  except (ValueError, OSError, MemoryError) as error:
+    sys.exit(f'jaxdiff.plan: {error}')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,105 @@
+"""Costs of compiled programs against XLA's own count and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxdiff import hlo, parallel
+
+
+def compiled(function, *shapes, **options):
+  arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  return jax.jit(function, **options).lower(*arrays).compile()
+
+
+def costs(program):
+  return hlo.costs(program.as_text())
+
+
+def test_the_body_of_a_loop_counts_as_often_as_it_runs():
+  block = lambda x, w: (jnp.tanh(x @ w), None)
+
+  def looped(w, x):
+    return jax.lax.scan(block, x, w)[0]
+
+  def unrolled(w, x):
+    for i in range(len(w)):
+      x, _ = block(x, w[i])
+    return x
+
+  shapes = (5, 64, 64), (32, 64)
+  programs = [compiled(f, *shapes) for f in (looped, unrolled)]
+  loop, flat = map(costs, programs)
+  assert loop.flops == flat.flops == 5 * 2 * 32 * 64 * 64
+  # XLA's own count sees one turn of the loop, and all of the unrolled one.
+  known = programs[1].cost_analysis()['bytes accessed']
+  assert flat.bytes == known
+  assert loop.bytes == pytest.approx(known, rel=0.05)
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('padding', ['SAME', 'VALID'])
+def test_the_zeros_of_a_convolution_do_not_count(stride, padding):
+  def convolve(x, kernel):
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      (stride, stride),
+      padding,
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
+
+  program = compiled(convolve, (2, 9, 12, 8), (3, 3, 8, 16))
+  assert costs(program).flops == program.cost_analysis()['flops']
+
+
+def test_collectives_are_counted_with_their_size():
+  mesh = parallel.make_mesh()
+  where = NamedSharding(mesh, PartitionSpec('data'))
+  program = compiled(
+    lambda x: x.sum(0),
+    (16, 256),
+    in_shardings=where,
+    out_shardings=NamedSharding(mesh, PartitionSpec()),
+  )
+  assert costs(program).collectives == {'all-reduce': (1, 256 * 4)}
+
+
+TPU = """HloModule step, num_partitions=16
+
+%fused (p.0: bf16[8,128], p.1: f32[4,8,128], p.2: s32[]) -> bf16[8,128] {
+  %p.0 = bf16[8,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %p.1 = f32[4,8,128]{2,1,0:T(8,128)} parameter(1)
+  %p.2 = s32[]{:T(128)} parameter(2)
+  %c.0 = s32[]{:T(128)} constant(0)
+  %d.0 = f32[1,8,128]{2,1,0:T(8,128)} dynamic-slice(%p.1, %p.2, %c.0, %c.0)
+  ROOT %a.0 = bf16[8,128]{1,0:T(8,128)(2,1)} add(%p.0, %d.0)
+}
+
+ENTRY %main (x: bf16[8,128], w: f32[4,8,128], i: s32[]) -> bf16[3,128] {
+  %x = bf16[8,128]{1,0:T(8,128)(2,1)S(1)} parameter(0)
+  %w = f32[4,8,128]{2,1,0:T(8,128)} parameter(1)
+  %i = s32[]{:T(128)S(6)} parameter(2)
+  %s = (f32[4,8,128]{2,1,0:T(8,128)S(1)}, f32[4,8,128]{2,1,0}) copy-start(%w)
+  %e = f32[4,8,128]{2,1,0:T(8,128)S(1)} copy-done(%s)
+  %f = bf16[8,128]{1,0:S(1)} fusion(%x, %w, %i), kind=kLoop, calls=%fused
+  ROOT %r = bf16[3,128]{1,0:T(8,128)(2,1)} copy(%f)
+}
+"""
+
+
+def test_on_a_tpu_only_main_memory_is_traffic():
+  # The copy to the chip reads w. The fusion reads one slice of it. The result
+  # is written as a whole tile of 8 rows. The rest stays on the chip.
+  w, row, tile = 4 * 8 * 128 * 4, 8 * 128 * 4, 8 * 128 * 2
+  assert hlo.costs(TPU).bytes == w + row + tile
+
+
+def test_a_loop_without_a_bound_is_refused():
+  program = compiled(
+    lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x @ x, x),
+    (4, 4),
+  )
+  with pytest.raises(ValueError, match='does not say how often it runs'):
+    costs(program)

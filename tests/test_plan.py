@@ -1,0 +1,56 @@
+"""Plans of runs on TPUs, compiled for topologies without a TPU."""
+
+import subprocess
+import sys
+
+import pytest
+
+from jaxdiff import hlo, plan
+
+
+@pytest.mark.parametrize(
+  ('argv', 'message'),
+  [
+    (['--topology', 'v9:2x2'], '--topology must be one of'),
+    (['--topology', 'v5e'], '--topology must be one of'),
+    (['--num-classes', '3'], 'need --shape'),
+    (['--shape', '8', '8'], '--shape must be'),
+    (['--shape', '0'], 'positive'),
+    (['--trainig.batch-size', '8'], 'trainig'),
+  ],
+)
+def test_wrong_flags_are_one_line(argv, message, capsys):
+  with pytest.raises(SystemExit) as stop:
+    plan.main(['configs/digits.py', *argv])
+  said = f'{stop.value.code}{capsys.readouterr().err}'
+  assert message in said
+  assert 'Traceback' not in said
+
+
+def test_the_longest_of_the_least_times_bounds_a_step():
+  chip = plan.CHIPS['v5e']
+  costs = hlo.Costs(197e12, 819e9 / 2, {'all-reduce': (1, 200e9)})
+  config = plan.configs.parse(['--config', 'configs/digits.py'])
+  lines = list(plan.report(config, chip, 4, plan.Plan({'all': 17e9}, costs)))
+  # A ring of four sends three quarters of the array, twice.
+  assert lines[-1].startswith('a step takes at least 1500.00 ms')
+  assert 'bound by collectives' in lines[-1]
+  fits = list(plan.report(config, chip, 4, plan.Plan({'all': 20e9}, costs)))
+  assert any('DOES NOT FIT' in line for line in fits)
+  assert not any('DOES NOT FIT' in line for line in lines)
+
+
+@pytest.mark.slow
+def test_a_transformer_is_planned_for_four_chips():
+  pytest.importorskip('libtpu')
+  result = subprocess.run(
+    [sys.executable, '-m', 'jaxdiff.plan', 'configs/sums.py']
+    + ['--topology', 'v5e:2x2'],
+    capture_output=True,
+    text=True,
+    timeout=500,
+  )
+  assert result.returncode == 0, result.stderr
+  assert '0.002 TFLOP' in result.stdout
+  assert 'fits' in result.stdout
+  assert 'bound by memory' in result.stdout
