@@ -26,16 +26,16 @@ from jaxdiff.checks import whole
 from jaxdiff.samplers.exponential import (
   POINTS,
   WEIGHTS,
+  advance,
   curvature,
   half_gain,
+  transfer,
 )
 from jaxdiff.samplers.sampling import (
   Denoiser,
   Solver,
-  advance,
   eps_of,
   estimate,
-  transfer,
 )
 from jaxdiff.samplers.solvers import trapezoid
 from jaxdiff.schedules import Schedule, log_snr

@@ -7,9 +7,10 @@ probability-flow ODE (0) and the SDE (1), the solution is
        + alpha_s (1 + eta) int_0^h e^((1 + eta) (u - h)) x0(u) du
        + sigma_s sqrt(1 - e^(-2 eta h)) z.
 
-`drift` has x0(u) = x0(0), `bend` what the polynomial through several estimates
-adds to it, `added_noise` the size of the last term. (DPM-Solver++, Lu et al.
-2022, eq. 8; with eta, SA-Solver, Xue et al. 2023, eq. 13.)
+`drift` has x0(u) = x0(0), for eta = 0 it is `advance`; `bend` is what the
+polynomial through several estimates adds, `added_noise` the size of the last
+term. (DPM-Solver++, Lu et al. 2022, eq. 8; with eta, SA-Solver, Xue et al.
+2023, eq. 13.)
 """
 
 from typing import NamedTuple
@@ -49,19 +50,45 @@ def remember(history: History, log_snr: Array, x0: Array) -> History:
   return History(push(log_snr, history.log_snr), push(x0, history.x0))
 
 
+def advance(
+  schedule: Schedule, xt: Array, x0: Array, t: Array, s: Array
+) -> Array:
+  """Computes DDIM's step, the ODE with the estimate held at x0. [B, ...]
+
+  xs = (sigma_s / sigma_t) xt + alpha_s (1 - e^-h) x0
+  """
+  (_, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  left = decay(schedule, t, s)
+  return sigma_s / sigma_t * xt + alpha_s * (1.0 - left) * x0
+
+
 def decay(schedule: Schedule, t: Array, s: Array) -> Array:
   """Computes e^-h, as a ratio: finite, 0, where h is not."""
   (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
   return alpha_t * sigma_s / (alpha_s * sigma_t)
 
 
+def transfer(
+  schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
+) -> Array:
+  """Computes DDIM's step with the noise held at eps, alpha_t > 0. [B, ...]
+
+    xs = (alpha_s / alpha_t) (xt - sigma_t eps) + sigma_s eps
+
+  Source: PNDM (Liu et al. 2022) eq. 11.
+  """
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  return alpha_s / alpha_t * (xt - sigma_t * eps) + sigma_s * eps
+
+
 def drift(
   schedule: Schedule, xt: Array, x0: Array, t: Array, s: Array, eta: ArrayLike
 ) -> Array:
   """Computes the solution without noise, the estimate held at x0. [B, ...]"""
+  (_, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
   left = decay(schedule, t, s)
-  scale = schedule(s).sigma / schedule(t).sigma * left**eta
-  return scale * xt + schedule(s).alpha * (1.0 - left ** (1.0 + eta)) * x0
+  scale = sigma_s / sigma_t * left**eta
+  return scale * xt + alpha_s * (1.0 - left ** (1.0 + eta)) * x0
 
 
 def added_noise(

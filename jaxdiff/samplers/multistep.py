@@ -18,12 +18,13 @@ from jaxdiff.checks import number, whole
 from jaxdiff.samplers.exponential import (
   History,
   added_noise,
+  advance,
   bend,
   drift,
   no_history,
   remember,
 )
-from jaxdiff.samplers.sampling import Denoiser, Solver, advance, estimate
+from jaxdiff.samplers.sampling import Denoiser, Solver, estimate
 from jaxdiff.samplers.stochastic import noise
 from jaxdiff.schedules import Schedule, log_snr
 

@@ -17,7 +17,7 @@ from jaxdiff.checks import number
 from jaxdiff.losses import Apply, clean_apply
 from jaxdiff.predictions import Kind
 from jaxdiff.processes import Process
-from jaxdiff.schedules import NoiseLevel, Schedule
+from jaxdiff.schedules import Schedule
 
 Denoiser = Callable[[Any, Array], Any]
 Step = Callable[[Denoiser, Array, Any, Array, Array], Any]
@@ -97,30 +97,6 @@ def eps_of(schedule: Schedule, xt: Array, x0: Array, t: Array) -> Array:
   return (xt - alpha * x0) / jnp.where(sigma == 0, 1.0, sigma)
 
 
-def ddim_step(level: NoiseLevel, x0: Array, eps: Array) -> Array:
-  """Computes DDIM's step to a noise level, alpha x0 + sigma eps. [...]
-
-  It solves the probability-flow ODE exactly as long as x0, or eps, stays the
-  same. Source: DDIM (Song et al. 2021) eq. 12.
-  """
-  return level.alpha * x0 + level.sigma * eps
-
-
-def advance(
-  schedule: Schedule, xt: Array, x0: Array, t: Array, s: Array
-) -> Array:
-  """Computes `ddim_step` from t to s with the estimate held at x0. [...]"""
-  return ddim_step(schedule(s), x0, eps_of(schedule, xt, x0, t))
-
-
-def transfer(
-  schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
-) -> Array:
-  """Computes `ddim_step` from t, alpha_t > 0, the noise held at eps. [...]"""
-  alpha, sigma = schedule(t)
-  return ddim_step(schedule(s), (xt - sigma * eps) / alpha, eps)
-
-
 def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
   """Builds DDIM: from the estimate of x0 and its noise straight to s.
 
@@ -150,7 +126,7 @@ def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
     var = eta**2 * (sigma**2 * jnp.maximum(1.0 - r, 0.0))
     # sqrt(sigma^2 - var), without the difference of near numbers at eta = 1.
     kept = sigma * jnp.sqrt((1.0 - eta**2) + eta**2 * r)
-    xs = ddim_step(NoiseLevel(alpha, kept), x0, eps_of(schedule, xt, x0, t))
+    xs = alpha * x0 + kept * eps_of(schedule, xt, x0, t)
     return xs + jnp.sqrt(var) * jax.random.normal(key, xt.shape)
 
   def step(

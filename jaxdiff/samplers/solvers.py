@@ -20,14 +20,12 @@ from jax import Array
 
 from jaxdiff import predictions
 from jaxdiff.checks import whole
-from jaxdiff.samplers.exponential import half_gain
+from jaxdiff.samplers.exponential import advance, half_gain, transfer
 from jaxdiff.samplers.sampling import (
   Denoiser,
   Step,
-  advance,
   eps_of,
   estimate,
-  transfer,
 )
 from jaxdiff.schedules import Schedule, inverse, log_snr
 
@@ -77,9 +75,11 @@ def trapezoid(
   xs = advance(schedule, xt, x0, t, s)
 
   def correct(xs: Array) -> Array:
-    eps_t = eps_of(schedule, xt, x0, t)
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
     eps_s = eps_of(schedule, xs, estimate(denoiser, xs, s), s)
-    return transfer(schedule, xt, 0.5 * (eps_t + eps_s), t, s)
+    change = eps_s - eps_of(schedule, xt, x0, t)
+    # alpha_s (rho_s - rho_t) / 2.
+    return xs + 0.5 * (sigma_s - alpha_s * sigma_t / alpha_t) * change
 
   finite = jnp.isfinite(half_gain(schedule, t, s))
   return jax.lax.cond(finite, correct, lambda xs: xs, xs)
@@ -180,14 +180,13 @@ def dpmpp_2s(schedule: Schedule, middle: str = 'time') -> Step:
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
   ) -> Array:
     del keys
-    h = half_gain(schedule, t, s)
+    u = 0.5 * (t + s) if middle == 'time' else halfway(schedule, t, s)
+    h, h_u = half_gain(schedule, t, s), half_gain(schedule, t, u)
     x0 = estimate(denoiser, xt, t)
 
     def bend(x0: Array) -> Array:
-      u = 0.5 * (t + s) if middle == 'time' else halfway(schedule, t, s)
       xu = advance(schedule, xt, x0, t, u)
-      bent = 0.5 * h / half_gain(schedule, t, u)
-      return x0 + bent * (estimate(denoiser, xu, u) - x0)
+      return x0 + 0.5 * h / h_u * (estimate(denoiser, xu, u) - x0)
 
     x0 = jax.lax.cond(jnp.isfinite(h), bend, lambda x0: x0, x0)
     return advance(schedule, xt, x0, t, s)
