@@ -84,18 +84,27 @@ SAMPLERS: Table = {
   'ancestral': 'jaxdiff.samplers:ancestral',
   'annealed_langevin': 'jaxdiff.samplers:annealed_langevin',
   'ddim': 'jaxdiff.samplers:ddim',
+  'deis': 'jaxdiff.samplers:deis',
+  'dpm_2': 'jaxdiff.samplers:dpm_2',
+  'dpm_2_ancestral': 'jaxdiff.samplers:dpm_2_ancestral',
   'dpmpp_2m': 'jaxdiff.samplers:dpmpp_2m',
   'dpmpp_2s': 'jaxdiff.samplers:dpmpp_2s',
+  'dpmpp_2s_ancestral': 'jaxdiff.samplers:dpmpp_2s_ancestral',
   'dpmpp_3m': 'jaxdiff.samplers:dpmpp_3m',
+  'dpmpp_3m_sde': 'jaxdiff.samplers:dpmpp_3m_sde',
+  'dpmpp_sde': 'jaxdiff.samplers:dpmpp_sde',
   'dpmpp_sde_2m': 'jaxdiff.samplers:dpmpp_sde_2m',
   'edm_stochastic': 'jaxdiff.samplers:edm_stochastic',
   'euler': 'jaxdiff.samplers:euler',
   'euler_maruyama': 'jaxdiff.samplers:euler_maruyama',
   'heun': 'jaxdiff.samplers:heun',
+  'lcm': 'jaxdiff.samplers:lcm',
+  'lms': 'jaxdiff.samplers:lms',
   'plms': 'jaxdiff.samplers:plms',
   'pndm': 'jaxdiff.samplers:pndm',
   'predictor_corrector': 'jaxdiff.samplers:predictor_corrector',
   'rk4': 'jaxdiff.samplers:rk4',
+  'sa_solver': 'jaxdiff.samplers:sa_solver',
   'unipc': 'jaxdiff.samplers:unipc',
 }
 # The samplers that add `eta` of the noise, and those with a variance.
@@ -115,6 +124,8 @@ GRIDS: Table = {
   'log_snr': 'jaxdiff.samplers:log_snr_times',
   'trailing': 'jaxdiff.samplers:trailing_times',
   'leading': 'jaxdiff.samplers:leading_times',
+  'polyexponential': 'jaxdiff.samplers:polyexponential_times',
+  'linspace': 'jaxdiff.samplers:linspace_times',
 }
 
 THRESHOLDS: Table = {

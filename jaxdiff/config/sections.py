@@ -36,6 +36,7 @@ def trial_noise() -> dict[str, object]:
   return {
     'schedule': schedules.cosine(),
     'process': process,
+    'variance': None,
     'predictor': samplers.ancestral(process),
     'eta': 0.0,
     'num_steps': 10,

@@ -25,6 +25,10 @@ from jaxdiff.models import networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.schedules import Schedule
 
+# alpha / sigma at t = 1. Stable Diffusion has 0.07; where 0.25 is left, samples
+# of data of mean 0.8 and deviation 0.1 have a mean of 0.78.
+_MOST_SIGNAL = 0.25
+
 
 def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
   """Builds the model; see `models.make`."""
@@ -139,7 +143,8 @@ def _schedule(c: Gaussian) -> Schedule:
   """Builds the noise levels.
 
   Raises:
-    ValueError: zero_terminal_snr or shift do not fit the schedule.
+    ValueError: zero_terminal_snr or shift do not fit the schedule, or too much
+      signal is left at t = 1.
   """
   name, flag = names.name_of(c.schedule, '--diffusion.schedule'), c.schedule
   if name in registry.BETAS:
@@ -158,12 +163,19 @@ def _schedule(c: Gaussian) -> Schedule:
     schedule = names.make(
       registry.SCHEDULES, c.schedule, '--diffusion.schedule'
     )
-  if c.shift == 1.0:
-    return schedule
-  try:
-    return schedules.shifted(schedule, c.shift)
-  except ValueError as error:
-    raise ValueError(f'--diffusion.shift {c.shift}: {error}') from error
+  if c.shift != 1.0:
+    try:
+      schedule = schedules.shifted(schedule, c.shift)
+    except ValueError as error:
+      raise ValueError(f'--diffusion.shift {c.shift}: {error}') from error
+  alpha, sigma = schedule(1.0)
+  if alpha > _MOST_SIGNAL * sigma:
+    raise ValueError(
+      f'--diffusion.schedule {flag} still has alpha = {alpha:.2g} beside sigma '
+      f'= {sigma:.2g} at t = 1 (--diffusion.num-steps {c.num_steps}, '
+      f'--diffusion.shift {c.shift:g}), and samples start from noise alone'
+    )
+  return schedule
 
 
 def _prediction(c: Gaussian, schedule: Schedule) -> predictions.Kind:

@@ -20,6 +20,7 @@ from jaxdiff.processes.gaussians import (
   forward_variance,
   gaussian,
   interpolated_log_variance,
+  snr_ratio,
 )
 from jaxdiff.processes.ordinal import ordinal
 from jaxdiff.processes.process import (
@@ -48,6 +49,7 @@ __all__ = [
   'ordinal',
   'rate_in_time',
   'remasked',
+  'snr_ratio',
   'symmetric',
   'tally',
   'uniform',

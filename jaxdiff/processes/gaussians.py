@@ -73,10 +73,8 @@ def gaussian(
   def posterior(
     xt: Array, x0: Array, t: Array, s: Array
   ) -> tuple[Array, Array]:
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-    # At alpha_s = 0, as at sigma_t = 0, there is nowhere to go: s = t.
-    scale = jnp.where(alpha_s == 0, 1.0, _ratio(alpha_t, alpha_s))
-    ratio = jnp.where(sigma_t == 0, 1.0, _ratio(sigma_s, sigma_t))
+    alpha_s, sigma_s = schedule(s)
+    scale, ratio = _ratios(schedule, t, s)
     removed = 1.0 - (scale * ratio) ** 2
     mean = scale * ratio**2 * xt + alpha_s * removed * x0
     return mean, sigma_s**2 * removed
@@ -147,15 +145,29 @@ def _ratio(a: Array, b: Array) -> Array:
   return a / jnp.where(b == 0, 1.0, b)
 
 
+def snr_ratio(schedule: Schedule, t: Array, s: Array) -> Array:
+  """Computes r = SNR(t) / SNR(s); 1 where s = t is all there is. [...]"""
+  scale, ratio = _ratios(schedule, t, s)
+  return (scale * ratio) ** 2
+
+
+def _ratios(schedule: Schedule, t: Array, s: Array) -> tuple[Array, Array]:
+  """alpha_t / alpha_s and sigma_s / sigma_t."""
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  # At alpha_s = 0, as at sigma_t = 0, there is nowhere to go: s = t.
+  scale = jnp.where(alpha_s == 0, 1.0, _ratio(alpha_t, alpha_s))
+  ratio = jnp.where(sigma_t == 0, 1.0, _ratio(sigma_s, sigma_t))
+  return scale, ratio
+
+
 def forward_variance(schedule: Schedule, t: Array, s: Array) -> Array:
   """Computes the variance of q(xt | xs).
 
   sigma_t^2 - (alpha_t / alpha_s sigma_s)^2. On a table, for neighbours, it is
   beta_t.
   """
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-  scale = jnp.where(alpha_s == 0, 1.0, _ratio(alpha_t, alpha_s))
-  return sigma_t**2 - (scale * sigma_s) ** 2
+  scale, _ = _ratios(schedule, t, s)
+  return schedule(t).sigma ** 2 - (scale * schedule(s).sigma) ** 2
 
 
 def interpolated_log_variance(

@@ -5,14 +5,18 @@
   Solver = (init, step)                          a Step with a memory
 
 `sampling` has the loop, ancestral sampling and DDIM; `grids` the times;
-`solvers` and `multistep` solve the probability-flow ODE, `stochastic` the SDE;
-`mcmc` has Langevin dynamics; `categorical` and `unmasking` are for categories.
+`solvers`, `multistep` and `adams` solve the probability-flow ODE, `stochastic`
+and `renoising` the SDE; `mcmc` has Langevin dynamics; `categorical` and
+`unmasking` are for categories.
 """
 
+from jaxdiff.samplers.adams import deis, lms, plms, pndm
 from jaxdiff.samplers.grids import (
   karras_times,
   leading_times,
+  linspace_times,
   log_snr_times,
+  polyexponential_times,
   quadratic_times,
   trailing_times,
   uniform_times,
@@ -22,7 +26,12 @@ from jaxdiff.samplers.mcmc import (
   langevin,
   predictor_corrector,
 )
-from jaxdiff.samplers.multistep import dpmpp_2m, dpmpp_3m, plms, pndm, unipc
+from jaxdiff.samplers.multistep import dpmpp_2m, dpmpp_3m, sa_solver, unipc
+from jaxdiff.samplers.renoising import (
+  dpm_2_ancestral,
+  dpmpp_2s_ancestral,
+  renoised,
+)
 from jaxdiff.samplers.sampling import (
   Denoiser,
   Solver,
@@ -34,12 +43,15 @@ from jaxdiff.samplers.sampling import (
   sample,
   sample_keys,
 )
-from jaxdiff.samplers.solvers import dpmpp_2s, encode, euler, heun, rk4
+from jaxdiff.samplers.solvers import dpm_2, dpmpp_2s, encode, euler, heun, rk4
 from jaxdiff.samplers.stochastic import (
   churn,
+  dpmpp_3m_sde,
+  dpmpp_sde,
   dpmpp_sde_2m,
   edm_stochastic,
   euler_maruyama,
+  lcm,
 )
 
 __all__ = [
@@ -50,10 +62,16 @@ __all__ = [
   'annealed_langevin',
   'churn',
   'ddim',
+  'deis',
   'denoiser',
+  'dpm_2',
+  'dpm_2_ancestral',
   'dpmpp_2m',
   'dpmpp_2s',
+  'dpmpp_2s_ancestral',
   'dpmpp_3m',
+  'dpmpp_3m_sde',
+  'dpmpp_sde',
   'dpmpp_sde_2m',
   'edm_stochastic',
   'encode',
@@ -63,13 +81,19 @@ __all__ = [
   'heun',
   'karras_times',
   'langevin',
+  'lcm',
   'leading_times',
+  'linspace_times',
+  'lms',
   'log_snr_times',
   'plms',
   'pndm',
+  'polyexponential_times',
   'predictor_corrector',
   'quadratic_times',
+  'renoised',
   'rk4',
+  'sa_solver',
   'sample',
   'sample_keys',
   'trailing_times',

@@ -1,13 +1,13 @@
 """Time grids: the decreasing times of a sampler, [num_steps + 1] float32.
 
-`uniform_times` and `quadratic_times` do not depend on the noise, `karras_times`
-and `log_snr_times` space the noise levels of a given schedule, `trailing_times`
-and `leading_times` choose steps of a table of T (step i is t = i / T). All are
+`uniform_times` and `quadratic_times` do not depend on the noise.
+`karras_times`, `log_snr_times` and `polyexponential_times` space the noise
+levels of a given schedule. `trailing_times`, `leading_times` and
+`linspace_times` choose steps of a table of T (step i is t = i / T). All are
 built in numpy.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -57,21 +57,40 @@ def karras_times(
   Source: EDM (Karras et al. 2022) eq. 5.
   """
   number('rho', rho, '[0.1, 1000]')
-  for name, sigma in (('sigma_min', sigma_min), ('sigma_max', sigma_max)):
-    if sigma is not None:
-      number(name, sigma, '(0, inf)')
-  if sigma_min is not None and sigma_max is not None:
-    number('sigma_max', sigma_max, f'({sigma_min}, inf)')
-  to_level = lambda sigma: None if sigma is None else -2 * np.log(sigma)
-  return _level_times(
-    num_steps,
-    schedule,
-    ('sigma_max', to_level(sigma_max)),
-    ('sigma_min', to_level(sigma_min)),
+
+  def spacing(first: float, last: float, num: int) -> np.ndarray:
     # (sigma / alpha)^(1 / rho), and back.
-    lambda level: np.exp(-0.5 * level / rho),
-    lambda root: -2 * rho * np.log(root),
-  )
+    to = lambda level: np.exp(-0.5 * level / rho)
+    return -2 * rho * np.log(np.linspace(to(first), to(last), num))
+
+  ends = _sigma_ends(sigma_max, sigma_min)
+  return _level_times(num_steps, schedule, *ends, spacing)
+
+
+def polyexponential_times(
+  num_steps: int,
+  schedule: Schedule,
+  *,
+  sigma_min: float | None = None,
+  sigma_max: float | None = None,
+  rho: float = 1.0,
+) -> np.ndarray:
+  """Builds times at which log(sigma / alpha) falls as a power. [N + 1]
+
+    log(sigma_n / sigma_min) = (1 - n / (N - 1))^rho log(sigma_max / sigma_min)
+
+  and t = 0 ends the grid; rho = 1 is `log_snr_times`, "exponential". The other
+  arguments are those of `karras_times`.
+
+  Source: k-diffusion's get_sigmas_polyexponential (Crowson 2022).
+  """
+  number('rho', rho, '[0.1, 1000]')
+
+  def spacing(first: float, last: float, num: int) -> np.ndarray:
+    return last + (first - last) * np.linspace(1, 0, num) ** rho
+
+  ends = _sigma_ends(sigma_max, sigma_min)
+  return _level_times(num_steps, schedule, *ends, spacing)
 
 
 def log_snr_times(
@@ -98,13 +117,19 @@ def log_snr_times(
       number(name, level, '(-inf, inf)')
   if log_snr_min is not None and log_snr_max is not None:
     number('log_snr_max', log_snr_max, f'({log_snr_min}, inf)')
-  return _level_times(
-    num_steps,
-    schedule,
-    *ends,
-    lambda level: level,
-    lambda level: level,
-  )
+  return _level_times(num_steps, schedule, *ends, np.linspace)
+
+
+def linspace_times(num_steps: int, table_steps: int = 1000) -> np.ndarray:
+  """Builds the linspace grid: N steps of a table from T to 1, then 0. [N + 1]
+
+  Evenly spaced, each rounded to a step.
+
+  Source: Lin et al. 2024, table 2.
+  """
+  _check_steps(num_steps, table_steps)
+  steps = np.round(np.linspace(table_steps - 1, 0, num_steps)) + 1
+  return (np.append(steps, 0) / table_steps).astype(np.float32)
 
 
 def trailing_times(num_steps: int, table_steps: int = 1000) -> np.ndarray:
@@ -149,15 +174,27 @@ def leading_times(
   return (np.append(steps, last) / table_steps).astype(np.float32)
 
 
+def _sigma_ends(
+  sigma_max: float | None, sigma_min: float | None
+) -> tuple[tuple[str, float | None], tuple[str, float | None]]:
+  """Checks the ends of sigma / alpha, and makes log-SNRs of them."""
+  given = (('sigma_max', sigma_max), ('sigma_min', sigma_min))
+  for name, sigma in given:
+    if sigma is not None:
+      number(name, sigma, '(0, inf)')
+  if sigma_min is not None and sigma_max is not None:
+    number('sigma_max', sigma_max, f'({sigma_min}, inf)')
+  return tuple((n, x if x is None else -2 * np.log(x)) for n, x in given)
+
+
 def _level_times(
   num_steps: int,
   schedule: Schedule,
   first: tuple[str, float | None],
   last: tuple[str, float | None],
-  to: Callable[[Any], Any],
-  back: Callable[[Any], Any],
+  spacing: Callable[[float, float, int], np.ndarray],
 ) -> np.ndarray:
-  """Builds times evenly spaced in to(log-SNR), between two log-SNRs."""
+  """Builds times of spacing(first, last, num) log-SNRs."""
   _check_steps(num_steps)
   bounds = np.asarray(log_snr(schedule, np.array([1.0, 0.0], np.float32)))
   ends = []
@@ -175,8 +212,7 @@ def _level_times(
     ends.append(level)
   # With a last level of its own, t = 0 is one step further.
   inner = num_steps + (last[1] is None)
-  levels = back(np.linspace(to(ends[0]), to(ends[1]), inner))
-  times = np.array(inverse(schedule, levels))
+  times = np.array(inverse(schedule, spacing(*ends, inner)))
   # The inverse is off by a rounding at the schedule's own ends.
   if first[1] is None:
     times[0] = 1.0

@@ -17,7 +17,7 @@ from jaxdiff.checks import number
 from jaxdiff.losses import Apply, clean_apply
 from jaxdiff.predictions import Kind
 from jaxdiff.processes import Process
-from jaxdiff.schedules import NoiseLevel, Schedule
+from jaxdiff.schedules import Schedule
 
 Denoiser = Callable[[Any, Array], Any]
 Step = Callable[[Denoiser, Array, Any, Array, Array], Any]
@@ -91,40 +91,10 @@ def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
   return step
 
 
-def ddim_step(
-  level: NoiseLevel, x0: Array, eps: Array, variance: ArrayLike = 0.0
-) -> Array:
-  """Computes DDIM's step to a noise level, without its random part. [...]
-
-    xs = alpha_s x0 + sqrt(sigma_s^2 - variance) eps
-
-  With variance 0 this solves the probability-flow ODE exactly as long as x0, or
-  eps, stays the same. Source: DDIM (Song et al. 2021) eq. 12.
-  """
-  alpha, sigma = level
-  return alpha * x0 + jnp.sqrt(jnp.maximum(sigma**2 - variance, 0.0)) * eps
-
-
-def advance(
-  schedule: Schedule,
-  xt: Array,
-  x0: Array,
-  t: Array,
-  s: Array,
-  variance: ArrayLike = 0.0,
-) -> Array:
-  """Computes `ddim_step` from t to s with the estimate held at x0. [...]"""
+def eps_of(schedule: Schedule, xt: Array, x0: Array, t: Array) -> Array:
+  """Computes the noise (xt - alpha x0) / sigma; 0 where sigma is. [...]"""
   alpha, sigma = schedule(t)
-  eps = (xt - alpha * x0) / jnp.where(sigma == 0, 1.0, sigma)
-  return ddim_step(schedule(s), x0, eps, variance)
-
-
-def transfer(
-  schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
-) -> Array:
-  """Computes `ddim_step` from t, alpha_t > 0, the noise held at eps. [...]"""
-  alpha, sigma = schedule(t)
-  return ddim_step(schedule(s), (xt - sigma * eps) / alpha, eps)
+  return (xt - alpha * x0) / jnp.where(sigma == 0, 1.0, sigma)
 
 
 def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
@@ -149,12 +119,15 @@ def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
   Source: DDIM (Song et al. 2021) eq. 12, 16.
   """
   number('eta', eta, '[0, 1]')
-  posterior = processes.gaussian(schedule).posterior
 
   def one(key: Array, xt: Array, x0: Array, t: Array, s: Array) -> Array:
-    var = eta**2 * jnp.maximum(posterior(xt, x0, t, s)[1], 0.0)
-    z = jax.random.normal(key, xt.shape)
-    return advance(schedule, xt, x0, t, s, var) + jnp.sqrt(var) * z
+    alpha, sigma = schedule(s)
+    r = processes.snr_ratio(schedule, t, s)
+    var = eta**2 * (sigma**2 * jnp.maximum(1.0 - r, 0.0))
+    # sqrt(sigma^2 - var), without the difference of near numbers at eta = 1.
+    kept = sigma * jnp.sqrt((1.0 - eta**2) + eta**2 * r)
+    xs = alpha * x0 + kept * eps_of(schedule, xt, x0, t)
+    return xs + jnp.sqrt(var) * jax.random.normal(key, xt.shape)
 
   def step(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array

@@ -1,4 +1,4 @@
-"""Probability-flow ODE solvers without memory: Euler, Heun, RK4, DPM++(2S).
+"""Probability-flow ODE solvers without memory: Euler, Heun, RK4, DPM-Solver-2.
 
 In y = x / alpha and rho = sigma / alpha the ODE is dy = eps d rho (EDM, eq. 1;
 DDIM, eq. 14). With h half the log-SNR gained from t to s, its solution is
@@ -20,19 +20,14 @@ from jax import Array
 
 from jaxdiff import predictions
 from jaxdiff.checks import whole
+from jaxdiff.samplers.exponential import advance, half_gain, transfer
 from jaxdiff.samplers.sampling import (
   Denoiser,
   Step,
-  advance,
+  eps_of,
   estimate,
-  transfer,
 )
-from jaxdiff.schedules import Schedule, log_snr
-
-
-def half_gain(schedule: Schedule, t: Array, s: Array) -> Array:
-  """Computes h = (log_snr(s) - log_snr(t)) / 2; may be infinite."""
-  return 0.5 * (log_snr(schedule, s) - log_snr(schedule, t))
+from jaxdiff.schedules import Schedule, inverse, log_snr
 
 
 def euler(schedule: Schedule) -> Step:
@@ -80,16 +75,14 @@ def trapezoid(
   xs = advance(schedule, xt, x0, t, s)
 
   def correct(xs: Array) -> Array:
-    eps_t = _eps(schedule, x0, xt, t)
-    eps_s = _eps(schedule, estimate(denoiser, xs, s), xs, s)
-    return transfer(schedule, xt, 0.5 * (eps_t + eps_s), t, s)
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    eps_s = eps_of(schedule, xs, estimate(denoiser, xs, s), s)
+    change = eps_s - eps_of(schedule, xt, x0, t)
+    # alpha_s (rho_s - rho_t) / 2.
+    return xs + 0.5 * (sigma_s - alpha_s * sigma_t / alpha_t) * change
 
   finite = jnp.isfinite(half_gain(schedule, t, s))
   return jax.lax.cond(finite, correct, lambda xs: xs, xs)
-
-
-def _eps(schedule: Schedule, x0: Array, xt: Array, t: Array) -> Array:
-  return predictions.to_eps(predictions.x0, schedule, x0, xt, t)
 
 
 def rk4(schedule: Schedule) -> Step:
@@ -132,23 +125,62 @@ def rk4(schedule: Schedule) -> Step:
   return step
 
 
-def dpmpp_2s(schedule: Schedule) -> Step:
-  """Builds DPM-Solver++(2S): order 2, two evaluations, no memory.
+def halfway(schedule: Schedule, t: Array, s: Array) -> Array:
+  """Computes the time in the middle of the log-SNR, h finite."""
+  middle = 0.5 * (log_snr(schedule, t) + log_snr(schedule, s))
+  return jnp.clip(inverse(schedule, middle), s, t)
 
-  The bend comes from a second estimate at u = (t + s) / 2:
 
-    x0 + (h / 2 h_u) (x0_u - x0) in place of x0.
+def dpm_2(schedule: Schedule) -> Step:
+  """Builds the midpoint method: order 2, two evaluations.
 
-  The paper puts u in the middle of the log-SNR; any u between serves.
+  ys = yt + (rho_s - rho_t) eps_u with eps_u that of Euler's step to u, halfway
+  in the log-SNR.
 
-  Source: DPM-Solver++ (Lu et al. 2022) algorithm 1.
+  Source: k-diffusion's sample_dpm_2 (Crowson 2022); DPM-Solver-2 (Lu et al.
+  2022) with the weights of `euler`.
   """
 
   def step(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
   ) -> Array:
     del keys
-    u = 0.5 * (t + s)
+    x0 = estimate(denoiser, xt, t)
+
+    def midpoint(xt: Array) -> Array:
+      u = halfway(schedule, t, s)
+      xu = advance(schedule, xt, x0, t, u)
+      eps = eps_of(schedule, xu, estimate(denoiser, xu, u), u)
+      return transfer(schedule, xt, eps, t, s)
+
+    held = lambda xt: advance(schedule, xt, x0, t, s)
+    finite = jnp.isfinite(half_gain(schedule, t, s))
+    return jax.lax.cond(finite, midpoint, held, xt)
+
+  return step
+
+
+def dpmpp_2s(schedule: Schedule, middle: str = 'time') -> Step:
+  """Builds DPM-Solver++(2S): order 2, two evaluations, no memory.
+
+  The bend comes from a second estimate at u between t and s:
+
+    x0 + (h / 2 h_u) (x0_u - x0) in place of x0.
+
+  Args:
+    middle: u is halfway in 'time', (t + s) / 2, or in the 'log_snr' as in the
+      paper; any u serves.
+
+  Source: DPM-Solver++ (Lu et al. 2022) algorithm 1.
+  """
+  if middle not in ('time', 'log_snr'):
+    raise ValueError(f"middle must be 'time' or 'log_snr', got {middle!r}")
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    del keys
+    u = 0.5 * (t + s) if middle == 'time' else halfway(schedule, t, s)
     h, h_u = half_gain(schedule, t, s), half_gain(schedule, t, u)
     x0 = estimate(denoiser, xt, t)
 
@@ -187,7 +219,7 @@ def encode(schedule: Schedule, iterations: int = 1) -> Step:
     del keys
 
     def improve(_: int, xs: Array) -> Array:
-      eps = _eps(schedule, estimate(denoiser, xs, s), xs, s)
+      eps = eps_of(schedule, xs, estimate(denoiser, xs, s), s)
       return transfer(schedule, xt, eps, t, s)
 
     return jax.lax.fori_loop(0, iterations, improve, xt)

@@ -1,12 +1,13 @@
-"""Reverse SDE solvers: Euler-Maruyama, SDE-DPM-Solver++, EDM's churn.
+"""Reverse SDE solvers: Euler-Maruyama, SDE-DPM-Solver++, EDM's churn, LCM.
 
   dx = (f x - g^2 score) dt + g dw,   f = alpha' / alpha,
                                       g^2 = 2 sigma (sigma' - f sigma)
 
 (Song et al. 2021, eq. 6.) `eta` is how much of the noise is added, between the
-probability-flow ODE (0) and the SDE (1); churn adds noise first and then solves
-the ODE. `samplers.ancestral` is the SDE's own first-order solver, exact while
-the estimate stays as it is.
+probability-flow ODE (0) and the SDE (1), see `exponential`. Churn adds noise
+first and then solves the ODE, `renoised` the other way round.
+`samplers.ancestral` is the SDE's own first-order solver, exact while the
+estimate stays as it is.
 """
 
 import math
@@ -19,9 +20,17 @@ from jax.typing import ArrayLike
 from jaxdiff import predictions, processes
 from jaxdiff.checks import number, whole
 from jaxdiff.samplers import sampling
-from jaxdiff.samplers.multistep import History, no_history, remember
+from jaxdiff.samplers.exponential import (
+  History,
+  added_noise,
+  bend,
+  drift,
+  half_gain,
+  no_history,
+  remember,
+)
 from jaxdiff.samplers.sampling import Denoiser, Solver, Step, estimate
-from jaxdiff.samplers.solvers import half_gain, heun
+from jaxdiff.samplers.solvers import halfway, heun
 from jaxdiff.schedules import Schedule, inverse, log_snr
 
 
@@ -95,23 +104,101 @@ def dpmpp_sde_2m(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
     s: Array,
     past: History,
   ) -> tuple[Array, History]:
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
     level = log_snr(schedule, t)
     h, h_past = half_gain(schedule, t, s), 0.5 * (level - past.log_snr[0])
     x0 = estimate(denoiser, xt, t)
     # h' is infinite, and the gain 0, where there is no last estimate.
     gain = jnp.where(jnp.isfinite(h), 0.5 * h / h_past, 0.0)
-    # e^-h as a ratio: finite, 0, where h is not.
-    decay = alpha_t * sigma_s / (alpha_s * sigma_t)
-    mean = sigma_s / sigma_t * decay**eta * xt + alpha_s * (
-      1.0 - decay ** (1.0 + eta)
-    ) * (x0 + gain * (x0 - past.x0[0]))
-    # At s = t rounding may leave it below 0.
-    added = jnp.maximum(1.0 - decay ** (2.0 * eta), 0.0)
-    xs = mean + sigma_s * jnp.sqrt(added) * noise(keys, xt)
+    ahead = x0 + gain * (x0 - past.x0[0])
+    xs = drift(schedule, xt, ahead, t, s, eta)
+    xs += added_noise(schedule, t, s, eta) * noise(keys, xt)
     return xs, remember(past, level, x0)
 
   return Solver(lambda x: no_history(1, x), step)
+
+
+def dpmpp_3m_sde(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
+  """Builds SDE-DPM-Solver++(3M): a parabola through three estimates.
+
+  `dpmpp_3m` with noise; eta may be traced. Like that one it integrates the
+  parabola exactly, where the published code has half the second difference.
+
+  Source: k-diffusion's sample_dpmpp_3m_sde (Crowson 2023).
+  """
+  number('eta', eta, '[0, inf)')
+
+  def step(
+    denoiser: Denoiser,
+    keys: Array,
+    xt: Array,
+    t: Array,
+    s: Array,
+    past: History,
+  ) -> tuple[Array, History]:
+    x0 = estimate(denoiser, xt, t)
+    known = remember(past, log_snr(schedule, t), x0)
+    xs = drift(schedule, xt, x0, t, s, eta)
+    xs += schedule(s).alpha * bend(schedule, known, t, s, eta)
+    return xs + added_noise(schedule, t, s, eta) * noise(keys, xt), known
+
+  return Solver(lambda x: no_history(3, x), step)
+
+
+def dpmpp_sde(schedule: Schedule, eta: ArrayLike = 1.0) -> Step:
+  """Builds SDE-DPM-Solver++(2S): two evaluations, no memory.
+
+  The estimate that is held over the step is that at u, halfway in the log-SNR,
+  where the same noise has led. eta may be traced.
+
+  Source: k-diffusion's sample_dpmpp_sde (Crowson 2022), r = 1/2.
+  """
+  number('eta', eta, '[0, inf)')
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    x0 = estimate(denoiser, xt, t)
+    first_keys, second_keys = split(keys)
+    first, second = noise(first_keys, xt), noise(second_keys, xt)
+
+    def two(xt: Array) -> Array:
+      u = halfway(schedule, t, s)
+      z = added_noise(schedule, t, u, eta) * first
+      xu = drift(schedule, xt, x0, t, u, eta) + z
+      xs = drift(schedule, xt, estimate(denoiser, xu, u), t, s, eta)
+      # The noise at u, carried on to s.
+      z = drift(schedule, z, jnp.zeros_like(z), u, s, eta)
+      return xs + z + added_noise(schedule, u, s, eta) * second
+
+    def one(xt: Array) -> Array:
+      xs = drift(schedule, xt, x0, t, s, eta)
+      return xs + added_noise(schedule, t, s, eta) * first
+
+    finite = jnp.isfinite(half_gain(schedule, t, s))
+    return jax.lax.cond(finite, two, one, xt)
+
+  return step
+
+
+def lcm(schedule: Schedule) -> Step:
+  """Builds multistep consistency sampling: the estimate, noised anew to s.
+
+    xs = alpha_s x0 + sigma_s z
+
+  For a consistency model, whose x0 is where the ODE ends, and not E[x0 | xt]:
+  with a denoiser the samples are too narrow.
+
+  Source: consistency models (Song et al. 2023) algorithm 1; LCM (Luo et al.
+  2023) algorithm 3.
+  """
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    alpha, sigma = schedule(s)
+    return alpha * estimate(denoiser, xt, t) + sigma * noise(keys, xt)
+
+  return step
 
 
 def churn(

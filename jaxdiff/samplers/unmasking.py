@@ -3,9 +3,11 @@
 Absorbing noise lifts masks at random, and what it lifts at once is drawn
 independently. A step may instead propose x0 for all masks and keep only the
 proposals with the highest score; the others are masked as before. The number
-left is the schedule's fraction, round(m sigma_s / sigma_t) of the m masks there
-are, so any start will do, partly written or of any length; on `mixing.linear`
-with as many even steps as there are masks it is one at a time.
+left is the schedule's fraction sigma_s / sigma_t of the masks there are, so any
+start will do, partly written or of any length. It is rounded, and what that
+leaves out is carried to the next step: all the way, the number of masks is
+within one of the schedule's. On `mixing.linear` with as many even steps as
+there are masks it is one at a time.
 
 Scores, of log p(x0 | xt) [..., K] and the proposals [...]:
 
@@ -28,7 +30,7 @@ from jax.typing import ArrayLike
 
 from jaxdiff.checks import number, whole
 from jaxdiff.processes import draws
-from jaxdiff.samplers.sampling import Denoiser, Step
+from jaxdiff.samplers.sampling import Denoiser, Solver
 from jaxdiff.schedules import Schedule
 
 Score = Callable[[Array, Array], Array]
@@ -67,7 +69,7 @@ def surest_first(
   num_classes: int,
   score: Score = probability,
   noise: ArrayLike = 0.0,
-) -> Step:
+) -> Solver:
   """Builds a step that lifts the masks whose proposals have the highest score.
 
   Args:
@@ -82,7 +84,9 @@ def surest_first(
   whole('num_classes', num_classes, 1)
   number('noise', noise, '[0, inf)')
 
-  def one(key: Array, xt: Array, logits: Array, t: Array, s: Array) -> Array:
+  def one(
+    key: Array, xt: Array, logits: Array, t: Array, s: Array, carry: Array
+  ) -> tuple[Array, Array]:
     draw_key, noise_key = jax.random.split(key)
     is_mask = jnp.arange(num_classes + 1) == num_classes
     is_mask = is_mask.reshape((1,) * xt.ndim + (-1,))
@@ -92,19 +96,21 @@ def surest_first(
     value += noise * t * draws.gumbel(noise_key, x0.shape)
 
     masked = xt == num_classes
-    sigma_t = schedule(t).sigma
-    left = schedule(s).sigma / jnp.where(sigma_t == 0, 1.0, sigma_t)
-    left = jnp.round(left * jnp.sum(masked))
+    num, sigma_t = jnp.sum(masked), schedule(t).sigma
+    fraction = schedule(s).sigma / jnp.where(sigma_t == 0, 1.0, sigma_t)
+    wanted = fraction * (num + carry)
+    left = jnp.clip(jnp.round(wanted), 0, num)
     # What is masked first, by falling score; equal scores in their order.
     order = jnp.argsort(jnp.where(masked, -value, jnp.inf).reshape(-1))
     rank = jnp.argsort(order).reshape(xt.shape)
-    lifted = masked & (rank < jnp.sum(masked) - left)
-    return jnp.where(lifted, x0, xt)
+    lifted = masked & (rank < num - left)
+    return jnp.where(lifted, x0, xt), wanted - left
 
   def step(
-    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
-  ) -> Array:
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array, carry: Array
+  ) -> tuple[Array, Array]:
     logits = denoiser(xt, jnp.broadcast_to(t, keys.shape))
-    return jax.vmap(one, in_axes=(0, 0, 0, None, None))(keys, xt, logits, t, s)
+    over = jax.vmap(one, in_axes=(0, 0, 0, None, None, 0))
+    return over(keys, xt, logits, t, s, carry)
 
-  return step
+  return Solver(lambda x: jnp.zeros(len(x)), step)

@@ -4,6 +4,10 @@
 
 Step i of T is t = i / T. Tables are built in numpy float64, evaluated in
 float32.
+
+The published ends of a table are those of 1000 steps. With T steps each beta is
+1000 / T times as large, so that as little signal is left at t = 1 (guided
+diffusion, Dhariwal & Nichol 2021, get_named_beta_schedule).
 """
 
 import jax
@@ -76,23 +80,38 @@ def from_betas(betas: ArrayLike) -> Schedule:
 
 
 def linear_betas(
-  num_steps: int = 1000, first: float = 1e-4, last: float = 0.02
+  num_steps: int = 1000,
+  first: float | None = None,
+  last: float | None = None,
 ) -> np.ndarray:
-  """Computes betas linear in the step. [T] float64. (DDPM, section 4.)"""
-  _check(num_steps, first, last)
-  return np.linspace(first, last, num_steps, dtype=np.float64)
+  """Computes betas linear in the step. [T] float64.
+
+  Args:
+    num_steps: T.
+    first, last: the ends as they are; None is DDPM's 1e-4 and 0.02 times 1000 /
+      T.
+
+  Source: DDPM (Ho et al. 2020) section 4.
+  """
+  ends = _ends(num_steps, first, last, (1e-4, 0.02))
+  return np.linspace(*ends, num_steps, dtype=np.float64)
 
 
 def scaled_linear_betas(
-  num_steps: int = 1000, first: float = 0.00085, last: float = 0.012
+  num_steps: int = 1000,
+  first: float | None = None,
+  last: float | None = None,
 ) -> np.ndarray:
   """Computes betas whose root is linear in the step. [T] float64.
 
-  The defaults are Stable Diffusion's.
+  Args:
+    num_steps: T.
+    first, last: the ends as they are; None is Stable Diffusion's 0.00085 and
+      0.012 times 1000 / T.
 
   Source: latent diffusion (Rombach et al. 2022).
   """
-  _check(num_steps, first, last)
+  first, last = _ends(num_steps, first, last, (0.00085, 0.012))
   return np.linspace(first**0.5, last**0.5, num_steps, dtype=np.float64) ** 2
 
 
@@ -115,21 +134,46 @@ def cosine_betas(
 
 
 def sigmoid_betas(
-  num_steps: int = 1000, first: float = 1e-4, last: float = 0.02
+  num_steps: int = 1000,
+  first: float | None = None,
+  last: float | None = None,
 ) -> np.ndarray:
   """Computes betas along a logistic curve over [-6, 6]. [T] float64.
 
+  Args:
+    num_steps: T.
+    first, last: the ends as they are; None is 1e-4 and 0.02 times 1000 / T.
+
   Source: GeoDiff (Xu et al. 2022), appendix.
   """
-  _check(num_steps, first, last)
+  first, last = _ends(num_steps, first, last, (1e-4, 0.02))
   curve = 1 / (1 + np.exp(-np.linspace(-6, 6, num_steps, dtype=np.float64)))
   return first + (last - first) * curve
 
 
-def _check(num_steps: int, first: float, last: float) -> None:
+def _ends(
+  num_steps: int,
+  first: float | None,
+  last: float | None,
+  published: tuple[float, float],
+) -> tuple[float, float]:
   whole('num_steps', num_steps, 1)
-  number('first', first, '(0, 1)')
-  number('last', last, '(0, 1)')
+  ends = []
+  for name, value, end in zip(
+    ('first', 'last'), (first, last), published, strict=True
+  ):
+    if value is not None:
+      number(name, value, '(0, 1)')
+      ends.append(value)
+      continue
+    scaled = end * 1000 / num_steps
+    if scaled >= 1:
+      raise ValueError(
+        f'num_steps must be above {1000 * end:g}: of {num_steps} steps the '
+        f'{name} would have to be a beta of {scaled:g}, got {num_steps}'
+      )
+    ends.append(scaled)
+  return ends[0], ends[1]
 
 
 def zero_terminal_snr(betas: ArrayLike) -> np.ndarray:
