@@ -31,6 +31,9 @@ class Spec(NamedTuple):
   symbols: tuple[str, ...] | None = None  # how a category is written
   marginals: Any = None  # the frequency of each category
   sizes: tuple[float, ...] | None = None  # distribution of sizes; None: fixed
+  data: Any = (
+    None  # `runs.examples.identity`; None in runs of 2026-11 and older
+  )
 
 
 def load_file(path: str) -> Config:

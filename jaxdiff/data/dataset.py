@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import math
 import os
@@ -48,9 +49,9 @@ class Dataset:
       molecule. None where they have no names.
     class_names: Name of each label; () where they have none.
     splits: Names of all splits of the set, where it says them.
-    content: Yields bytes that identify the data of all splits, without their
-      path: of large data the names, the sizes and a sample. A set that is made
-      by code needs none.
+    content: Yields (part, bytes): what identifies the data of all splits,
+      without their path. Of large data these are the names, the sizes and a
+      sample. A set that is made by code needs none.
   """
 
   name: str
@@ -65,22 +66,33 @@ class Dataset:
   symbols: tuple[str, ...] | None = None
   class_names: tuple[str, ...] = ()
   splits: tuple[str, ...] = ()
-  content: Callable[[], Iterable[bytes]] = tuple
+  content: Callable[[], Iterable[tuple[str, bytes]]] = tuple
 
   def __len__(self) -> int:
     return self.size
 
-  def digest(self) -> str:
-    """SHA-256 of the data: the same for all splits, and under every path.
+  @functools.cached_property
+  def identity(self) -> dict[str, Any]:
+    """What tells these data from others, under every path.
 
-    It is of the kind of the set, its classes and symbols, and `content`.
+    {'kind': 'folder', 'classes': [...]} and a SHA-256 of each part of
+    `content`, such as 'images'; the same for all splits.
     """
-    about = (self.name.partition(':')[0], self.modality, self.symbols)
-    digest = hashlib.sha256(repr((*about, self.class_names)).encode())
-    for part in self.content():
-      digest.update(b'%d:' % len(part))
-      digest.update(part)
-    return digest.hexdigest()
+    hashes: dict[str, Any] = {}
+    for part, content in self.content():
+      digest = hashes.setdefault(part, hashlib.sha256())
+      digest.update(b'%d:' % len(content))
+      digest.update(content)
+    return {
+      'kind': self.name.partition(':')[0],
+      'classes': list(self.class_names),
+      **{part: digest.hexdigest() for part, digest in hashes.items()},
+    }
+
+  def digest(self) -> str:
+    """Computes one SHA-256 of the identity and the vocabulary."""
+    text = repr((self.modality, self.symbols, self.identity))
+    return hashlib.sha256(text.encode()).hexdigest()
 
   def summary(self) -> str:
     """Describes the set in one line: size, shape, classes and splits.

@@ -188,17 +188,18 @@ def records(
 
 def content(
   builder: 'tfds.core.DatasetBuilder', keys: Collection[str]
-) -> Iterator[bytes]:
+) -> Iterator[tuple[str, bytes]]:
   """Yields the features `keys` of about 1,000 examples of every split.
 
   These identify the data, wherever and whenever it was prepared.
   """
   for split in sorted(builder.info.splits):
-    source = records(builder, split, ())
-    yield f'{split} {source.size}'.encode()
+    source, part = records(builder, split, ()), f'{split} split'
+    yield part, str(source.size).encode()
     for record in source.read(range(0, source.size, 1 + source.size // 1000)):
       for value in (record[key] for key in keys):
-        yield value if isinstance(value, bytes) else str(value).encode()
+        raw = value if isinstance(value, bytes) else str(value).encode()
+        yield part, raw
 
 
 @contextlib.contextmanager

@@ -171,6 +171,7 @@ def test_the_digest_is_of_the_data_and_not_of_the_path(tmp_path):
     os.rename(tmp_path / f'two/{split}/cat', tmp_path / f'two/{split}/zebra')
   other = load(second)
   assert other.digest() != digest and other.class_names == ('dog', 'zebra')
+  assert other.identity['file names'] != load(first).identity['file names']
   make(tmp_path / 'one', 'test/dog/2.png')
   changed = load(first).digest()
   assert changed != digest

@@ -44,13 +44,13 @@ def test_a_vocabulary_is_of_the_run_that_began_with_it(config_of, tmp_path):
   with pytest.raises(FileNotFoundError, match='vocabulary of the run'):
     examples.load(large, workdir)
   assert not workdir.exists()
-  assert largest(large, workdir, learn=True) >= 260
+  assert largest(large, workdir, training=True) >= 260
   # Nothing came of that run: the next configuration has its own.
-  assert largest(small, workdir, learn=True) < 260
+  assert largest(small, workdir, training=True) < 260
   assert largest(small, workdir) < 260
   (workdir / 'checkpoints' / '4').mkdir(parents=True)
   before = (workdir / 'tokenizer.json').read_text()
-  largest(large, workdir, learn=True)
+  largest(large, workdir, training=True)
   assert (workdir / 'tokenizer.json').read_text() == before
 
 

@@ -155,14 +155,14 @@ def _scan(files: Sequence[Path], image_size: int | None) -> int:
   return 1 if grey else 3
 
 
-def _content(root: Path, images: Sequence[Path]) -> Iterator[bytes]:
-  """Names and sizes of all images, bytes of an even sample, captions."""
+def _content(root: Path, images: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+  """Yields names and sizes of all images, an even sample of them, captions."""
+  yield 'file names', repr([file.as_posix() for file in images]).encode()
   sizes = [(root / file).stat().st_size for file in images]
-  names = [file.as_posix() for file in images]
-  yield repr(list(zip(names, sizes, strict=True))).encode()
+  yield 'images', repr(sizes).encode()
   for file in images[:: 1 + sum(sizes) // _SAMPLE]:
-    yield (root / file).read_bytes()
+    yield 'images', (root / file).read_bytes()
   tops = {file.parts[0] for file in images if len(file.parts) > 1}
   for folder in (root, *(root / top for top in sorted(tops))):
-    if (folder / _CAPTIONS).is_file():
-      yield (folder / _CAPTIONS).read_bytes()
+    file = folder / _CAPTIONS
+    yield 'captions', file.read_bytes() if file.is_file() else b''

@@ -56,7 +56,7 @@ def load(path: str, split: str) -> Dataset:
   return dataclasses.replace(
     dataset,
     splits=('train', 'test'),
-    content=lambda: [nodes.data, edges.data],
+    content=lambda: [('molecules', x.data) for x in (nodes, edges)],
   )
 
 

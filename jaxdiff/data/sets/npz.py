@@ -1,6 +1,5 @@
 """NPZ files of images: uint8 [N, H, W, C] under the name arr_0."""
 
-import hashlib
 import zipfile
 import zlib
 
@@ -35,7 +34,7 @@ def load(path: str, split: str) -> Dataset:
   check_split(split, ('train', 'all'), path)
   try:
     with np.load(path) as arrays:
-      x = arrays['arr_0']
+      x = np.ascontiguousarray(arrays['arr_0'])
   except DAMAGED as error:
     raise ValueError(
       f'{path} cannot be read as images under arr_0: {error}'
@@ -54,5 +53,5 @@ def load(path: str, split: str) -> Dataset:
     num_classes=None,
     gather=in_memory({'x0': x}),
     splits=('train',),
-    content=lambda: [hashlib.sha256(x).digest()],
+    content=lambda: [('images', x.data)],
   )

@@ -47,7 +47,7 @@ def load_text(path: str, split: str, length: int) -> Dataset:
     f'text:{path}', split, part, symbols, length, overlap=split == 'train'
   )
   return dataclasses.replace(
-    dataset, splits=tuple(ends), content=lambda: [ids.data]
+    dataset, splits=tuple(ends), content=lambda: [('text', ids.data)]
   )
 
 
@@ -112,7 +112,7 @@ def load_lines(path: str, split: str, length: int | None = None) -> Dataset:
     categories=len(symbols),
     symbols=symbols,
     splits=('train', 'test'),
-    content=lambda: ['\n'.join(line for _, line in lines).encode()],
+    content=lambda: [('text', '\n'.join(x for _, x in lines).encode())],
   )
 
 

@@ -67,10 +67,10 @@ def load(
   records = prepared.records(builder, split, (key,))
   model = None if tokenizer is None else read_library(tokenizer)
 
-  def content() -> Iterator[bytes]:
+  def content() -> Iterator[tuple[str, bytes]]:
     yield from prepared.content(builder, (key,))
     if tokenizer is not None:
-      yield Path(tokenizer).expanduser().read_bytes()
+      yield 'tokenizer', Path(tokenizer).expanduser().read_bytes()
 
   def running(split: str) -> str:
     source = prepared.records(builder, split, (key,))

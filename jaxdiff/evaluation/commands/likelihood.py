@@ -48,8 +48,8 @@ class Likelihood(Section):
     categories = run.model.schedule is None
     if categories and not self.ode:
       raise ValueError('--no-ode is for numbers: categories have no ODE')
-    dataset = examples.load(run.config, run.workdir, self.split).dataset
-    examples.check_symbols(run.spec, dataset)
+    found = examples.load(run.config, run.workdir, self.split, run.spec)
+    dataset = found.dataset
     if self.num is not None:
       dataset = data.subset(dataset, min(self.num, len(dataset)))
     num_terms = self.num_terms or (32 if categories else None)
@@ -73,6 +73,7 @@ class Likelihood(Section):
       'dataset': dataset.name,
       'split': dataset.split,
       'datasets': results.of_data(dataset),
+      'truncated': found.spec.data.get('truncated'),
       'num_terms': num_terms,
       'seed': self.seed,
       'unit': f'bits per {element}',

@@ -60,8 +60,8 @@ class Sweep(Section):
     for run in runs:
       make_sampler(run.model, run.config.sampling)
     labels = samples.conditions_of(runs[0], self.labels)
-    config, num = runs[0].config, self.num
-    comparison = measuring.compare(self.against, config, machine, num)
+    num = self.num
+    comparison = measuring.compare(self.against, runs[0], machine, num)
     found, draws = [], {}
     for i, (row, run) in enumerate(zip(rows, runs, strict=True)):
       like = row.sampler, row.steps
