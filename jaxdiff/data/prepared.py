@@ -108,6 +108,8 @@ def open_builder(
   with _damage(folder):
     builder = tfds.builder_from_directory(folder)
     file_format = builder.info.file_format.value
+    if not builder.info.splits:
+      raise ValueError('it has no splits')
   if file_format != 'array_record':
     raise ValueError(
       f"'tfds:{name}' in {folder} is stored as {file_format}, which cannot be "

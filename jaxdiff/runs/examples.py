@@ -74,6 +74,8 @@ def load(
   if isinstance(config.diffusion, Categorical):
     dataset = data.pixels(dataset)
   null: dict[str, np.ndarray] = {}
+  if c.low_res and training and spec is None:
+    _check_square(dataset)
   if c.label:
     if dataset.num_classes is None:
       raise ValueError(
@@ -189,17 +191,29 @@ def _warn(line: str) -> None:
     print(f'warning: {line}', file=sys.stderr)
 
 
+def _check_square(dataset: data.Dataset) -> None:
+  if dataset.modality == 'image' and dataset.shape[0] != dataset.shape[1]:
+    height, width, _ = dataset.shape
+    raise ValueError(
+      '--condition.low-res is for square images, as small ones are drawn by '
+      f'another model; {dataset.name} has {width}x{height}: give '
+      '--data.image-size'
+    )
+
+
 def preview_conditions(
   config: Config, model: Model, examples: Examples, num: int
 ) -> dict[str, dict[str, np.ndarray]]:
   """Returns the conditions of previews: {'cond', 'null'} of options, or {}.
 
-  Every label in turn; or the captions, or the small images, of the first
-  examples of the data set.
+  Every label in turn; or the captions, or the small images, of examples from
+  all over the data set.
   """
   if not model.takes:
     return {}
-  batches = data.epoch(examples.dataset, min(num, len(examples.dataset)))
+  dataset = examples.dataset
+  few = data.subset(dataset, min(num, len(dataset)))
+  batches = data.epoch(few, len(few))
   batch = next(batches)
   batches.close()
   cond = {k: x for k, x in batch['cond'].items() if k in model.takes}
