@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,14 +64,13 @@ def load(
   c = config.condition
   if training and Checkpoints(workdir).steps():
     spec = read_config(workdir)[1]
-  dataset = data.load(
-    config.data.name,
-    split,
-    image_size=config.data.image_size,
-    data_dir=config.data.data_dir,
-    length=config.data.length,
-    tokenizer=config.data.tokenizer,
-  )
+  options = {k: v for k, v in vars(config.data).items() if k != 'flip'}
+  try:
+    dataset = data.load(split=split, **options)
+  except FileNotFoundError as error:
+    if training or spec is None:
+      raise
+    raise FileNotFoundError(f'{error}; data that moved: --data-name') from None
   if isinstance(config.diffusion, Categorical):
     dataset = data.pixels(dataset)
   null: dict[str, np.ndarray] = {}
@@ -124,6 +124,12 @@ def load(
       sizes=None if sizes is None else tuple(sizes.tolist()),
     )
   return Examples(dataset, found, null)
+
+
+def moved(config: Config, name: str | None) -> Config:
+  """Returns a configuration with its data set under another name, if any."""
+  name = name or config.data.name
+  return replace(config, data=replace(config.data, name=name))
 
 
 def check(spec: Spec, dataset: data.Dataset) -> None:

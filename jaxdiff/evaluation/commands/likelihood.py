@@ -36,6 +36,7 @@ class Likelihood(Section):
   seed: Seed = 0
   checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None
   ema: bool = True
+  data_name: str | None = None  # where the data of the run are now
 
   def run(self) -> dict[str, Any]:
     """Measures the split and writes the result."""
@@ -48,7 +49,8 @@ class Likelihood(Section):
     categories = run.model.schedule is None
     if categories and not self.ode:
       raise ValueError('--no-ode is for numbers: categories have no ODE')
-    found = examples.load(run.config, run.workdir, self.split, run.spec)
+    config = examples.moved(run.config, self.data_name)
+    found = examples.load(config, run.workdir, self.split, run.spec)
     dataset = found.dataset
     if self.num is not None:
       dataset = data.subset(dataset, min(self.num, len(dataset)))
@@ -85,7 +87,7 @@ class Likelihood(Section):
       figure = bits.plot(report, element)
       path = run.workdir / 'likelihood.png'
       files.save(path, lambda file: figure.savefig(file, dpi=130))
-    flags = suffix(self, 'workdir', 'batch_size', 'checkpoint')
+    flags = suffix(self, 'workdir', 'batch_size', 'checkpoint', 'data_name')
     name = f'likelihood_step{run.step}{flags}.json'
     path = run.workdir / 'evaluation' / name
     results.save(path, result, quiet=True)
