@@ -18,16 +18,11 @@ _NAMED = 5  # So many files an error names, of possibly thousands.
 def read_captions(
   file: Path, images: Collection[Path], known: Collection[Path]
 ) -> list[str]:
-  """Reads the captions of images, in their order.
-
-  Args:
-    file: The JSON.
-    images: Files that must each have a caption.
-    known: All files that may have one.
+  """Reads the captions of `images`, in their order.
 
   Raises:
     ValueError: The JSON is broken or laid out otherwise, an image has no
-      caption, or a caption no image.
+      caption, or a caption is of none of the `known` images.
   """
   try:
     content = json.loads(''.join(read_pieces(file)))

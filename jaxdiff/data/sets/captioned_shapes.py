@@ -92,17 +92,8 @@ def load(split: str, image_size: int = 32) -> Dataset:
   drawn = list(scenes(split))
   x0 = np.stack([draw(scene, at, image_size) for scene, at in drawn])
   captions = np.array([caption(scene) for scene, _ in drawn], object)
-  return Dataset(
-    name='captioned_shapes',
-    split=split,
-    modality='image',
-    size=len(x0),
-    shape=x0.shape[1:],
-    num_classes=None,
-    gather=in_memory({'x0': x0, 'caption': captions}),
-    has_captions=True,
-    splits=tuple(NUM_SCENES),
-  )
+  arrays, splits = {'x0': x0, 'caption': captions}, tuple(NUM_SCENES)
+  return in_memory('captioned_shapes', split, 'image', arrays, splits=splits)
 
 
 def scenes(split: str) -> Iterator[tuple[Scene, tuple[Place, ...]]]:

@@ -52,8 +52,7 @@ def load(
 
   Args:
     path: The folder.
-    split: 'train', 'val' or 'test', by any name that `splits_of` knows; or
-      'all'.
+    split: 'train', 'val' or 'test', by any of their names; or 'all'.
     image_size: Side length to resize and crop to; needed if the sizes differ.
     cache_bytes: As in `data.load`.
 

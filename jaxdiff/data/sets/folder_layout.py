@@ -69,11 +69,7 @@ def split_of(name: str) -> str | None:
 
 
 def splits_of(root: Path, images: Sequence[Path]) -> dict[str, str | None]:
-  """Finds the splits of a folder.
-
-  Args:
-    root: The folder.
-    images: From `find_images`.
+  """Finds the splits of a folder, in which there are these images.
 
   Returns:
     {'train': 'Training', 'test': 'Testing'}: the sub-folder of each split; or

@@ -11,7 +11,6 @@ RDKit reads and writes SMILES: `pip install rdkit`.
 """
 
 import csv
-import dataclasses
 import functools
 import re
 import warnings
@@ -38,10 +37,6 @@ def load(path: str, split: str) -> Dataset:
   molecules. N is the size of the largest molecule; the categories are the atoms
   of the file, in alphabetical order.
 
-  Args:
-    path: A text file, or a CSV with a header.
-    split: 'train' or 'test'.
-
   Raises:
     ValueError: There is no such split, a line is no SMILES, or RDKit is absent.
   """
@@ -54,9 +49,12 @@ def load(path: str, split: str) -> Dataset:
   x0 = {'nodes': nodes[chosen], 'edges': edges[chosen]}
   arrays = {'x0': x0, 'mask': pair_mask(exists[chosen])}
   categories = {'nodes': len(symbols), 'edges': 4}
-  dataset = from_arrays(f'smiles:{path}', split, arrays, categories, symbols)
-  return dataclasses.replace(
-    dataset,
+  return from_arrays(
+    f'smiles:{path}',
+    split,
+    arrays,
+    categories,
+    symbols=symbols,
     splits=('train', 'test'),
     content=lambda: [('molecules', x.data) for x in (nodes, edges)],
   )
@@ -65,12 +63,8 @@ def load(path: str, split: str) -> Dataset:
 def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
   """Writes a molecule as canonical SMILES, or None if it is not valid.
 
-  A molecule is valid if its valences are (RDKit sanitises it) and it is in one
-  piece.
-
-  Args:
-    graph: With 'kind' of nodes in 0 .. len(symbols) - 1, of edges in 1 .. 3.
-    symbols: Of the nodes, as `load` has them.
+  It is valid if RDKit sanitises it and it is in one piece. The graph has 'kind'
+  of nodes, which index `symbols`, and of edges in 1 .. 3.
   """
   chem = _rdkit()
   if len(graph) == 0 or not nx.is_connected(graph):

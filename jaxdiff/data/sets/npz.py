@@ -23,13 +23,10 @@ DAMAGED = (
 def load(path: str, split: str) -> Dataset:
   """Reads the images of a file, as sample.py and others write them.
 
-  Args:
-    path: Of the file.
-    split: 'train' or 'all': the file has no others.
-
   Raises:
     FileNotFoundError: No such file.
-    ValueError: A damaged file, or no uint8 [N, H, W, C] under arr_0.
+    ValueError: A damaged file, or no uint8 [N, H, W, C] under arr_0; a split
+      other than 'train' and 'all'.
   """
   check_split(split, ('train', 'all'), path)
   try:
@@ -44,14 +41,11 @@ def load(path: str, split: str) -> Dataset:
       f'arr_0 must be uint8 [N, H, W, C], got {x.dtype} {list(x.shape)} in '
       f'{path}'
     )
-  return Dataset(
-    name=f'npz:{path}',
-    split=split,
-    modality='image',
-    size=len(x),
-    shape=x.shape[1:],
-    num_classes=None,
-    gather=in_memory({'x0': x}),
+  return in_memory(
+    f'npz:{path}',
+    split,
+    'image',
+    {'x0': x},
     splits=('train',),
     content=lambda: [('images', x.data)],
   )

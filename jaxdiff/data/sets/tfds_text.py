@@ -41,15 +41,17 @@ def load(
   length: int,
   tokenizer: str | os.PathLike | None = None,
 ) -> Dataset:
-  """Loads a split; windows of running text overlap in train alone.
+  """Loads a split in examples of `length` elements.
+
+  Windows of running text overlap in train alone.
 
   Args:
     builder: Of the prepared set.
     split: A split of the set; TFDS's slices such as 'train[:90%]' work.
     length: Number of elements of an example.
-    tokenizer: File of the library tokenizers, `tokenizer.json`. Special tokens
-      are added to records as it says, and not to running text. With absorbing
-      noise MASK is a category of its own, whether or not the file has one.
+    tokenizer: A `tokenizer.json`. Special tokens are added to records as it
+      says, and not to running text. With absorbing noise MASK is a category of
+      its own, whether or not the file has one.
 
   Raises:
     FileNotFoundError: There is no such tokenizer.
