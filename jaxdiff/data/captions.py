@@ -58,8 +58,8 @@ def read_captions(
   return [captions[image] for image in images]
 
 
-def listed(files: Sequence[Path]) -> str:
-  """Names of the first few files, and the number of the others."""
+def listed(files: Sequence[Path | str]) -> str:
+  """Names the first few files, and the number of the others."""
   more = len(files) - _NAMED
   names = ', '.join(str(file) for file in files[:_NAMED])
   return names + (f' and {more} more' if more > 0 else '')

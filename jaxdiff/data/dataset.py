@@ -89,7 +89,7 @@ class Dataset:
       digest.update(content)
     return {
       'kind': self.name.partition(':')[0],
-      'classes': list(self.class_names),
+      'classes': self.class_names,
       **{part: digest.hexdigest() for part, digest in hashes.items()},
     }
 

@@ -39,7 +39,7 @@ class Previews:
   Args:
     config: of the run.
     model: of the run.
-    data: its training set, of which some examples give the conditions.
+    data: its training set, whose first examples give the conditions.
   """
 
   def __init__(self, config: Config, model: Model, data: Examples):

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxdiff import conditioning, data, files, parallel
 from jaxdiff.config import Categorical, Config, Spec
+from jaxdiff.data.captions import listed
 from jaxdiff.models.model import Model
 from jaxdiff.runs.run import read_config
 from jaxdiff.runs.store import Checkpoints
@@ -74,8 +75,6 @@ def load(
   if isinstance(config.diffusion, Categorical):
     dataset = data.pixels(dataset)
   null: dict[str, np.ndarray] = {}
-  if c.low_res and training and spec is None:
-    _check_square(dataset)
   if c.label:
     if dataset.num_classes is None:
       raise ValueError(
@@ -90,9 +89,6 @@ def load(
     )
   if c.text == 'bpe' and training and spec is None:
     _learn_vocabulary(Path(workdir), dataset, c.vocab_size)
-  if training:
-    # First: an error of one process alone would leave the others waiting.
-    parallel.check_same({'data': dataset.identity})
   if spec:
     check(spec, dataset)
   about = dict(dataset.identity)
@@ -159,7 +155,7 @@ def check(spec: Spec, dataset: data.Dataset) -> None:
     if part not in ('kind', 'classes') and before.get(part, value) != value
   ]
   if differing:
-    found.append(f'other {" and ".join(differing)}')
+    found.append(f'other {", ".join(differing)}')
   if found:
     raise ValueError(
       f'{dataset.name} is not the data that the run was trained on: '
@@ -174,15 +170,10 @@ def _differences(spec: Spec, dataset: data.Dataset) -> Iterator[str]:
   if before.get('kind', kind) != kind:
     yield f'it is {kind} and was {before["kind"]}'
   old, new = before.get('classes', ()), dataset.class_names
-  if old and len(old) != len(new):
-    yield f'{len(new)} classes, which were {len(old)}'
-  changed = [
-    i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b
-  ]
-  if changed:
-    i = changed[0]
-    more = f' (and {len(changed) - 1} more)' if changed[1:] else ''
-    yield f'label {i} is {new[i]!r} and was {old[i]!r}{more}'
+  if old and old != new:
+    gone = listed([name for name in old if name not in new]) or 'none'
+    added = listed([name for name in new if name not in old]) or 'none'
+    yield f'other classes or order: {added} new, {gone} gone'
   if dataset.symbols != spec.symbols:
     known, found = (set(x or ()) for x in (spec.symbols, dataset.symbols))
     yield (
@@ -197,29 +188,17 @@ def _warn(line: str) -> None:
     print(f'warning: {line}', file=sys.stderr)
 
 
-def _check_square(dataset: data.Dataset) -> None:
-  if dataset.modality == 'image' and dataset.shape[0] != dataset.shape[1]:
-    height, width, _ = dataset.shape
-    raise ValueError(
-      '--condition.low-res is for square images, as small ones are drawn by '
-      f'another model; {dataset.name} has {width}x{height}: give '
-      '--data.image-size'
-    )
-
-
 def preview_conditions(
   config: Config, model: Model, examples: Examples, num: int
 ) -> dict[str, dict[str, np.ndarray]]:
   """Returns the conditions of previews: {'cond', 'null'} of options, or {}.
 
-  Every label in turn; or the captions, or the small images, of examples from
-  all over the data set.
+  Every label in turn; or the captions, or the small images, of the first
+  examples of the data set.
   """
   if not model.takes:
     return {}
-  dataset = examples.dataset
-  few = data.subset(dataset, min(num, len(dataset)))
-  batches = data.epoch(few, len(few))
+  batches = data.epoch(examples.dataset, min(num, len(examples.dataset)))
   batch = next(batches)
   batches.close()
   cond = {k: x for k, x in batch['cond'].items() if k in model.takes}
