@@ -23,7 +23,7 @@ from jaxdiff.runs import examples, logs, loop
 def train(config: Config) -> None:
   c, steps = config.training, config.training.num_steps
   # The data, and the model for it: network, process, loss, sampler.
-  data = examples.load(config, config.workdir, learn=True)
+  data = examples.load(config, config.workdir, training=True)
   model = models.make(config, data.spec, data.null)
 
   # One training step: the loss, its gradient, the optimizer, the average.
@@ -55,7 +55,7 @@ def train(config: Config) -> None:
 
 def announce(config: Config, data: examples.Examples) -> None:
   """Prints the data, and what was changed."""
-  print(f'{config.workdir}: {data.dataset.summary()}')
+  print(f'{config.workdir}: {data.summary()}')
   c, steps = config.optimizer, config.training.num_steps
   warmup = optimizers.warmup_steps(c, steps)
   if warmup != c.warmup_steps:

@@ -1,15 +1,25 @@
 """Accuracy of `captioned_shapes` images: detected objects against captions."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.scene_reading import Found, read
-from jaxdiff.data.sets.captioned_shapes import RELATIONS, Object, parse
+from jaxdiff.data.sets.captioned_shapes import (
+  COLOURS,
+  RELATIONS,
+  SHAPES,
+  SIZES,
+  Object,
+  Scene,
+)
 
 ATTRIBUTES = Object._fields
+_OBJECT = 'a ' + ' '.join(f'({"|".join(x)})' for x in (SIZES, COLOURS, SHAPES))
+_CAPTION = re.compile(f'{_OBJECT}(?: ({"|".join(RELATIONS)}) {_OBJECT})?')
 
 
 class Score(NamedTuple):
@@ -23,6 +33,24 @@ class Score(NamedTuple):
 
   right: np.ndarray
   total: np.ndarray
+
+
+def parse(text: str) -> Scene:
+  """Parses a caption; the inverse of `captioned_shapes.caption`.
+
+  Raises:
+    ValueError: The text is not such a caption.
+  """
+  found = _CAPTION.fullmatch(' '.join(text.split()))
+  if not found:
+    raise ValueError(
+      'a caption must read "a SIZE COLOUR SHAPE", or two of these with a '
+      f'relation between, of {list(SIZES)}, {list(COLOURS)}, {list(SHAPES)} '
+      f'and {list(RELATIONS)}; got {text!r}'
+    )
+  words = found.groups()
+  second = (Object(*words[4:]),) if words[3] else ()
+  return Scene((Object(*words[:3]), *second), words[3])
 
 
 def score(images: np.ndarray, captions: Sequence[str]) -> dict[str, Score]:

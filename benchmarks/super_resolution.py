@@ -55,7 +55,7 @@ def main(options: Options) -> None:
   run = load_run(workdir, SamplerFlags(), mesh)
   if run.model.takes != ('low_res', 'augment'):
     raise SystemExit(f'{workdir} must hold a run that enlarges images')
-  dataset = examples.load(run.config, workdir, options.split).dataset
+  dataset = examples.load(run.config, workdir, options.split, run.spec).dataset
   # From all over the set.
   rows = np.linspace(0, len(dataset) - 1, options.num).astype(int)
   true = dataset.gather(rows)['x0'].astype(np.float32) / 127.5 - 1

@@ -67,7 +67,7 @@ class Train(c.Section):
   def run(self) -> Path:
     """Trains and tests the classifier; returns its workdir."""
     config = self.config()
-    data = examples.load(config, config.workdir)
+    data = examples.load(config, config.workdir, training=True)
     model = models.make(config, data.spec)
     optimizer = optimizers.make(config.optimizer, self.num_steps)
     decay = config.training.ema_decay

@@ -25,7 +25,8 @@ class Accuracy:
   def __init__(self, config: Config, model: Model):
     self._config, self._spec = config, model.spec
     self._network = Classifier(model.spec.num_classes, config.network.width)
-    self._test = examples.load(config, config.workdir, 'test').dataset
+    test = examples.load(config, config.workdir, 'test', model.spec)
+    self._test = test.dataset
 
   def save(self, params: Any, step: int) -> dict[str, float]:
     """Returns the accuracy for the log."""

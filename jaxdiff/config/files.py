@@ -31,6 +31,9 @@ class Spec(NamedTuple):
   symbols: tuple[str, ...] | None = None  # how a category is written
   marginals: Any = None  # the frequency of each category
   sizes: tuple[float, ...] | None = None  # distribution of sizes; None: fixed
+  data: Any = (
+    None  # `runs.examples.identity`; None in runs of 2026-11 and older
+  )
 
 
 def load_file(path: str) -> Config:
@@ -151,4 +154,9 @@ def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
     raise ValueError('spec must be an object with the fields of a data set')
   if not isinstance(spec.get('modality'), str) or not spec.get('shape'):
     raise ValueError('spec must have a modality and a shape')
+  data = spec.get('data') or {}
+  if not isinstance(data, dict) or not isinstance(
+    data.get('classes', []), list
+  ):
+    raise ValueError('spec.data must be an object with a list of classes')
   return from_dict(values), Spec(**tuples(spec))

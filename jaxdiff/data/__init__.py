@@ -1,16 +1,13 @@
 """Data: sets of points, images, texts and graphs, and their batches.
 
-A Dataset gives arrays for indices: from memory, or from files. Batch k of
-`batches` is a function of (seed, k) alone:
+A Dataset gives arrays for indices. Batch k of `batches` depends on (seed, k)
+alone:
 
   indices_k = (perm_0, perm_1, ...)[k B : (k + 1) B],  x0 = u / 127.5 - 1,
 
 where perm_e is a permutation of the set that depends on (seed, e), and u are
 the pixels of images. So a run is resumed from its step and nothing else, on any
 number of hosts.
-
-`sets` has the data sets. TensorFlow is needed only to prepare an official TFDS
-set (`python -m jaxdiff.data prepare tfds:NAME`), never to read one.
 """
 
 from jaxdiff.data.dataset import (

@@ -18,16 +18,11 @@ _NAMED = 5  # So many files an error names, of possibly thousands.
 def read_captions(
   file: Path, images: Collection[Path], known: Collection[Path]
 ) -> list[str]:
-  """Reads the captions of images, in their order.
-
-  Args:
-    file: The JSON.
-    images: Files that must each have a caption.
-    known: All files that may have one.
+  """Reads the captions of `images`, in their order.
 
   Raises:
     ValueError: The JSON is broken or laid out otherwise, an image has no
-      caption, or a caption no image.
+      caption, or a caption is of none of the `known` images.
   """
   try:
     content = json.loads(''.join(read_pieces(file)))
@@ -63,8 +58,8 @@ def read_captions(
   return [captions[image] for image in images]
 
 
-def listed(files: Sequence[Path]) -> str:
-  """Names of the first few files, and the number of the others."""
+def listed(files: Sequence[Path | str]) -> str:
+  """Names the first few files, and the number of the others."""
   more = len(files) - _NAMED
   names = ', '.join(str(file) for file in files[:_NAMED])
   return names + (f' and {more} more' if more > 0 else '')

@@ -2,10 +2,17 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import (
+  Callable,
+  Collection,
+  Iterable,
+  Iterator,
+  Sequence,
+)
 from typing import Any, Literal
 
 import jax
@@ -33,24 +40,22 @@ class Dataset:
       N)} of a graph, any shape of points.
     num_classes: Number of labels, or None for a set without labels.
     gather: Indices [b] to new arrays at every call, safe from several threads:
-      'x0'       float32 [b, ...]; or images as uint8 [b, H, W, C] in [0, 255];
-                 or categories as int32 [b, ...] or a dict of them
+      'x0'       float32 [b, ...]; or images as uint8 [b, H, W, C]; or
+                 categories as int32 [b, ...] or a dict of them
       'mask'     bool, a tree like x0: true where an element exists; elsewhere
                  x0 is 0. Only in sets whose examples differ in size.
       'label'    int32 [b], where the set has labels
-      'caption'  str [b] (of dtype object, since they differ in length), where
-                 the set has captions
-    has_captions: Whether `gather` returns captions; `encoded` makes
-      conditions of them.
+      'caption'  str [b], of dtype object, where the set has captions
+    has_captions: Whether `gather` returns captions; see `encoded`.
     categories: None for numbers. Otherwise x0 is in 0 .. categories - 1; a dict
       where x0 is one. Edges are symmetric, and 0 is no edge.
     symbols: How category k is written: characters of a text, atoms of a
       molecule. None where they have no names.
     class_names: Name of each label; () where they have none.
     splits: Names of all splits of the set, where it says them.
-    content: Yields bytes that identify the data of all splits, without their
-      path: of large data the names, the sizes and a sample. A set that is made
-      by code needs none.
+    content: Yields (part, bytes): what identifies the data of all splits,
+      without their path. Of large data these are the names, the sizes and a
+      sample. A set that is made by code needs none.
   """
 
   name: str
@@ -65,22 +70,33 @@ class Dataset:
   symbols: tuple[str, ...] | None = None
   class_names: tuple[str, ...] = ()
   splits: tuple[str, ...] = ()
-  content: Callable[[], Iterable[bytes]] = tuple
+  content: Callable[[], Iterable[tuple[str, bytes]]] = tuple
 
   def __len__(self) -> int:
     return self.size
 
-  def digest(self) -> str:
-    """SHA-256 of the data: the same for all splits, and under every path.
+  @functools.cached_property
+  def identity(self) -> dict[str, Any]:
+    """What tells these data from others, under every path.
 
-    It is of the kind of the set, its classes and symbols, and `content`.
+    {'kind': 'folder', 'classes': [...]} and a SHA-256 of each part of
+    `content`, such as 'images'; the same for all splits.
     """
-    about = (self.name.partition(':')[0], self.modality, self.symbols)
-    digest = hashlib.sha256(repr((*about, self.class_names)).encode())
-    for part in self.content():
-      digest.update(b'%d:' % len(part))
-      digest.update(part)
-    return digest.hexdigest()
+    hashes: dict[str, Any] = {}
+    for part, content in self.content():
+      digest = hashes.setdefault(part, hashlib.sha256())
+      digest.update(b'%d:' % len(content))
+      digest.update(content)
+    return {
+      'kind': self.name.partition(':')[0],
+      'classes': self.class_names,
+      **{part: digest.hexdigest() for part, digest in hashes.items()},
+    }
+
+  def digest(self) -> str:
+    """Computes one SHA-256 of the identity and the vocabulary."""
+    text = repr((self.modality, self.symbols, self.identity))
+    return hashlib.sha256(text.encode()).hexdigest()
 
   def summary(self) -> str:
     """Describes the set in one line: size, shape, classes and splits.
@@ -114,8 +130,33 @@ def check_split(split: str, splits: Collection[str], name: str = '') -> None:
     raise ValueError(f'split{of} must be one of {list(splits)}, got {split!r}')
 
 
-def in_memory(arrays: Arrays) -> Gather:
-  """Makes `Dataset.gather` of the arrays of all examples."""
+def in_memory(
+  name: str,
+  split: str,
+  modality: str,
+  arrays: Arrays,
+  num_classes: int | None = None,
+  **more: Any,
+) -> Dataset:
+  """Makes a data set of the arrays of all examples, as `gather` returns them.
+
+  `more` are further attributes of it.
+  """
+  x0 = arrays['x0']
+  return Dataset(
+    name=name,
+    split=split,
+    modality=modality,
+    size=len(jax.tree.leaves(x0)[0]),
+    shape=jax.tree.map(lambda x: x.shape[1:], x0),
+    num_classes=num_classes,
+    gather=_rows(arrays),
+    has_captions='caption' in arrays,
+    **more,
+  )
+
+
+def _rows(arrays: Arrays) -> Gather:
   return lambda indices: jax.tree.map(lambda x: x[indices], arrays)
 
 
@@ -149,11 +190,7 @@ def subset(dataset: Dataset, num: int) -> Dataset:
 def encoded(
   dataset: Dataset, encode: Callable[[Sequence[str]], Arrays]
 ) -> Dataset:
-  """Replaces the captions of a set by conditions.
-
-  Args:
-    dataset: A set with captions.
-    encode: Captions [b] to {name: [b, ...]}, such as {'tokens': int32 [b, L]}.
+  """Replaces captions [b] by conditions, such as {'tokens': int32 [b, L]}.
 
   Raises:
     ValueError: The set has no captions.
@@ -177,16 +214,10 @@ def count_cut(
   length: int,
   limit: int = 20_000,
 ) -> tuple[int, int]:
-  """Counts the captions that are cut when they are encoded.
-
-  Args:
-    dataset: A set with captions.
-    count: A caption to its number of tokens.
-    length: Number of tokens beyond which a caption is cut.
-    limit: Captions counted; of a larger set, a subset.
+  """Counts the captions of more than `length` tokens, which are cut.
 
   Returns:
-    The number of captions that are cut, and of those that were counted.
+    Their number, and that of the captions counted: a subset of `limit`, or all.
   """
   part = subset(dataset, min(limit, len(dataset)))
   num_cut = 0
@@ -216,13 +247,9 @@ def pixels(dataset: Dataset) -> Dataset:
 
 
 def from_files(dataset: Dataset, cache_bytes: int = CACHE_BYTES) -> Dataset:
-  """Reads images in files by several threads, or into memory where they fit.
+  """Reads images by several threads, or into memory up to `cache_bytes`.
 
   Decoding an image releases the interpreter lock, so threads are enough.
-
-  Args:
-    dataset: A set of uint8 images whose `gather` reads files.
-    cache_bytes: Size of the images up to which all are read now.
   """
   num_threads = min(16, os.cpu_count() or 1)
   pool = concurrent.futures.ThreadPoolExecutor(num_threads, 'jaxdiff-read')
@@ -234,7 +261,7 @@ def from_files(dataset: Dataset, cache_bytes: int = CACHE_BYTES) -> Dataset:
     return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 
   if dataset.size * math.prod(dataset.shape) <= cache_bytes:
-    gather = in_memory(_everything(gather, len(dataset)))
+    gather = _rows(_everything(gather, len(dataset)))
     pool.shutdown()
   return dataclasses.replace(dataset, gather=gather)
 
@@ -250,3 +277,12 @@ def _everything(gather: Gather, size: int, chunk: int = 4096) -> Arrays:
         arrays[key] = np.empty((size, *value.shape[1:]), value.dtype)
       arrays[key][start : start + len(value)] = value
   return arrays
+
+
+def sample(dataset: Dataset) -> Iterator[tuple[str, bytes]]:
+  """Yields 1,000 examples of a split, as the content of a set without one."""
+  size = len(dataset)
+  arrays = dataset.gather(spread(size, min(size, 1000)))
+  for x in jax.tree.leaves(arrays):
+    raw = repr(list(x)).encode() if x.dtype == object else x.tobytes()
+    yield f'{dataset.split} split', raw

@@ -9,7 +9,9 @@ In networkx, a node's and an edge's category is its attribute 'kind'; absent, a
 node's is 0 and an edge's 1.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -22,46 +24,25 @@ def from_arrays(
   split: str,
   arrays: Arrays,
   categories: dict[str, int],
-  symbols: tuple[str, ...] | None = None,
+  **more: Any,
 ) -> Dataset:
-  """Makes a Dataset of graphs that are in memory.
-
-  Args:
-    name: Name of the set.
-    split: Name of the split.
-    arrays: {'x0': {'edges': int [b, N, N], ..}} and, where they differ in size,
-      'mask'; of any integer type, small ones saving memory.
-    categories: Of each part of x0.
-    symbols: Of the nodes.
-  """
-  read = in_memory(arrays)
+  """Makes a data set of graphs; the integers in memory may be small ones."""
+  dataset = in_memory(
+    name, split, 'graph', arrays, categories=categories, **more
+  )
 
   def gather(indices: np.ndarray) -> Arrays:
-    batch = read(indices)
+    batch = dataset.gather(indices)
     x0 = {part: x.astype(np.int32) for part, x in batch['x0'].items()}
     return batch | {'x0': x0}
 
-  return Dataset(
-    name=name,
-    split=split,
-    modality='graph',
-    size=len(arrays['x0']['edges']),
-    shape={n: v.shape[1:] for n, v in arrays['x0'].items()},
-    num_classes=None,
-    gather=gather,
-    categories=categories,
-    symbols=symbols,
-  )
+  return dataclasses.replace(dataset, gather=gather)
 
 
 def to_arrays(
   graphs: Sequence[nx.Graph], size: int
 ) -> tuple[Arrays, dict[str, np.ndarray]]:
-  """Converts graphs of at most `size` nodes to (x0, mask), int32 and bool.
-
-  Raises:
-    ValueError: A graph has more nodes.
-  """
+  """Converts graphs of at most `size` nodes to (x0, mask), int32 and bool."""
   shape = (len(graphs), size)
   nodes = np.zeros(shape, np.int32)
   edges = np.zeros((*shape, size), np.int32)
@@ -92,12 +73,8 @@ def to_networkx(
 ) -> list[nx.Graph]:
   """Converts a batch to graphs, nodes numbered from 0.
 
-  The category of an edge is the one above the diagonal.
-
-  Args:
-    x0: {'edges': [b, N, N]}, and 'nodes' [b, N] where they have kinds.
-    mask: Like x0. Without 'nodes', the nodes in a pair exist; a graph of a
-      single node then looks like one of none.
+  The category of an edge is the one above the diagonal. Where a mask has no
+  'nodes', the nodes in a pair exist: a graph of one node looks like none.
   """
   edges = np.asarray(x0['edges'])
   exists = np.ones(edges.shape[:2], bool)

@@ -95,7 +95,7 @@ def decode_image(
     behind: Colour on which transparency is composited.
 
   Returns:
-    uint8 [H, W, channels] in [0, 255].
+    uint8 [H, W, channels].
 
   Raises:
     ValueError: The image cannot be read, see `open_image`.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxdiff import names
-from jaxdiff.data.dataset import Dataset
+from jaxdiff.data.dataset import Dataset, sample
 from jaxdiff.data.sets import SETS
 
 # The options of `load` and the flags that set them.
@@ -33,9 +33,9 @@ def load(
   """Loads a split of a data set.
 
   Args:
-    name: One of `SETS`, such as 'digits'; with its second part where it has
-      one, such as 'folder:PATH' or 'tfds:NAME'; or 'package.module:function',
-      a loader outside this library.
+    name: One of `SETS`, such as 'digits', with its second part if it has one,
+      such as 'folder:PATH' or 'tfds:NAME'; or 'package.module:function', a
+      loader outside this library.
     split: 'train', 'test' or another split of the set.
     image_size: Side length that images are resized and cropped to.
     data_dir: Directory of prepared TFDS sets. Default: $TFDS_DATA_DIR, else
@@ -61,19 +61,19 @@ def load(
     loader, args = _outside(name), ()
   else:
     raise ValueError(f'data.name must be one of {sorted(SETS)}, got {name!r}')
-  dataset = call(
-    loader,
-    name,
-    *args,
-    split=split,
-    image_size=image_size,
-    data_dir=data_dir,
-    cache_bytes=cache_bytes,
-    length=length,
-    tokenizer=tokenizer,
-  )
+  options = {
+    'image_size': image_size,
+    'data_dir': data_dir,
+    'cache_bytes': cache_bytes,
+    'length': length,
+    'tokenizer': tokenizer,
+  }
+  dataset = call(loader, name, *args, split=split, **options)
   if not isinstance(dataset, Dataset):
     raise ValueError(f'{name!r} must return a Dataset, got {dataset!r:.80}')
+  if kind not in SETS and dataset.content is Dataset.content:
+    found = dataset
+    dataset = dataclasses.replace(dataset, content=lambda: sample(found))
   return dataclasses.replace(dataset, name=name)
 
 
@@ -89,20 +89,16 @@ def call(
   parameters = inspect.signature(loader).parameters
   given = {option: x for option, x in options.items() if x is not None}
   needed = _needed(loader)
-  takes = [_FLAGS[n] for n in parameters if n in _FLAGS]
   parts = [n.upper() for n in needed if n != 'split' and n not in _FLAGS]
   if len(parts) != len(args):
     form = ':'.join([name.partition(':')[0], *parts])
     raise ValueError(f'data.name must be {form!r}, got {name!r}')
-  for option in given:
-    if option in _FLAGS and option not in parameters:
-      raise ValueError(
-        f'{name!r} takes {", ".join(takes) or "no options"}, got '
-        f'{_FLAGS[option]}'
-      )
-  for option in needed:
-    if option in _FLAGS and option not in given:
-      raise ValueError(f'{name!r} needs {_FLAGS[option]}')
+  for option, flag in _FLAGS.items():
+    if option in given and option not in parameters:
+      takes = ', '.join(_FLAGS[n] for n in parameters if n in _FLAGS)
+      raise ValueError(f'{name!r} takes {takes or "no options"}, got {flag}')
+    if option in needed and option not in given:
+      raise ValueError(f'{name!r} needs {flag}')
   return loader(*args, **given)
 
 
@@ -110,12 +106,10 @@ def _outside(name: str) -> Callable[..., Dataset]:
   """Imports a loader outside this library."""
   try:
     loader = names.resolve(name, 'data.name')
-    needed = _needed(loader)
+    parameters = inspect.signature(loader).parameters
   except (TypeError, ValueError) as error:
     raise ValueError(f'{error}; the known names are {sorted(SETS)}') from error
-  if 'split' not in inspect.signature(loader).parameters or (
-    set(needed) - {'split', *_FLAGS}
-  ):
+  if 'split' not in parameters or set(_needed(loader)) - {'split', *_FLAGS}:
     raise ValueError(
       f'{name!r} must be a function of split and of options of data.load, got '
       f'{loader.__name__}{inspect.signature(loader)}'
@@ -124,6 +118,6 @@ def _outside(name: str) -> Callable[..., Dataset]:
 
 
 def _needed(loader: Callable[..., Dataset]) -> list[str]:
-  """The parameters without a default."""
+  """Returns the parameters without a default."""
   parameters = inspect.signature(loader).parameters
   return [name for name, p in parameters.items() if p.default is p.empty]

@@ -18,13 +18,10 @@ class Frequencies(NamedTuple):
 def frequencies(
   dataset: Dataset, limit: int = 20_000, chunk: int = 256
 ) -> Frequencies:
-  """Counts the categories and the sizes of a set.
+  """Counts the categories and the sizes of a set of categories.
 
-  Args:
-    dataset: A set of categories.
-    limit: Number of examples counted, evenly spread over a larger set; fewer
-      for large images. Edges are counted above the diagonal.
-    chunk: Number of examples at a time.
+  At most `limit` examples are counted, evenly spread over a larger set, fewer
+  of large images, and `chunk` at a time. Edges are counted above the diagonal.
 
   Raises:
     ValueError: There is nothing to count.

@@ -33,16 +33,14 @@ def batches(
 ) -> grain.DatasetIterator[Batch]:
   """Makes endless shuffled batches; batch k depends on (seed, k) alone.
 
-  Each epoch is a new permutation, in which every example comes exactly once. A
-  batch may end one epoch and begin the next.
+  Each epoch is a new permutation. A batch may end one and begin the next.
 
   Args:
     dataset: What `load` returns.
     batch_size: Rows of the global batch; may exceed `len(dataset)`.
-    seed: Non-negative.
+    seed: Not negative.
     start_step: Step of the first batch.
-    flip: Mirror each image left to right with probability 1/2, drawn from
-      (seed, step, row of the global batch).
+    flip: Mirror each image left to right with probability 1/2.
     process_index: This host, p.
     process_count: Number of hosts, P.
     prefetch: Number of batches that a background thread keeps ready. `close()`
@@ -104,16 +102,7 @@ def epoch(
 ) -> grain.DatasetIterator[Batch]:
   """Makes one pass over a set in order; the last batch may be smaller.
 
-  Args:
-    dataset: What `load` returns.
-    batch_size: Rows of every batch but the last.
-    prefetch: As for `batches`.
-
-  Returns:
-    An iterator of batches as those of `batches`.
-
-  Raises:
-    ValueError: The set is empty or a number is out of range.
+  Arguments, batches and errors are those of `batches`.
   """
   _check_sizes(dataset, batch_size, prefetch)
   indices = grain.MapDataset.range(len(dataset))

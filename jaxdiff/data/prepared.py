@@ -1,10 +1,7 @@
 """Data sets prepared on disk by TFDS: found, opened, and prepared once.
 
 TFDS writes to a scratch directory and renames it, so a set is either absent or
-whole, even after SIGKILL. A lock on a file beside it, which the kernel releases
-when its holder dies, makes other processes wait instead of doing the same work.
-
-TensorFlow is imported only to prepare a set, never to read one.
+whole. TensorFlow is imported only to prepare a set, never to read one.
 """
 
 import contextlib
@@ -34,7 +31,7 @@ _CLASS_KEYS = (
 
 
 def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
-  """`data_dir`, else $TFDS_DATA_DIR, else ~/.cache/jaxdiff/data."""
+  """Returns `data_dir`, else $TFDS_DATA_DIR, else ~/.cache/jaxdiff/data."""
   default = os.environ.get('TFDS_DATA_DIR') or '~/.cache/jaxdiff/data'
   data_dir = os.fspath(data_dir or default)
   if '://' in data_dir:
@@ -45,25 +42,24 @@ def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
 
 
 def find(data_dir: Path, name: str) -> Path | None:
-  """Folder of a prepared set, or None.
+  """Finds the folder of a prepared set, or None.
 
   Args:
     data_dir: The directory of all sets.
-    name: 'set', 'set/config', each optionally with ':version'. Without a
+    name: 'set' or 'set/config', each optionally with ':version'. Without a
       version the newest; without a config the only one.
 
   Raises:
-    ValueError: Several configs of the set are prepared and none is named.
+    ValueError: Several configs are prepared and none is named.
   """
   stem, _, version = name.partition(':')
   # The dots tell a finished version from TFDS's 'incomplete...' directories.
   folders = [
-    folder
+    file.parent
     for pattern in ('*', '*/*')
-    for folder in (data_dir / stem).glob(pattern)
-    if re.fullmatch(r'\d+\.\d+\.\d+', folder.name)
-    and (folder / 'dataset_info.json').is_file()
-    and version in ('', folder.name)
+    for file in (data_dir / stem).glob(f'{pattern}/dataset_info.json')
+    if re.fullmatch(r'\d+\.\d+\.\d+', file.parent.name)
+    and version in ('', file.parent.name)
   ]
   configs = sorted({str(f.parent.relative_to(data_dir)) for f in folders})
   if len(configs) > 1:
@@ -97,8 +93,7 @@ def open_builder(
     )
   with _damage(folder):
     features = json.loads((folder / 'features.json').read_text('utf-8'))
-    foreign = sorted(set(_classes(features)))
-  if foreign:
+  if foreign := sorted(set(_foreign_classes(features))):
     raise ValueError(
       f'{folder / "features.json"} names code outside tensorflow_datasets, '
       f'which is not run: {", ".join(foreign)}'
@@ -108,6 +103,8 @@ def open_builder(
   with _damage(folder):
     builder = tfds.builder_from_directory(folder)
     file_format = builder.info.file_format.value
+    if not builder.info.splits:
+      raise ValueError('it has no splits')
   if file_format != 'array_record':
     raise ValueError(
       f"'tfds:{name}' in {folder} is stored as {file_format}, which cannot be "
@@ -121,21 +118,19 @@ def feature(
   preferred: str,
   fits: Callable[['tfds.features.FeatureConnector'], bool],
 ) -> str:
-  """The feature called `preferred`, else the only one that fits.
+  """Returns the feature called `preferred`, else the only one that fits.
 
   Raises:
     ValueError: None fits, or several under other names.
   """
   features = builder.info.features
   keys = sorted(key for key, value in features.items() if fits(value))
-  if preferred in keys:
-    return preferred
-  if len(keys) != 1:
+  if preferred not in keys and len(keys) != 1:
     raise ValueError(
       f"'tfds:{builder.info.full_name}' must have one feature that is "
       f'{preferred}, got {keys} among {sorted(features)}'
     )
-  return keys[0]
+  return preferred if preferred in keys else keys[0]
 
 
 class Records(NamedTuple):
@@ -148,12 +143,7 @@ class Records(NamedTuple):
 def records(
   builder: 'tfds.core.DatasetBuilder', split: str, keys: Collection[str]
 ) -> Records:
-  """Opens a split; only the features `keys` are decoded.
-
-  Args:
-    builder: From `open_builder`.
-    split: A split of the set; TFDS's slices such as 'train[:90%]' work.
-    keys: Names of features.
+  """Opens a split or a slice such as 'train[:90%]'; only `keys` are decoded.
 
   Raises:
     ValueError: The split does not exist, or the set is damaged.
@@ -171,11 +161,8 @@ def records(
     size = splits[split].num_examples
   except Exception as error:
     raise ValueError(f'{name} has no split {split!r}: {error}') from error
-  skipped = {
-    key: tfds.decode.SkipDecoding()
-    for key in builder.info.features
-    if key not in keys
-  }
+  skip = tfds.decode.SkipDecoding()
+  skipped = {key: skip for key in builder.info.features if key not in keys}
   with _damage(folder):
     source = builder.as_data_source(split, decoders=skipped)
 
@@ -188,17 +175,15 @@ def records(
 
 def content(
   builder: 'tfds.core.DatasetBuilder', keys: Collection[str]
-) -> Iterator[bytes]:
-  """Yields the features `keys` of about 1,000 examples of every split.
-
-  These identify the data, wherever and whenever it was prepared.
-  """
+) -> Iterator[tuple[str, bytes]]:
+  """Yields the features `keys` of about 1,000 examples of every split."""
   for split in sorted(builder.info.splits):
-    source = records(builder, split, ())
-    yield f'{split} {source.size}'.encode()
+    source, part = records(builder, split, ()), f'{split} split'
+    yield part, str(source.size).encode()
     for record in source.read(range(0, source.size, 1 + source.size // 1000)):
       for value in (record[key] for key in keys):
-        yield value if isinstance(value, bytes) else str(value).encode()
+        raw = value if isinstance(value, bytes) else str(value).encode()
+        yield part, raw
 
 
 @contextlib.contextmanager
@@ -227,17 +212,17 @@ def _check_shards(split: 'tfds.core.SplitInfo') -> None:
       raise ValueError(f'{file.name} has {found} of {size} records')
 
 
-def _classes(features: Any) -> Iterator[str]:
+def _foreign_classes(features: Any) -> Iterator[str]:
   """Yields the classes outside TFDS that a features.json would import."""
-  if isinstance(features, dict):
+  if isinstance(features, list):
+    for value in features:
+      yield from _foreign_classes(value)
+  elif isinstance(features, dict):
     for key, value in features.items():
       if isinstance(value, str) and key in _CLASS_KEYS and '.' in value:
         if not value.startswith('tensorflow_datasets.'):
           yield value
-      yield from _classes(value)
-  elif isinstance(features, list):
-    for value in features:
-      yield from _classes(value)
+      yield from _foreign_classes(value)
 
 
 def prepare(name: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
@@ -246,8 +231,7 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
   Args:
     name: 'set', 'set/config' or 'set:version' as TFDS names it.
     data_dir: The directory of all sets.
-    manual_dir: Folder of files downloaded by hand; no network is needed when
-      all are there.
+    manual_dir: Folder of files downloaded by hand.
 
   Returns:
     The folder of the set.
@@ -262,8 +246,12 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
       f'preparing tfds:{name} needs TensorFlow (reading it afterwards does '
       "not): pip install 'jaxdiff[tf]'"
     )
+  data_dir.mkdir(parents=True, exist_ok=True)
   lock = data_dir / f'{name.replace("/", "_").partition(":")[0]}.lock'
-  with _locked(lock):
+  # The file stays: removing it would let two processes lock two files. The
+  # kernel releases the lock of a process that dies.
+  with open(lock, 'w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
     # Another process may have finished while this one waited.
     if folder := find(data_dir, name):
       return folder
@@ -277,12 +265,3 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
       ),
     )
     return Path(builder.data_path)
-
-
-@contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-  file.parent.mkdir(parents=True, exist_ok=True)
-  # The file stays: removing it would let two holders lock two files.
-  with open(file, 'w') as handle:
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    yield

@@ -1,12 +1,11 @@
 """Permutations of a data set, one for every (seed, epoch).
 
 The permutation of a small set is made by sorting, and kept for the epoch. A
-large one (the 90 million windows of text8 would take gigabytes) is shuffled by
-Grain, which computes any place of it alone.
+large one (the 90 million windows of text8) is shuffled by Grain, which computes
+any place of it alone.
 
-Random numbers come from PCG64's raw output. NumPy promises that this stream
-never changes; the methods of its generators may change with the release, and
-the data of a resumed run with them.
+Random numbers are PCG64's raw output. NumPy promises that this stream never
+changes; the methods of its generators may, and a resumed run's data with them.
 """
 
 import functools
@@ -29,13 +28,9 @@ def permutation(
 def shuffled(
   seed: int, epoch: int, size: int, places: np.ndarray
 ) -> np.ndarray:
-  """The elements at `places` [b] of the permutation of an epoch, int64 [b].
+  """Returns the elements at `places` [b] of the permutation of an epoch.
 
-  Args:
-    seed: Not negative.
-    epoch: Each has its own permutation.
-    size: Number of examples.
-    places: In 0 .. size - 1.
+  The seed is not negative; the places are in 0 .. size - 1.
   """
   order = _order(seed, epoch, size)
   if size > LARGE:

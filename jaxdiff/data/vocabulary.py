@@ -17,16 +17,13 @@ CODE_POINTS = 0x110000  # of Unicode
 def encode(
   text: str, symbols: Sequence[str], mask_symbol: str | None = None
 ) -> np.ndarray:
-  """Encodes a text, character by character.
+  """Encodes a text, character by character, to int32 [L].
 
   Args:
     text: The text.
     symbols: The vocabulary, characters.
     mask_symbol: The character that stands for MASK, as in '037+481=___', if
       any.
-
-  Returns:
-    int32 [L] in 0 .. len(symbols), the last only where MASK is.
 
   Raises:
     ValueError: Characters are outside the vocabulary, `mask_symbol` is in it,
@@ -59,14 +56,10 @@ def decode(
   mask: np.ndarray | None = None,
   mask_symbol: str = '_',
 ) -> str:
-  """Decodes one example.
+  """Decodes one example, integers [L]; MASK is written as `mask_symbol`.
 
-  Args:
-    x: Integers [L] in 0 .. len(symbols).
-    symbols: The vocabulary.
-    mask: bool [L], true where an element exists; the text ends before the first
-      that does not. None: all exist.
-    mask_symbol: How MASK is written.
+  The text ends before the first element that does not exist by `mask`, bool
+  [L].
   """
   length = len(x) if mask is None or np.all(mask) else int(np.argmin(mask))
   written = (*symbols, mask_symbol)

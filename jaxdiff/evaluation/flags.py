@@ -14,7 +14,10 @@ Flat = tyro.conf.arg(name='')  # the fields of a group, without its name
 Num = Annotated[int, In('[1, 10000000]')]
 Batch = Annotated[int, In('[1, 1048576]')]
 # Flags on which no number depends.
-MACHINE = ('batch_size', 'mode', 'coordinator', 'num_processes', 'process_id')
+MACHINE = (
+  *('batch_size', 'mode', 'data_name'),
+  *('coordinator', 'num_processes', 'process_id'),
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Drawing(SamplerFlags):
   seed: Seed = 0
   # The conditions: of the examples of a split, or each class in turn.
   labels: Literal['train', 'test', 'uniform'] = 'train'
+  data_name: str | None = None  # where the data of the run are now
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Kept(SamplerFlags):
   seed: Seed = 0
   batch_size: Batch = 64
   mode: Literal['jit', 'pmap'] = 'jit'
+  data_name: str | None = None  # where the data of the run are now
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,13 @@ def make(
   running = Running(batch_size=batch_size, mode=config.parallel.mode)
   machine = measuring.machine(running, quiet=True)
   against = Against(features=c.features, weights=c.weights, resize=c.resize)
-  comparison = measuring.compare(against, config, machine, c.num)
+  start = Run(workdir, config, model.spec, model, 0, None)
+  comparison = measuring.compare(against, start, machine, c.num)
   drawing, draw, rows = Drawing(seed=config.seed), None, None
 
   def evaluate(params: Any, step: int) -> dict[str, float]:
     nonlocal draw, rows
-    run = Run(workdir, config, model.spec, model, step, params)
+    run = start._replace(step=step, params=params)
     rows = rows or samples.conditions_of(run, 'train')  # reads the data, once
     found = samples.of_run(run, rows, drawing, machine, c.num, draw)
     draw = found.draw

@@ -9,7 +9,6 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxdiff import data, files, parallel
-from jaxdiff.config import Config
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation import (
   cache,
@@ -25,6 +24,7 @@ from jaxdiff.evaluation.flags import Against, Running
 from jaxdiff.evaluation.images import Source
 from jaxdiff.evaluation.references import Reference
 from jaxdiff.evaluation.spaces import LOGITS
+from jaxdiff.runs import Run, examples
 
 NUM_SAMPLES = 50_000  # of published results
 BLOCK = 256  # images in a file of features, the most an interruption costs
@@ -62,15 +62,16 @@ class Comparison(NamedTuple):
 
 
 def compare(
-  against: Against, config: Config | None, machine: Machine, num: int
+  against: Against, run: Run | None, machine: Machine, num: int
 ) -> Comparison:
   """Computes the features of the reference and, if wanted, the floor.
 
-  The config is that of the run that is measured, if it is one. The floor is of
-  as many real images as there are samples, `num`, or of all.
+  The run is the one that is measured, if it is one: its own data must be those
+  it was trained on. The floor is of as many real images as there are samples,
+  `num`, or of all.
   """
   # Errors come before the work.
-  source, whole = _source(against, config), against.metrics == 'all'
+  source, whole = _source(against, run), against.metrics == 'all'
   file = source.name.removeprefix('npz:')
   published = references.has_statistics(file)
   rule = against.resize
@@ -88,6 +89,8 @@ def compare(
     reference = references.read_statistics(file, extractor.space)
   else:
     real = _load(source, extractor)
+    if run and source.name == run.config.data.name:
+      examples.check(run.spec, real)
     reference = _reference(real, extractor, machine, whole, against.cache)
   found = Comparison(extractor, reference, whole, machine)
   fields = {
@@ -172,8 +175,9 @@ def extract(
   return features.reduce(parts(), keep)
 
 
-def _source(against: Against, config: Config | None) -> Source:
+def _source(against: Against, run: Run | None) -> Source:
   """Finds the reference: that of the flags, or the training set of the run."""
+  config = run and run.config
   if against.reference is None and config is None:
     raise ValueError(
       '--reference is needed: digits, captioned_shapes, tfds:NAME[:SPLIT], '

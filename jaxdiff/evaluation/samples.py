@@ -20,7 +20,7 @@ from jaxdiff.generation import conditions
 from jaxdiff.generation.conditions import Conditions
 from jaxdiff.generation.flags import changed, suffix
 from jaxdiff.generation.job import job_of_run, load_run
-from jaxdiff.runs import Run, results
+from jaxdiff.runs import Run, examples, results
 
 
 class Samples(NamedTuple):
@@ -76,7 +76,7 @@ def load(workdir: str, drawing: Drawing, machine: Machine) -> Run:
   """Loads a run that draws images, its sampling changed by the flags."""
   run = load_run(workdir, drawing, machine.mesh)
   check_images(run.config, run.spec)
-  return run
+  return run._replace(config=examples.moved(run.config, drawing.data_name))
 
 
 def check_images(config: Config, spec: Spec) -> None:

@@ -63,7 +63,7 @@ def requested(run: Run, request: Request) -> Conditions:
   null: Cond = {}
   names: list[str] = []
   if c.text:
-    reader = prompts_lib.make(c, run.workdir)
+    reader = prompts_lib.make(c, run.workdir, spec)
     names = read_prompts(request.prompt, request.prompts)
     cond |= _encode(reader, names)
     negative = _encode(reader, [request.negative_prompt or ''])
@@ -112,7 +112,7 @@ def of_split(run: Run, split: str) -> Conditions:
   takes = run.model.takes
   if not takes:
     return NONE
-  found = examples.load(run.config, run.workdir, split)
+  found = examples.load(run.config, run.workdir, split, run.spec)
   dataset, size = found.dataset, run.config.condition.low_res
   order = permutation(len(dataset), 0)
 
@@ -126,7 +126,10 @@ def of_split(run: Run, split: str) -> Conditions:
       cond['low_res'] = np.asarray(conditioning.shrink(x0, size))
     return cond
 
-  return Conditions(f'as in {dataset.name} {split}', rows, found.null)
+  name = ', '.join(
+    filter(None, [f'as in {dataset.name} {split}', found.truncated()])
+  )
+  return Conditions(name, rows, found.null)
 
 
 def uniform(run: Run) -> Conditions:
@@ -153,7 +156,7 @@ def prompted(run: Run, lines: Sequence[str]) -> Conditions:
       'prompts are for a model of texts alone; this one takes '
       f'{", ".join(run.model.takes) or "no condition"}'
     )
-  reader, num = prompts_lib.make(c, run.workdir), len(lines)
+  reader, num = prompts_lib.make(c, run.workdir, run.spec), len(lines)
   cut = sum(reader.count(line) > reader.length for line in lines)
   name = f'{num} prompts in turn' + (f', {cut} of them truncated' * bool(cut))
   null = {name: x[0] for name, x in reader.encode(['']).items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxdiff import tokenizers
+from jaxdiff import files, tokenizers
 from jaxdiff.models.prompts import Prompts
 from jaxdiff.pretrained.clip_weights import load_clip_text
 
@@ -71,4 +71,5 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
     return {'text': np.stack(sequence), 'pooled': np.stack(pooled)}
 
   dims = (network.width, network.width)
-  return Prompts(encode, tokenizer.count, tokenizer.length, dims)
+  sha256 = files.json_hash([weights.sha256, tokenizer.sha256])
+  return Prompts(encode, tokenizer.count, tokenizer.length, dims, sha256)

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdiff.config import Condition
+from jaxdiff.config import Condition, Spec
 
 VOCABULARY = 'tokenizer.json'  # of byte pairs, in the workdir
+READER = 'reader of captions'  # its hash in `Spec.data`
 
 
 class Prompts(NamedTuple):
@@ -19,24 +20,46 @@ class Prompts(NamedTuple):
     truncated.
   length: the largest number of tokens.
   dims: of the sequence and of the vector that prompts become.
+  sha256: of the vocabulary and the weights, if they are in files.
   """
 
   encode: Callable[[Sequence[str]], dict[str, np.ndarray]]
   count: Callable[[str], int]
   length: int
   dims: tuple[int, int]
+  sha256: str = ''
 
 
-def make(c: Condition, workdir: str | Path) -> Prompts | None:
+def make(
+  c: Condition, workdir: str | Path, spec: Spec | None = None
+) -> Prompts | None:
   """Builds the reader of prompts; None for a run without condition.text.
+
+  Args:
+    c: of the run.
+    workdir: of the run.
+    spec: of the run, to be compared with; None for a run that begins.
 
   Raises:
     FileNotFoundError: the vocabulary of the run is missing.
+    ValueError: it is damaged, or not the one that the run was trained with.
   """
-  from jaxdiff import tokenizers
-
   if c.text is None:
     return None
+  reader = _make(c, workdir)
+  known = (spec and spec.data or {}).get(READER)
+  if known not in (None, reader.sha256):
+    file = c.clip if c.text == 'clip' else Path(workdir) / VOCABULARY
+    raise ValueError(
+      f'{file} has changed: the run was trained with another vocabulary'
+      + ' or text encoder' * (c.text == 'clip')
+    )
+  return reader
+
+
+def _make(c: Condition, workdir: str | Path) -> Prompts:
+  from jaxdiff import tokenizers
+
   if c.text == 'clip':
     from jaxdiff.models.clip_prompts import clip_prompts
 
@@ -49,4 +72,5 @@ def make(c: Condition, workdir: str | Path) -> Prompts | None:
       raise FileNotFoundError(f'{path}, the vocabulary of the run, is missing')
     tokenizer = tokenizers.bpe_tokenizer(path, c.length)
   encode = lambda prompts: {'tokens': tokenizer.encode(prompts)}
-  return Prompts(encode, tokenizer.count, tokenizer.length, (c.width, c.width))
+  dims, sha256 = (c.width, c.width), tokenizer.sha256
+  return Prompts(encode, tokenizer.count, tokenizer.length, dims, sha256)

@@ -1,5 +1,9 @@
 """The examples of a run: its data set as the network reads it."""
 
+import functools
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +12,9 @@ import numpy as np
 
 from jaxdiff import conditioning, data, files, parallel
 from jaxdiff.config import Categorical, Config, Spec
+from jaxdiff.data.captions import listed
 from jaxdiff.models.model import Model
+from jaxdiff.runs.run import read_config
 from jaxdiff.runs.store import Checkpoints
 
 
@@ -19,13 +25,27 @@ class Examples(NamedTuple):
   spec: Spec
   null: dict[str, np.ndarray]  # the null value of each dropped condition
 
+  def truncated(self) -> str:
+    """Says how many captions are longer than the run reads; '' if none."""
+    found = self.spec.data.get('truncated')
+    if not found or not found['captions']:
+      return ''
+    return '{captions:,} of {of:,} captions are cut to {tokens} tokens'.format(
+      **found
+    )
+
+  def summary(self) -> str:
+    """Describes the split in one line, for people."""
+    return '; '.join(filter(None, [self.dataset.summary(), self.truncated()]))
+
 
 def load(
   config: Config,
   workdir: str | Path,
   split: str = 'train',
+  spec: Spec | None = None,
   *,
-  learn: bool = False,
+  training: bool = False,
 ) -> Examples:
   """Reads a split of `data.name`, with captions encoded as the run reads them.
 
@@ -33,22 +53,25 @@ def load(
     config: of the run.
     workdir: where the vocabulary of a run with byte pairs is.
     split: of the data set.
-    learn: in a workdir without a checkpoint, learn the vocabulary from the
+    spec: of a trained run, whose data these must be.
+    training: the run begins with these data, or continues: then they must be
+      those that it began with. A run that begins learns its vocabulary from the
       captions. Every process must call this alike.
 
   Raises:
-    FileNotFoundError: the vocabulary is missing.
-    ValueError: the data set lacks a condition of the run.
+    FileNotFoundError: the data or the vocabulary are missing.
+    ValueError: the data set lacks a condition of the run, or is another one.
   """
   c = config.condition
-  dataset = data.load(
-    config.data.name,
-    split,
-    image_size=config.data.image_size,
-    data_dir=config.data.data_dir,
-    length=config.data.length,
-    tokenizer=config.data.tokenizer,
-  )
+  if training and Checkpoints(workdir).steps():
+    spec = read_config(workdir)[1]
+  options = {k: v for k, v in vars(config.data).items() if k != 'flip'}
+  try:
+    dataset = data.load(split=split, **options)
+  except FileNotFoundError as error:
+    if training or spec is None:
+      raise
+    raise FileNotFoundError(f'{error}; data that moved: --data-name') from None
   if isinstance(config.diffusion, Categorical):
     dataset = data.pixels(dataset)
   null: dict[str, np.ndarray] = {}
@@ -64,48 +87,105 @@ def load(
       f'--condition.text needs a data set with captions; {dataset.name} has '
       'none'
     )
-  if c.text == 'bpe' and learn:
+  if c.text == 'bpe' and training and spec is None:
     _learn_vocabulary(Path(workdir), dataset, c.vocab_size)
+  if spec:
+    check(spec, dataset)
+  about = dict(dataset.identity)
   reader = None
   if c.text:
     from jaxdiff.models import prompts
 
-    reader = prompts.make(c, workdir)
-  if reader:
+    reader = prompts.make(c, workdir, spec)
+    cut, counted = data.count_cut(dataset, reader.count, reader.length)
+    about |= {
+      prompts.READER: reader.sha256,
+      'truncated': {'captions': cut, 'of': counted, 'tokens': reader.length},
+    }
     dataset = data.encoded(dataset, reader.encode)
     null |= {name: x[0] for name, x in reader.encode(['']).items()}
-  spec = Spec(
+  found = Spec(
     dataset.modality,
     dataset.shape,
     dataset.num_classes,
     reader.dims if reader else None,
+    data=about,
   )
   if dataset.categories is not None:
     marginals, sizes = data.frequencies(dataset)
-    spec = spec._replace(
+    found = found._replace(
       categories=dataset.categories,
       symbols=dataset.symbols,
       marginals=jax.tree.map(lambda probs: tuple(probs.tolist()), marginals),
       sizes=None if sizes is None else tuple(sizes.tolist()),
     )
-  return Examples(dataset, spec, null)
+  return Examples(dataset, found, null)
 
 
-def check_symbols(spec: Spec, dataset: data.Dataset) -> None:
-  """Raises ValueError unless a data set has the vocabulary of a run.
+def moved(config: Config, name: str | None) -> Config:
+  """Returns a configuration with its data set under another name, if any."""
+  name = name or config.data.name
+  return replace(config, data=replace(config.data, name=name))
+
+
+def check(spec: Spec, dataset: data.Dataset) -> None:
+  """Compares a data set with the one that a run was trained on.
+
+  Class names, hashes of the content and the vocabulary are compared, and not
+  the path. A run from before these were kept is accepted, with a warning.
 
   Args:
     spec: of the run.
-    dataset: on which it is measured.
+    dataset: any split.
+
+  Raises:
+    ValueError: another data set; the message names what differs.
   """
-  if dataset.symbols == spec.symbols:
-    return
-  known, found = (set(x or ()) for x in (spec.symbols, dataset.symbols))
-  raise ValueError(
-    f'{dataset.name} {dataset.split} has another vocabulary than the run was '
-    f'trained on: {sorted(found - known)} are unknown to the run, and '
-    f'{sorted(known - found)} do not occur'
-  )
+  now, before = dataset.identity, spec.data
+  if before is None:
+    _warn(
+      f'the run is older than the record of its data: {dataset.name} is not '
+      'compared with what it was trained on'
+    )
+    before = {}
+  found = list(_differences(spec, dataset))
+  differing = [
+    part
+    for part, value in now.items()
+    if part not in ('kind', 'classes') and before.get(part, value) != value
+  ]
+  if differing:
+    found.append(f'other {", ".join(differing)}')
+  if found:
+    raise ValueError(
+      f'{dataset.name} is not the data that the run was trained on: '
+      + '; '.join(found)
+    )
+
+
+def _differences(spec: Spec, dataset: data.Dataset) -> Iterator[str]:
+  """Yields the differences that can be told without reading the data."""
+  before = spec.data or {}
+  kind = dataset.identity['kind']
+  if before.get('kind', kind) != kind:
+    yield f'it is {kind} and was {before["kind"]}'
+  old, new = before.get('classes', ()), dataset.class_names
+  if old and old != new:
+    gone = listed([name for name in old if name not in new]) or 'none'
+    added = listed([name for name in new if name not in old]) or 'none'
+    yield f'other classes or order: {added} new, {gone} gone'
+  if dataset.symbols != spec.symbols:
+    known, found = (set(x or ()) for x in (spec.symbols, dataset.symbols))
+    yield (
+      f'another vocabulary, in which {sorted(found - known)} are new and '
+      f'{sorted(known - found)} do not occur'
+    )
+
+
+@functools.cache
+def _warn(line: str) -> None:
+  if parallel.is_primary():
+    print(f'warning: {line}', file=sys.stderr)
 
 
 def preview_conditions(
@@ -139,12 +219,11 @@ def with_null(
 
 
 def _learn_vocabulary(workdir: Path, dataset: data.Dataset, size: int) -> None:
-  """Learns byte pairs from all captions, unless a run has begun with some."""
+  """Learns byte pairs from all captions."""
   from jaxdiff import tokenizers
   from jaxdiff.models.prompts import VOCABULARY
 
-  begun = Checkpoints(workdir).steps()
-  if parallel.is_primary() and not begun:
+  if parallel.is_primary():
     captions = dataset.gather(np.arange(len(dataset)))['caption']
     vocabulary = tokenizers.train_bpe(list(captions), size)
     files.write_text(vocabulary, workdir / VOCABULARY)

@@ -15,9 +15,11 @@ from jax.sharding import Mesh
 
 from jaxdiff import files, models, parallel
 from jaxdiff.config import FIXED, Config, Spec, describe, undescribe
+from jaxdiff.data.sets import FILES
 from jaxdiff.models import Model
 from jaxdiff.runs.store import Checkpoints
 
+PATHS = (('data', 'data_dir'), ('data', 'tokenizer'), ('condition', 'clip'))
 _ABSENT = 'no such field'
 
 
@@ -78,15 +80,28 @@ def check_continues(
   history = list(saved.get('history', []))
   # As it is read today: a field that did not exist had today's default.
   before = describe(*read_config(workdir))
-  check_config(before, described, FIXED)
+  check_config(_without_paths(before), _without_paths(described), FIXED)
   changed = {
     name: [old, new]
-    for section in ('training', 'sampling', 'evaluation', 'checkpoint')
+    for section in before
+    if section not in ('config', 'workdir', 'parallel', 'spec')
     for name, old, new in differences(section, before, described)
   }
   if changed:
     history.append({'step': steps[-1], 'changed': changed})
   return history
+
+
+def _without_paths(described: Mapping[str, Any]) -> dict[str, Any]:
+  """Leaves out where data are, since `runs.examples` compares the data."""
+  settings = json.loads(json.dumps(described))
+  for section, field in PATHS:
+    settings[section].pop(field, None)
+  kind = settings['data']['name'].partition(':')[0]
+  if kind in FILES:
+    settings['data']['name'] = kind
+  settings['spec'].pop('data')
+  return settings
 
 
 def load(

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from benchmarks.scene_scores import parse
 from jaxdiff import data, tokenizers
 from jaxdiff.data.sets import captioned_shapes
 from jaxdiff.data.sets.captioned_shapes import (
@@ -19,7 +20,6 @@ from jaxdiff.data.sets.captioned_shapes import (
   caption,
   coverage,
   draw,
-  parse,
   scenes,
 )
 

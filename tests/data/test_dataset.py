@@ -68,8 +68,9 @@ def test_digests_are_of_what_the_set_says():
       numbered(5, class_names=('a', 'b')),
       numbered(5, class_names=('b', 'a')),
       numbered(5, symbols=('a', 'b')),
-      numbered(5, content=lambda: [b'one', b'two']),
-      numbered(5, content=lambda: [b'one', b'three']),
+      numbered(5, content=lambda: [('x', b'one'), ('x', b'two')]),
+      numbered(5, content=lambda: [('x', b'onet'), ('x', b'wo')]),
+      numbered(5, content=lambda: [('x', b'one'), ('y', b'two')]),
     )
   ]
   assert len(set(digests)) == len(digests)

@@ -162,7 +162,7 @@ def test_links_that_lead_nowhere_or_in_a_circle(tmp_path):
 def test_the_digest_is_of_the_data_and_not_of_the_path(tmp_path):
   files = ('train/cat/', 'train/dog/', 'test/cat/', 'test/dog/')
   first = make(tmp_path / 'one', *files)
-  digest = load(first).digest()
+  digest, digests = load(first).digest(), load(first).identity
   assert load(first, 'test').digest() == digest
   second = make(tmp_path / 'two', *files)
   assert load(second).digest() == digest
@@ -171,6 +171,7 @@ def test_the_digest_is_of_the_data_and_not_of_the_path(tmp_path):
     os.rename(tmp_path / f'two/{split}/cat', tmp_path / f'two/{split}/zebra')
   other = load(second)
   assert other.digest() != digest and other.class_names == ('dog', 'zebra')
+  assert other.identity['train file names'] != digests['train file names']
   make(tmp_path / 'one', 'test/dog/2.png')
   changed = load(first).digest()
   assert changed != digest

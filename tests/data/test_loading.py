@@ -10,15 +10,12 @@ from jaxdiff.data.sets import SETS
 
 OUTSIDE = """
 import numpy as np
-from jaxdiff.data import Dataset
 from jaxdiff.data.dataset import in_memory
 
 
 def spiral(split, length=3):
   x0 = np.linspace(0, 1, 8 * length, dtype=np.float32).reshape(8, length)
-  return Dataset(
-    'spiral', split, 'points', 8, (length,), None, in_memory({'x0': x0})
-  )
+  return in_memory('spiral', split, 'points', {'x0': x0})
 """
 POINTS = ('two_moons', 'swiss_roll', 'checkerboard')
 

@@ -9,8 +9,9 @@ import tiny
 from PIL import Image
 
 from jaxdiff import models
-from jaxdiff.config import Data
+from jaxdiff.config import Data, describe
 from jaxdiff.runs import examples
+from jaxdiff.runs.run import save_config
 
 CAPTIONS = {'0.png': 'a red square', '1.png': 'a large blue square'}
 
@@ -44,13 +45,15 @@ def test_a_vocabulary_is_of_the_run_that_began_with_it(config_of, tmp_path):
   with pytest.raises(FileNotFoundError, match='vocabulary of the run'):
     examples.load(large, workdir)
   assert not workdir.exists()
-  assert largest(large, workdir, learn=True) >= 260
+  assert largest(large, workdir, training=True) >= 260
   # Nothing came of that run: the next configuration has its own.
-  assert largest(small, workdir, learn=True) < 260
+  assert largest(small, workdir, training=True) < 260
   assert largest(small, workdir) < 260
+  spec = examples.load(small, workdir).spec
+  save_config(workdir, describe(small, spec))
   (workdir / 'checkpoints' / '4').mkdir(parents=True)
   before = (workdir / 'tokenizer.json').read_text()
-  largest(large, workdir, learn=True)
+  largest(large, workdir, training=True)
   assert (workdir / 'tokenizer.json').read_text() == before
 
 

@@ -5,6 +5,9 @@ something for it. The loaders of names with a second part, such as
 'folder:PATH', take that part first.
 """
 
+# The second part of these is a path: the same data may have another one.
+FILES = ('folder', 'npz', 'text', 'lines', 'smiles')
+
 SETS = {
   'digits': 'jaxdiff.data.sets.digits:load',
   'captioned_shapes': 'jaxdiff.data.sets.captioned_shapes:load',

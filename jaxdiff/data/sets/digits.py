@@ -28,13 +28,5 @@ def load(split: str, image_size: int | None = None) -> Dataset:
   scans = np.round(digits.images[chosen] * (255 / 16)).astype(np.uint8)
   x0 = np.stack([to_pixels(Image.fromarray(i), 1, image_size) for i in scans])
   label = digits.target[chosen].astype(np.int32)
-  return Dataset(
-    name='digits',
-    split=split,
-    modality='image',
-    size=len(x0),
-    shape=x0.shape[1:],
-    num_classes=10,
-    gather=in_memory({'x0': x0, 'label': label}),
-    splits=('train', 'test'),
-  )
+  arrays, splits = {'x0': x0, 'label': label}, ('train', 'test')
+  return in_memory('digits', split, 'image', arrays, 10, splits=splits)

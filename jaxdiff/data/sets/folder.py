@@ -17,7 +17,7 @@ that are neither clearly splits nor clearly classes are refused, since a test
 split must not become a class.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +52,7 @@ def load(
 
   Args:
     path: The folder.
-    split: 'train', 'val' or 'test', by any name that `splits_of` knows; or
-      'all'.
+    split: 'train', 'val' or 'test', by any of their names; or 'all'.
     image_size: Side length to resize and crop to; needed if the sizes differ.
     cache_bytes: As in `data.load`.
 
@@ -75,12 +74,18 @@ def load(
   # Classes of all splits, so that each has one number.
   depth = 0 if None in tops.values() else 1
   classes = _classes([file.parts[depth:] for file in images])
-  captions, files = {}, []
-  for name, top in tops.items():
-    if split in (name, 'all'):
-      part = [f for f in images if top is None or f.parts[0] == top]
-      files += part
-      captions |= _captions(root, top or '', part, images)
+  parts = {
+    name: [file for file in images if top in (None, file.parts[0])]
+    for name, top in tops.items()
+  }
+  chosen = list(parts) if split == 'all' else [split]
+  files = [file for name in chosen for file in parts[name]]
+  captions = {}
+  for name in chosen:
+    if source := _captions_file(root, tops[name]):
+      known, part = ([root / f for f in x] for x in (images, parts[name]))
+      texts = read_captions(source, part, known)
+      captions |= dict(zip(parts[name], texts, strict=True))
   labels = np.array(
     [classes.index(f.parts[depth]) for f in files if classes], np.int32
   )
@@ -112,7 +117,7 @@ def load(
     has_captions=bool(captions),
     class_names=tuple(classes),
     splits=tuple(tops),
-    content=lambda: _content(root, images),
+    content=lambda: _content(root, tops, parts),
   )
   return from_files(dataset, cache_bytes)
 
@@ -124,17 +129,10 @@ def _classes(places: Sequence[tuple[str, ...]]) -> list[str]:
   return [] if beside or len(names) < 2 else names
 
 
-def _captions(
-  root: Path, top: str, part: Sequence[Path], images: Sequence[Path]
-) -> dict[Path, str]:
-  """Captions of the images of a split: its own, or those of all."""
-  for folder in (root / top, root):
-    if (folder / _CAPTIONS).is_file():
-      known = [root / file for file in images]
-      files = [root / file for file in part]
-      captions = read_captions(folder / _CAPTIONS, files, known)
-      return dict(zip(part, captions, strict=True))
-  return {}
+def _captions_file(root: Path, top: str | None) -> Path | None:
+  """Finds the captions of a split: its own, or those of all."""
+  files = [folder / _CAPTIONS for folder in (root / (top or ''), root)]
+  return next((file for file in files if file.is_file()), None)
 
 
 def _scan(files: Sequence[Path], image_size: int | None) -> int:
@@ -155,14 +153,20 @@ def _scan(files: Sequence[Path], image_size: int | None) -> int:
   return 1 if grey else 3
 
 
-def _content(root: Path, images: Sequence[Path]) -> Iterator[bytes]:
-  """Names and sizes of all images, bytes of an even sample, captions."""
-  sizes = [(root / file).stat().st_size for file in images]
-  names = [file.as_posix() for file in images]
-  yield repr(list(zip(names, sizes, strict=True))).encode()
-  for file in images[:: 1 + sum(sizes) // _SAMPLE]:
-    yield (root / file).read_bytes()
-  tops = {file.parts[0] for file in images if len(file.parts) > 1}
-  for folder in (root, *(root / top for top in sorted(tops))):
-    if (folder / _CAPTIONS).is_file():
-      yield (folder / _CAPTIONS).read_bytes()
+def _content(
+  root: Path,
+  tops: Mapping[str, str | None],
+  parts: Mapping[str, Sequence[Path]],
+) -> Iterator[tuple[str, bytes]]:
+  """Yields names and sizes of all images, an even sample of them, captions."""
+  for name, files in parts.items():
+    folder = root / (tops[name] or '')
+    paths = [root / file for file in files]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    yield f'{name} file names', repr(names).encode()
+    sizes = [path.stat().st_size for path in paths]
+    yield f'{name} images', repr(sizes).encode()
+    for path in paths[:: 1 + sum(sizes) // _SAMPLE]:
+      yield f'{name} images', path.read_bytes()
+    source = _captions_file(root, tops[name])
+    yield f'{name} captions', source.read_bytes() if source else b''

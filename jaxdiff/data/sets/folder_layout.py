@@ -25,11 +25,15 @@ _NO_IMAGE = {'.txt', '.json', '.xml', '.csv'}
 _MAGIC = re.compile(
   rb'\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|II\*\0|MM\0\*', re.DOTALL
 )
+# Names of splits, alone or before a word such as 'set' or 'images'.
 _SPLITS = {
-  'train': {'train', 'training', 'trn', 'trainval'},
-  'val': {'val', 'valid', 'validation', 'dev', 'eval', 'evaluation'},
-  'test': {'test', 'testing', 'tst', 'holdout', 'heldout'},
+  'train': 'train|training|trn|trainval',
+  'val': 'val|valid|validation|dev|eval|evaluation',
+  'test': 'test|testing|tst|holdout|heldout',
 }
+_AFTER = 'sets?|data|split|imgs?|images?|files?'
+# Only within a longer name, such as imagesTr: alone they may be languages.
+_SHORT = {'tr': 'train', 'ts': 'test', 'te': 'test'}
 
 
 def find_images(root: Path) -> list[Path]:
@@ -58,18 +62,14 @@ def find_images(root: Path) -> list[Path]:
 
 def split_of(name: str) -> str | None:
   """'train', 'val' or 'test' for the usual names of these, in any case."""
-  for split, words in _SPLITS.items():
-    if name.lower() in words:
+  for split, names in _SPLITS.items():
+    if re.fullmatch(f'({names})({_AFTER})?', name.lower()):
       return split
   return None
 
 
 def splits_of(root: Path, images: Sequence[Path]) -> dict[str, str | None]:
-  """Finds the splits of a folder.
-
-  Args:
-    root: The folder.
-    images: From `find_images`.
+  """Finds the splits of a folder, in which there are these images.
 
   Returns:
     {'train': 'Training', 'test': 'Testing'}: the sub-folder of each split; or
@@ -117,7 +117,8 @@ def splits_of(root: Path, images: Sequence[Path]) -> dict[str, str | None]:
 def _kind(name: str) -> str | None:
   """The split that a folder's name has as one of its words."""
   words = re.findall('[A-Z]+(?![a-z])|[A-Z]?[a-z]+', name)
-  kinds = {split_of(word) for word in words} - {None}
+  short = _SHORT if len(words) > 1 else {}
+  kinds = {short.get(w.lower()) or split_of(w) for w in words} - {None}
   return kinds.pop() if len(kinds) == 1 else None
 
 

@@ -3,8 +3,8 @@
 planar                  connected and planar
 trees                   connected, with n - 1 edges
 grid, grid_small        isomorphic to a grid with side lengths of the set
-sbm, sbm_small,         communities of the set's number, sizes and densities;
-community_small         see `is_block_model`
+sbm, sbm_small,         communities of the set's number, sizes and densities
+community_small
 """
 
 import math
@@ -62,7 +62,7 @@ def is_block_model(
     sizes: Smallest and largest.
     inside: Probability of an edge in a community.
     between: That of one between two; or a function of their mean size.
-    near: (found, wanted densities, numbers of pairs) -> whether they agree.
+    near: Whether densities, wanted ones and numbers of pairs agree.
 
   Source: SPECTRE (Martinkus et al. 2022) section 5; Blondel et al. 2008.
   """
@@ -91,8 +91,7 @@ def near_as_spectre(
 
   W = (found - wanted)^2 / (found (1 - found)) is compared with chi^2 of one
   degree of freedom, and the mean tail probability must exceed 0.9. W is not
-  divided by the error of `found`: it measures how near the two are, not whether
-  noise explains it, and fails most graphs of small communities.
+  divided by the error of `found`, and fails most graphs of small communities.
   """
   del pairs
   w = (found - wanted) ** 2 / (found * (1 - found) + 1e-6)

@@ -25,7 +25,6 @@ size are the same graph, from one seed; here each is a draw.
 Every graph is connected, and drawn again if not.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -155,8 +154,7 @@ def _load(name: str, split: str) -> Dataset:
   x0, mask = to_arrays(parts[split], size)
   del x0['nodes'], mask['nodes']
   arrays = {'x0': x0} if alike else {'x0': x0, 'mask': mask}
-  dataset = from_arrays(name, split, arrays, {'edges': 2})
-  return dataclasses.replace(dataset, splits=tuple(parts))
+  return from_arrays(name, split, arrays, {'edges': 2}, splits=tuple(parts))
 
 
 community_small = partial(_load, 'community_small')

@@ -11,10 +11,11 @@ RDKit reads and writes SMILES: `pip install rdkit`.
 """
 
 import csv
-import dataclasses
 import functools
+import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from types import ModuleType
 
 import networkx as nx
@@ -36,10 +37,6 @@ def load(path: str, split: str) -> Dataset:
   molecules. N is the size of the largest molecule; the categories are the atoms
   of the file, in alphabetical order.
 
-  Args:
-    path: A text file, or a CSV with a header.
-    split: 'train' or 'test'.
-
   Raises:
     ValueError: There is no such split, a line is no SMILES, or RDKit is absent.
   """
@@ -52,23 +49,22 @@ def load(path: str, split: str) -> Dataset:
   x0 = {'nodes': nodes[chosen], 'edges': edges[chosen]}
   arrays = {'x0': x0, 'mask': pair_mask(exists[chosen])}
   categories = {'nodes': len(symbols), 'edges': 4}
-  dataset = from_arrays(f'smiles:{path}', split, arrays, categories, symbols)
-  return dataclasses.replace(
-    dataset,
+  return from_arrays(
+    f'smiles:{path}',
+    split,
+    arrays,
+    categories,
+    symbols=symbols,
     splits=('train', 'test'),
-    content=lambda: [nodes.data, edges.data],
+    content=lambda: [('molecules', x.data) for x in (nodes, edges)],
   )
 
 
 def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
   """Writes a molecule as canonical SMILES, or None if it is not valid.
 
-  A molecule is valid if its valences are (RDKit sanitises it) and it is in one
-  piece.
-
-  Args:
-    graph: With 'kind' of nodes in 0 .. len(symbols) - 1, of edges in 1 .. 3.
-    symbols: Of the nodes, as `load` has them.
+  It is valid if RDKit sanitises it and it is in one piece. The graph has 'kind'
+  of nodes, which index `symbols`, and of edges in 1 .. 3.
   """
   chem = _rdkit()
   if len(graph) == 0 or not nx.is_connected(graph):
@@ -82,10 +78,7 @@ def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
   for u, v, kind in graph.edges(data='kind'):
     bond = chem.BondType.values[kind]
     molecule.AddBond(place[u], place[v], bond)
-  # RDKit would print the reason.
-  from rdkit import rdBase
-
-  with rdBase.BlockLogs():
+  with _quiet():
     failed = chem.SanitizeMol(molecule, catchErrors=True)
   if failed != chem.SanitizeFlags.SANITIZE_NONE:
     return None
@@ -107,14 +100,15 @@ def _read(
   """Reads all molecules: (nodes, edges, existing nodes, symbols)."""
   chem = _rdkit()
   molecules, left_out = [], 0
-  for line, text in _smiles(path):
-    molecule = chem.MolFromSmiles(text)
-    if molecule is None:
-      raise ValueError(f'{path} line {line} is no SMILES: {text!r}')
-    parsed = _atoms_and_bonds(chem, molecule)
-    left_out += parsed is None
-    if parsed is not None:
-      molecules.append(parsed)
+  with _quiet():
+    for line, text in _smiles(path):
+      molecule = chem.MolFromSmiles(text)
+      if molecule is None:
+        raise ValueError(f'{path} line {line} is no SMILES: {text!r}')
+      parsed = _atoms_and_bonds(chem, molecule)
+      left_out += parsed is None
+      if parsed is not None:
+        molecules.append(parsed)
   if len(molecules) < 2:
     raise ValueError(
       f'{path} must have 2 molecules that are graphs of atoms, one for each '
@@ -175,21 +169,27 @@ def _by_valences(molecule) -> bool:
   return hydrogens == [atom.GetTotalNumHs() for atom in molecule.GetAtoms()]
 
 
-def _smiles(path: str) -> list[tuple[int, str]]:
-  """(line number, SMILES) of the lines that have one."""
-  reader = csv.reader(files.read_lines(path))
+def _smiles(path: str) -> Iterator[tuple[int, str]]:
+  """Yields (line number, SMILES) of the lines that are not empty."""
+  lines = files.read_lines(path)
+  header = next(csv.reader(lines[:1]), [])
+  columns = [name.strip().lower() for name in header]
+  if 'smiles' not in columns:
+    for number, line in enumerate(lines, 1):
+      if line.strip():
+        yield number, re.split(r'[\s,]', line.strip())[0]
+    return
+  column, reader = columns.index('smiles'), csv.reader(lines, strict=True)
   try:
-    rows = [(reader.line_num, row) for row in reader]
+    next(reader)
+    for row in reader:
+      cell = ''.join(row[column : column + 1]).split()
+      if row and not cell:
+        raise ValueError(f'{path} line {reader.line_num} has no SMILES')
+      if row:
+        yield reader.line_num, cell[0]
   except csv.Error as error:
     raise ValueError(f'{path} line {reader.line_num}: {error}') from error
-  column = 0
-  if rows and 'smiles' in rows[0][1]:
-    column = rows.pop(0)[1].index('smiles')
-  return [
-    (number, row[column].split()[0])
-    for number, row in rows
-    if len(row) > column and row[column].strip()
-  ]
 
 
 def _rdkit() -> ModuleType:
@@ -200,3 +200,10 @@ def _rdkit() -> ModuleType:
       'molecules are read and written by RDKit: pip install rdkit'
     ) from error
   return Chem
+
+
+def _quiet() -> AbstractContextManager[object]:
+  """Keeps RDKit from printing about a molecule that fails."""
+  from rdkit import rdBase
+
+  return rdBase.BlockLogs()

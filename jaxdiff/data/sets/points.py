@@ -58,14 +58,8 @@ def _normal(u: np.ndarray) -> np.ndarray:
 def _dataset(
   name: str, split: str, x0: np.ndarray, label: np.ndarray | None = None
 ) -> Dataset:
-  arrays = {'x0': x0.astype(np.float32)}
-  return Dataset(
-    name=name,
-    split=split,
-    modality='points',
-    size=len(x0),
-    shape=x0.shape[1:],
-    num_classes=None if label is None else 2,
-    gather=in_memory(arrays if label is None else arrays | {'label': label}),
-    splits=tuple(_NUM),
-  )
+  arrays, splits = {'x0': x0.astype(np.float32)}, tuple(_NUM)
+  if label is None:
+    return in_memory(name, split, 'points', arrays, splits=splits)
+  arrays['label'] = label
+  return in_memory(name, split, 'points', arrays, 2, splits=splits)

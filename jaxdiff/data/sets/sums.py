@@ -47,14 +47,11 @@ def load(split: str) -> Dataset:
       # Digit d is category d.
       x0[:, place + i] = numbers // power % 10
   x0[:, 3], x0[:, 7] = encode('+=', SYMBOLS)
-  return Dataset(
-    name='sums',
-    split=split,
-    modality='text',
-    size=len(x0),
-    shape=(LENGTH,),
-    num_classes=None,
-    gather=in_memory({'x0': x0}),
+  return in_memory(
+    'sums',
+    split,
+    'text',
+    {'x0': x0},
     categories=len(SYMBOLS),
     symbols=SYMBOLS,
     splits=('train', 'test'),

@@ -2,8 +2,7 @@
 
 Both are UTF-8, by character. The vocabulary is the characters of the whole
 file, sorted, so that the test split has no others. A file is kept in memory as
-one number a character, one byte where there are at most 256 characters.
-Examples are cut out when they are gathered.
+one number a character, and examples are cut out when they are gathered.
 """
 
 import dataclasses
@@ -20,16 +19,11 @@ TEXT8 = 100_000_000
 
 
 def load_text(path: str, split: str, length: int) -> Dataset:
-  """Loads running text, in windows of `length` characters.
+  """Loads running text, in windows of `length` characters; see `windows`.
 
   The last tenth of the file is the split 'test', the rest 'train'. A file of
   exactly 100,000,000 characters is taken to be text8, whose published splits
   are 'train' (90 M), 'valid' (5 M) and 'test' (the last 5 M).
-
-  Args:
-    path: The file.
-    split: As above.
-    length: Number of characters of a window; see `windows`.
 
   Raises:
     FileNotFoundError: There is no such file.
@@ -47,7 +41,7 @@ def load_text(path: str, split: str, length: int) -> Dataset:
     f'text:{path}', split, part, symbols, length, overlap=split == 'train'
   )
   return dataclasses.replace(
-    dataset, splits=tuple(ends), content=lambda: [ids.data]
+    dataset, splits=tuple(ends), content=lambda: [('text', ids.data)]
   )
 
 
@@ -55,12 +49,8 @@ def load_lines(path: str, split: str, length: int | None = None) -> Dataset:
   """Loads a text on every line that is not empty, padded to `length`.
 
   A tenth of the lines, by a fixed permutation, is the split 'test', the others
-  'train'. Lines of test that are in train too are left out.
-
-  Args:
-    path: The file.
-    split: 'train' or 'test'.
-    length: Number of characters of an example; None is the longest line's.
+  'train'. Lines of test that are in train too are left out. Without a length it
+  is the longest line's.
 
   Raises:
     FileNotFoundError: There is no such file.
@@ -112,7 +102,7 @@ def load_lines(path: str, split: str, length: int | None = None) -> Dataset:
     categories=len(symbols),
     symbols=symbols,
     splits=('train', 'test'),
-    content=lambda: ['\n'.join(line for _, line in lines).encode()],
+    content=lambda: [('text', '\n'.join(x for _, x in lines).encode())],
   )
 
 
@@ -135,9 +125,6 @@ def windows(
     overlap: A window begins at every element but the last length - 1, as is
       best in training. Otherwise they lie side by side, so that a likelihood
       counts every element once; the rest at the end is left out.
-
-  Raises:
-    ValueError: The text is shorter than a window, or `length` is below 1.
   """
   if length < 1:
     raise ValueError(f'length must be at least 1, got {length}')

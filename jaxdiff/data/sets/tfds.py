@@ -27,10 +27,7 @@ def load(
 ) -> Dataset:
   """Loads a split of a prepared set, as images or, if it has none, as text.
 
-  Args:
-    name: 'set', 'set/config' or 'set:version' as TFDS names it.
-    split: A split of the set; TFDS's slices such as 'train[:90%]' work.
-    image_size: As in `data.load`, as are the other options.
+  The set is named as by TFDS, and a slice such as 'train[:90%]' is a split too.
   """
   builder = prepared.open_builder(name, data_dir)
   import tensorflow_datasets as tfds

@@ -41,15 +41,17 @@ def load(
   length: int,
   tokenizer: str | os.PathLike | None = None,
 ) -> Dataset:
-  """Loads a split; windows of running text overlap in train alone.
+  """Loads a split in examples of `length` elements.
+
+  Windows of running text overlap in train alone.
 
   Args:
     builder: Of the prepared set.
     split: A split of the set; TFDS's slices such as 'train[:90%]' work.
     length: Number of elements of an example.
-    tokenizer: File of the library tokenizers, `tokenizer.json`. Special tokens
-      are added to records as it says, and not to running text. With absorbing
-      noise MASK is a category of its own, whether or not the file has one.
+    tokenizer: A `tokenizer.json`. Special tokens are added to records as it
+      says, and not to running text. With absorbing noise MASK is a category of
+      its own, whether or not the file has one.
 
   Raises:
     FileNotFoundError: There is no such tokenizer.
@@ -67,10 +69,10 @@ def load(
   records = prepared.records(builder, split, (key,))
   model = None if tokenizer is None else read_library(tokenizer)
 
-  def content() -> Iterator[bytes]:
+  def content() -> Iterator[tuple[str, bytes]]:
     yield from prepared.content(builder, (key,))
     if tokenizer is not None:
-      yield Path(tokenizer).expanduser().read_bytes()
+      yield 'tokenizer', Path(tokenizer).expanduser().read_bytes()
 
   def running(split: str) -> str:
     source = prepared.records(builder, split, (key,))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from jaxdiff import files, parallel, tokenizers
-from jaxdiff.config import Section
+from jaxdiff.config import Section, Spec
 from jaxdiff.evaluation import (
   cache,
   extractors,
@@ -25,7 +25,7 @@ from jaxdiff.evaluation.measuring import Machine
 from jaxdiff.evaluation.samples import Samples
 from jaxdiff.generation import conditions
 from jaxdiff.pretrained.clip_folder import read_clip
-from jaxdiff.runs import results
+from jaxdiff.runs import examples, results
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ClipScore(Section):
     if self.prompts and split != 'train':
       raise ValueError('--labels has no effect with --prompts')
     captioned = Source(c.name, split, c.image_size, c.data_dir)
-    prompts = self._prompts(captioned)
+    prompts = self._prompts(captioned, run.spec)
     num = self.num or len(prompts)
     if num < len(prompts):
       chosen = images.subset_indices(len(prompts), num)
@@ -120,8 +120,8 @@ class ClipScore(Section):
     rows = images.subset_indices(total, self.num or total)
     return subject, [prompts[i % len(prompts)] for i in rows]
 
-  def _prompts(self, captioned: Source) -> list[str]:
-    """Reads --prompts, or the captions of images.
+  def _prompts(self, captioned: Source, spec: Spec | None = None) -> list[str]:
+    """Reads --prompts, or the captions of images, those of a run if `spec`.
 
     Raises:
       ValueError: Neither is there.
@@ -129,6 +129,8 @@ class ClipScore(Section):
     if self.prompts is not None:
       return conditions.read_prompts(None, self.prompts)
     dataset = captioned.load()
+    if spec:
+      examples.check(spec, dataset)
     if not dataset.has_captions:
       raise ValueError(
         f'{captioned} has no captions: give --prompts FILE, a line for each '

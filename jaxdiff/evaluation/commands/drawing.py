@@ -15,20 +15,21 @@ from jaxdiff.generation.job import Job
 from jaxdiff.runs import examples, results
 
 
-def load_data(workdir: str, modality: str) -> tuple[Dataset, Dataset]:
+def load_data(flags: Kept, modality: str) -> tuple[Dataset, Dataset]:
   """Loads the train and test split of a run's data set.
 
   Raises:
     ValueError: A run of another modality, or data of another vocabulary.
   """
+  workdir = flags.workdir
   config, spec = runs.read_config(workdir)
+  config = examples.moved(config, flags.data_name)
   if spec.modality != modality:
     raise ValueError(f'{workdir} holds a model of {config.data.name}')
   train, test = (
-    examples.load(config, workdir, split).dataset for split in ('train', 'test')
+    examples.load(config, workdir, split, spec).dataset
+    for split in ('train', 'test')
   )
-  for dataset in (train, test):
-    examples.check_symbols(spec, dataset)
   return train, test
 
 
@@ -38,7 +39,7 @@ def draw(flags: Kept, name: str, ending: str, **more: Any) -> tuple[Job, Path]:
   The file is called NAME_NUM_JOB.ENDING; `more` are further flags of sample.py.
   """
   fields = [field.name for field in dataclasses.fields(Kept)]
-  own = {name: getattr(flags, name) for name in fields}
+  own = {name: getattr(flags, name) for name in fields if name != 'data_name'}
   mesh = parallel.local_mesh()
   job = make_job(Flags(**{**own, **more}), mesh)
   folder = Path(flags.workdir) / 'evaluation'

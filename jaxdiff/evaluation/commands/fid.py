@@ -27,17 +27,17 @@ class Fid(Section):
 
   def run(self) -> dict[str, Any]:
     """Measures the samples and writes the result."""
-    machine, config = measuring.machine(self.running), None
+    machine, run = measuring.machine(self.running), None
     if samples.is_run(self.samples):
       run = samples.load(self.samples, self.drawing, machine)
       rows = samples.conditions_of(run, self.drawing.labels)
-      config, num = run.config, self.num or measuring.NUM_SAMPLES
+      num = self.num or measuring.NUM_SAMPLES
       subject = samples.of_run(run, rows, self.drawing, machine, num)
     else:
       subject = samples.of_files(self.samples, self.num, self.drawing)
     path = subject.path(self.against.features.partition(':')[0], self)
     num = len(subject.dataset)
-    comparison = measuring.compare(self.against, config, machine, num)
+    comparison = measuring.compare(self.against, run, machine, num)
     key = comparison.key(subject.fields)
     folder = path.with_name(path.name + '.parts') / key
     dataset, fields = subject.dataset, subject.fields

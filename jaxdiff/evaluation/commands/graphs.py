@@ -24,7 +24,7 @@ class Graphs(Kept):
     from jaxdiff.data.graphs import graphs_of, to_networkx
     from jaxdiff.evaluation.graphs import metrics
 
-    train, test = drawing.load_data(self.workdir, 'graph')
+    train, test = drawing.load_data(self, 'graph')
     name = train.name
     molecules = name.startswith('smiles:')
     if not molecules:

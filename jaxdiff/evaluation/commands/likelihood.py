@@ -36,6 +36,7 @@ class Likelihood(Section):
   seed: Seed = 0
   checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None
   ema: bool = True
+  data_name: str | None = None  # where the data of the run are now
 
   def run(self) -> dict[str, Any]:
     """Measures the split and writes the result."""
@@ -48,8 +49,9 @@ class Likelihood(Section):
     categories = run.model.schedule is None
     if categories and not self.ode:
       raise ValueError('--no-ode is for numbers: categories have no ODE')
-    dataset = examples.load(run.config, run.workdir, self.split).dataset
-    examples.check_symbols(run.spec, dataset)
+    config = examples.moved(run.config, self.data_name)
+    found = examples.load(config, run.workdir, self.split, run.spec)
+    dataset = found.dataset
     if self.num is not None:
       dataset = data.subset(dataset, min(self.num, len(dataset)))
     num_terms = self.num_terms or (32 if categories else None)
@@ -73,6 +75,7 @@ class Likelihood(Section):
       'dataset': dataset.name,
       'split': dataset.split,
       'datasets': results.of_data(dataset),
+      'truncated': found.spec.data.get('truncated'),
       'num_terms': num_terms,
       'seed': self.seed,
       'unit': f'bits per {element}',
@@ -84,7 +87,7 @@ class Likelihood(Section):
       figure = bits.plot(report, element)
       path = run.workdir / 'likelihood.png'
       files.save(path, lambda file: figure.savefig(file, dpi=130))
-    flags = suffix(self, 'workdir', 'batch_size', 'checkpoint')
+    flags = suffix(self, 'workdir', 'batch_size', 'checkpoint', 'data_name')
     name = f'likelihood_step{run.step}{flags}.json'
     path = run.workdir / 'evaluation' / name
     results.save(path, result, quiet=True)

@@ -41,6 +41,7 @@ class Sweep(Section):
   labels: Literal['train', 'test', 'uniform'] = 'train'
   checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None
   out: str | None = None  # None: WORKDIR/sweep
+  data_name: str | None = None  # where the data of the run are now
   against: Annotated[Against, Flat] = field(default_factory=Against)
   running: Annotated[Running, Flat] = field(default_factory=Running)
 
@@ -51,7 +52,9 @@ class Sweep(Section):
     rows = self.rows()
     loaded = {
       ema: samples.load(
-        self.workdir, Drawing(checkpoint=self.checkpoint, ema=ema), machine
+        self.workdir,
+        Drawing(checkpoint=self.checkpoint, ema=ema, data_name=self.data_name),
+        machine,
       )
       for ema in {row.ema for row in rows}
     }
@@ -60,8 +63,8 @@ class Sweep(Section):
     for run in runs:
       make_sampler(run.model, run.config.sampling)
     labels = samples.conditions_of(runs[0], self.labels)
-    config, num = runs[0].config, self.num
-    comparison = measuring.compare(self.against, config, machine, num)
+    num = self.num
+    comparison = measuring.compare(self.against, runs[0], machine, num)
     found, draws = [], {}
     for i, (row, run) in enumerate(zip(rows, runs, strict=True)):
       like = row.sampler, row.steps

@@ -27,7 +27,7 @@ class Text(Kept):
 
   def run(self) -> dict[str, Any]:
     """Draws and measures the texts, and writes the result."""
-    train, test = drawing.load_data(self.workdir, 'text')
+    train, test = drawing.load_data(self, 'text')
     sums = train.name == 'sums'
     if self.infills is not None and not sums:
       raise ValueError(f'--infills is for sums, not for {train.name}')
