@@ -110,11 +110,12 @@ class AttentionBlock(nn.Module):
   num_heads: int
   norm_eps: float
   dtype: DTypeLike
+  groups: int | None = None  # of the norm, as in `group_norm`
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     b, h, w, c = x.shape
-    y = group_norm(c, self.norm_eps, self.dtype, 'norm')(x)
+    y = group_norm(c, self.norm_eps, self.dtype, 'norm', self.groups)(x)
     attend = Attention(
       self.num_heads, self.dtype, zero_init=True, name='attention'
     )

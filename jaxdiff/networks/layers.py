@@ -130,10 +130,14 @@ class GroupNorm(nn.Module):
 
 
 def group_norm(
-  channels: int, eps: float, dtype: DTypeLike, name: str
+  channels: int,
+  eps: float,
+  dtype: DTypeLike,
+  name: str,
+  groups: int | None = None,
 ) -> GroupNorm:
-  """Group norm of `channels` channels in `num_groups` groups."""
-  return GroupNorm(num_groups(channels), eps, dtype, name=name)
+  """Group norm of `channels` channels in `groups`, or `num_groups`, groups."""
+  return GroupNorm(groups or num_groups(channels), eps, dtype, name=name)
 
 
 def layer_norm(
@@ -252,7 +256,8 @@ class ResidualBlock(nn.Module):
   `scale_shift_norm` norm(h) (1 + W_1 emb) + W_2 emb; then swish, dropout and a
   conv that starts at zero. `resample` (ADM) also moves x to the new size.
 
-  Takes x [B, H, W, C] and emb [B, E]; returns [B, H', W', features].
+  Takes x [B, H, W, C] and emb [B, E], or None: a network without time; returns
+  [B, H', W', features]. `groups` are those of `group_norm`.
   """
 
   features: int
@@ -262,27 +267,29 @@ class ResidualBlock(nn.Module):
   deterministic: bool
   norm_eps: float
   dtype: DTypeLike
+  groups: int | None = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, emb: jax.Array) -> jax.Array:
+  def __call__(self, x: jax.Array, emb: jax.Array | None) -> jax.Array:
     dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
 
     def norm(h, name):
-      norm = group_norm(h.shape[-1], self.norm_eps, self.dtype, name)
-      return norm(h)
+      channels, groups = h.shape[-1], self.groups
+      return group_norm(channels, self.norm_eps, self.dtype, name, groups)(h)
 
     h = nn.swish(norm(x, 'norm_0'))
     if self.resample is not None:
       h, x = self.resample(h), self.resample(x)
     h = conv3x3(self.features, self.dtype, 'conv_0')(h)
 
-    width = 2 * self.features if self.scale_shift_norm else self.features
-    emb = dense(width, name='emb')(emb)[:, None, None, :]
+    if emb is not None:
+      width = 2 * self.features if self.scale_shift_norm else self.features
+      emb = dense(width, name='emb')(emb)[:, None, None, :]
     if self.scale_shift_norm:
       scale, shift = jnp.split(emb, 2, axis=-1)
       h = norm(h, 'norm_1') * (1 + scale) + shift
     else:
-      h = norm(h + emb, 'norm_1')
+      h = norm(h if emb is None else h + emb, 'norm_1')
     # Dropped as [B, H W C], for XLA on CPU is slow to compile a random draw of
     # four dimensions, and there is one in every block.
     h = nn.swish(h)

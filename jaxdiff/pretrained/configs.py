@@ -12,8 +12,15 @@ T = TypeVar('T')
 MAX_BYTES = 1 << 20
 
 
-def read(path: str | os.PathLike, make: Callable[[Config], T]) -> T:
+def read(
+  path: str | os.PathLike, make: Callable[[Config], T], kind: str = 'CLIP'
+) -> T:
   """Makes a network of the config in a file.
+
+  Args:
+    path: The file.
+    make: A config to what is made of it.
+    kind: Of network, for messages.
 
   Raises:
     FileNotFoundError: There is no such file.
@@ -31,7 +38,7 @@ def read(path: str | os.PathLike, make: Callable[[Config], T]) -> T:
     config = json.loads(path.read_bytes().decode())
     return make(section({'config': config}, 'config'))
   except (ValueError, RecursionError) as error:
-    raise ValueError(f'{path} describes no CLIP: {error}') from error
+    raise ValueError(f'{path} describes no {kind}: {error}') from error
 
 
 def section(config: Config, name: str) -> Config:

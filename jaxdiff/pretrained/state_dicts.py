@@ -80,6 +80,23 @@ def arranged(
   )
 
 
+def exported(
+  params: Params, sources: Mapping[Path, Source]
+) -> dict[str, np.ndarray]:
+  """Renames a tree of parameters to a state dict: the inverse of `arranged`.
+
+  Args:
+    params: The tree.
+    sources: Path in it to the place in the state dict, of whole tensors.
+  """
+  state = {}
+  for path, leaf in flatten_dict(params).items():
+    axes = np.argsort(_axes(path, leaf.ndim, sources[path]))
+    theirs = np.asarray(leaf).transpose(axes)
+    state[sources[path].key] = np.ascontiguousarray(theirs)
+  return state
+
+
 def _some(names: set[str], most: int = 20) -> str:
   more = f' and {len(names) - most} more' if len(names) > most else ''
   # Escaped, without the quotes: names of a file may hold any character.

@@ -1,0 +1,75 @@
+"""Weights in a folder as diffusers and transformers write it, in one file or in
+several (shards)."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jaxdiff.pretrained import configs
+from jaxdiff.pretrained.configs import Config, section
+from jaxdiff.pretrained.files import read_weights, sha256
+
+
+def find_weights(folder: str | os.PathLike, stem: str, fetch: str) -> Path:
+  """Finds the weights in a folder: `stem`.safetensors, the index of its shards,
+  or `stem`.bin.
+
+  Args:
+    folder: The folder.
+    stem: Name of the weights without an ending.
+    fetch: What to get, and from where, for the message if there are none.
+
+  Raises:
+    FileNotFoundError: There are none; the message lists the names.
+  """
+  endings = '.safetensors', '.safetensors.index.json', '.bin'
+  names = [stem + ending for ending in endings]
+  for name in names:
+    if (Path(folder) / name).is_file():
+      return Path(folder) / name
+  raise FileNotFoundError(
+    f'{os.fspath(folder)} has none of {", ".join(names)}: fetch {fetch}'
+  )
+
+
+def read_state(path: Path, fetch: str) -> tuple[dict[str, np.ndarray], str]:
+  """Reads a state dict, from one file or by the index of its shards.
+
+  Args:
+    path: From `find_weights`.
+    fetch: As there.
+
+  Returns:
+    Name to array; and the SHA-256 of the file, of shards that of their hashes.
+
+  Raises:
+    FileNotFoundError: A shard is missing, by name.
+    ValueError: A file cannot be read, or the index does not fit the shards.
+  """
+  if path.suffix != '.json':
+    return read_weights(path, fetch), sha256(path)
+  index = configs.read(path, _shards, 'weights')
+  state: dict[str, np.ndarray] = {}
+  digest = hashlib.sha256()
+  for name in sorted(set(index.values())):
+    shard = path.parent / name
+    state |= read_weights(shard, fetch)
+    digest.update(f'{name} {sha256(shard)}\n'.encode())
+  missing = sorted(set(index) - set(state))
+  if missing:
+    raise ValueError(
+      f'{path} lists {len(missing)} tensors that its shards have not, such as '
+      f'{missing[0][:200]!r}'
+    )
+  return state, digest.hexdigest()
+
+
+def _shards(config: Config) -> dict[str, str]:
+  """Tensor -> name of the file beside the index."""
+  index = section(config, 'weight_map')
+  for name in index.values():
+    if not isinstance(name, str) or Path(name).name != name:
+      raise ValueError(f'{str(name)[:200]!r} is no name of a file beside it')
+  return dict(index)
