@@ -155,7 +155,10 @@ def _check_literals(
   """Raises ValueError for literals of the wrong type, and for inf and nan."""
   if not written:
     return
-  hints = typing.get_type_hints(factory)
+  try:
+    hints = typing.get_type_hints(factory)
+  except (NameError, TypeError, AttributeError):
+    hints = {}  # annotations that only a type checker understands
   parameters = inspect.signature(factory).parameters
   for name, value in written.items():
     if isinstance(value, float) and not math.isfinite(value):

@@ -164,6 +164,22 @@ CATEGORICAL_LOSSES: Table = {
   'cross_entropy': 'jaxdiff.models.categorical:cross_entropy',
 }
 
+OPTIMIZERS = {
+  'adam': 'optax:adam',
+  'adamw': 'optax:adamw',
+  'lion': 'optax:lion',
+  'muon': 'optax.contrib:muon',
+  'schedule_free': 'optax.contrib:schedule_free_adamw',
+  'sgd': 'optax:sgd',
+}
+
+LEARNING_RATES = {
+  'constant': 'jaxdiff.models.optimizer:constant',
+  'cosine': 'jaxdiff.models.optimizer:cosine',
+  'linear': 'jaxdiff.models.optimizer:linear',
+  'power': 'jaxdiff.models.optimizer:power',
+}
+
 # The class of a network's configuration -> its Flax module.
 NETWORKS: Mapping[str, str] = {
   'UNet': 'jaxdiff.networks.unet:UNet',

@@ -3,9 +3,11 @@
 The process is in `diffusion`, the network in `networks`.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+from jaxdiff import names
 from jaxdiff.config import registry
 from jaxdiff.config.ranges import (
   Count,
@@ -44,6 +46,10 @@ def trial_noise() -> dict[str, object]:
   }
 
 
+def _trial_rate() -> dict[str, object]:
+  return {'learning_rate': 1e-3, 'peak': 1e-3, 'num_steps': 10}
+
+
 @dataclass(frozen=True)
 class Data(Section):
   """The data set."""
@@ -78,18 +84,42 @@ class Condition(Section):
 
 @dataclass(frozen=True)
 class Optimizer(Section):
-  """Gradient clipping by global norm, Adam, and a learning-rate schedule."""
+  """Gradient clipping by global norm, optax's optimizer, a learning rate."""
 
   prefix: ClassVar[str] = 'optimizer.'
-  name: Literal['adam', 'adamw'] = 'adam'
+  name: Annotated[str, Name(registry.OPTIMIZERS, _trial_rate)] = 'adam'
   learning_rate: Positive = 2e-4
-  schedule: Literal['constant', 'cosine', 'linear'] = 'constant'
+  schedule: Annotated[str, Name(registry.LEARNING_RATES, _trial_rate)] = (
+    'constant'
+  )
   warmup_steps: Annotated[int, In('[0, 2147483647]')] = 0
   clip_norm: Positive | None = 1.0
   b1: Annotated[float, In('[0, 1)')] = 0.9
   b2: Annotated[float, In('[0, 1)')] = 0.999
   eps: Positive = 1e-8
   weight_decay: NotNegative = 0.0
+
+  def check(self) -> None:
+    super().check()
+    call = names.parse(self.name, '--optimizer.name')
+    optimizer = names.find(registry.OPTIMIZERS, call.name, '--optimizer.name')
+    taken = inspect.signature(optimizer).parameters
+    if 'peak' in names.parse(self.schedule, '--optimizer.schedule').kwargs:
+      raise ValueError(
+        f'--optimizer.schedule={self.schedule}: use --optimizer.learning-rate'
+      )
+    for field in ('learning_rate', 'b1', 'b2', 'eps', 'weight_decay'):
+      flag, value = (
+        f'--optimizer.{field.replace("_", "-")}',
+        getattr(self, field),
+      )
+      if field in call.kwargs:
+        raise ValueError(f'--optimizer.name={self.name}: use {flag}')
+      if field not in taken and value != getattr(Optimizer, field):
+        raise ValueError(
+          f'{flag} {value} is no setting of {call.name}, which takes '
+          f'{sorted(taken)}'
+        )
 
 
 @dataclass(frozen=True)

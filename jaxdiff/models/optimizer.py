@@ -1,4 +1,4 @@
-"""The optimizer of a configuration, an optax chain."""
+"""The optimizer of a configuration, an optax chain, and its learning rates."""
 
 from typing import Any
 
@@ -6,31 +6,78 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdiff.config import Optimizer
+from jaxdiff import names
+from jaxdiff.checks import number, whole
+from jaxdiff.config import Optimizer, registry
 
 
 def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
-  """Builds gradient clipping, Adam or AdamW, warm-up and decay.
+  """Builds gradient clipping and the optimizer of optax that is named.
 
   Args:
     c: of the configuration.
     num_steps: of the run, over which the learning rate decays.
   """
+  optimizer = names.make(
+    registry.OPTIMIZERS,
+    c.name,
+    '--optimizer.name',
+    learning_rate=learning_rate(c, num_steps),
+    b1=c.b1,
+    b2=c.b2,
+    eps=c.eps,
+    weight_decay=c.weight_decay,
+  )
+  if not isinstance(optimizer, optax.GradientTransformation):
+    raise ValueError(
+      f'--optimizer.name {c.name} must build an optimizer of optax, got '
+      f'{optimizer!r}'
+    )
+  return optax.chain(clip(c.clip_norm), optimizer) if c.clip_norm else optimizer
+
+
+def learning_rate(c: Optimizer, num_steps: int) -> optax.Schedule:
+  """Builds the learning rate of a step: a linear warm-up, then its schedule."""
   warmup = warmup_steps(c, num_steps)
-  decay_steps = num_steps - warmup
-  rate = {
-    'constant': optax.constant_schedule(c.learning_rate),
-    'cosine': optax.cosine_decay_schedule(c.learning_rate, decay_steps),
-    'linear': optax.linear_schedule(c.learning_rate, 0.0, decay_steps),
-  }[c.schedule]
-  if warmup:
-    rising = optax.linear_schedule(0.0, c.learning_rate, warmup)
-    rate = optax.join_schedules([rising, rate], [warmup])
-  adam = {
-    'adam': optax.adam(rate, c.b1, c.b2, c.eps),
-    'adamw': optax.adamw(rate, c.b1, c.b2, c.eps, weight_decay=c.weight_decay),
-  }[c.name]
-  return optax.chain(clip(c.clip_norm), adam) if c.clip_norm else adam
+  rate = names.make(
+    registry.LEARNING_RATES,
+    c.schedule,
+    '--optimizer.schedule',
+    peak=c.learning_rate,
+    num_steps=num_steps - warmup,
+  )
+  if not warmup:
+    return rate
+  rising = optax.linear_schedule(0.0, c.learning_rate, warmup)
+  return optax.join_schedules([rising, rate], [warmup])
+
+
+def constant(peak: float) -> optax.Schedule:
+  """The peak at every step."""
+  return optax.constant_schedule(peak)
+
+
+def cosine(peak: float, num_steps: int) -> optax.Schedule:
+  """Half a cosine from the peak to 0 at the last step."""
+  return optax.cosine_decay_schedule(peak, num_steps)
+
+
+def linear(peak: float, num_steps: int) -> optax.Schedule:
+  """A line from the peak to 0 at the last step."""
+  return optax.linear_schedule(peak, 0.0, num_steps)
+
+
+def power(
+  peak: float, steps: int = 70_000, exponent: float = 0.5
+) -> optax.Schedule:
+  """peak / max(step / steps, 1)^exponent; a longer run continues the same.
+
+  Source: EDM2 (Karras et al. 2024, arXiv:2312.02696), equation 67, there with
+  exponent 1/2 and steps of 2048 images.
+  """
+  whole('steps', steps, 1)
+  number('exponent', exponent, '(0, inf)')
+  return lambda step: peak / jnp.maximum(step / steps, 1.0) ** exponent
 
 
 def warmup_steps(c: Optimizer, num_steps: int) -> int:
