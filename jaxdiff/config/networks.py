@@ -43,6 +43,13 @@ class DiT(Network):
   width: Size = 384
   depth: Depth = 12
   num_heads: Size = 6
+  patch_channels: Size | None = None  # a bottleneck between patch and token
+  qk_norm: bool = False  # RMS norms of queries and keys
+  rms_norm: bool = False  # instead of layer norms
+  swiglu: bool = False  # gated MLPs
+  rotary: bool = False  # rotary attention over rows and columns too
+  class_tokens: Annotated[int, In('[0, 1024]')] = 0  # before the patches
+  class_tokens_from: Annotated[int, In('[0, 1023]')] = 0  # from which block on
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ class Attention(nn.Module):
     zero_init: Whether the projection starts at zero.
     rotary: Whether q and k are rotated by position, see `rotated`. A head then
       needs an even number of channels.
+    grid: Rows and columns of an image whose positions end the sequence, for
+      `rotary`. A head then needs a multiple of 4 channels.
+    qk_norm: Whether q and k pass an RMS norm over the channels of a head, with
+      a scale that heads share (Henry et al. 2020, arXiv:2010.04245).
     causal: Whether a position attends only to itself and those before it.
 
   Source: Vaswani et al. 2017 (arXiv:1706.03762), equation 1.
@@ -42,6 +46,8 @@ class Attention(nn.Module):
   qkv_bias: bool = True
   zero_init: bool = False
   rotary: bool = False
+  grid: tuple[int, int] | None = None
+  qk_norm: bool = False
   causal: bool = False
 
   @nn.compact
@@ -58,8 +64,11 @@ class Attention(nn.Module):
       return y.reshape(*y.shape[:2], self.num_heads, -1)
 
     q, k, v = heads(x, 'q'), heads(context, 'k'), heads(context, 'v')
+    if self.qk_norm:
+      norm = partial(nn.RMSNorm, dtype=self.dtype)
+      q, k = norm(name='q_norm')(q), norm(name='k_norm')(k)
     if self.rotary:
-      q, k = rotated(q), rotated(k)
+      q, k = rotated(q, self.grid), rotated(k, self.grid)
     if mask is None:
       out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
     else:
@@ -75,15 +84,20 @@ class Attention(nn.Module):
     return dense(kernel_init=init, name='out')(out.reshape(x.shape))
 
 
-def rotated(x: Array) -> Array:
+def rotated(x: Array, grid: tuple[int, int] | None = None) -> Array:
   """Rotates pairs of channels by angles proportional to the position.
 
   With D channels in a head and w_i = 10000^(-2 i / D), i = 0 .. D / 2 - 1,
   channels i and i + D / 2 at position l are rotated by the angle l w_i. Inner
   products then depend on the distance of two positions alone.
 
+  On a grid the first half of the pairs turns by the row and the second by the
+  column, each with the frequencies of D / 2 channels.
+
   Args:
-    x: [B, L, H, D], D even.
+    x: [B, L, H, D], D even; on a grid a multiple of 4.
+    grid: Rows and columns of the last positions of the sequence, row by row.
+      Those before them are not rotated.
 
   Returns:
     [B, L, H, D], of the same lengths and dtype.
@@ -92,9 +106,15 @@ def rotated(x: Array) -> Array:
   2 i and 2 i + 1; the order of channels is learned.
   """
   _, length, _, dim = x.shape
-  frequencies = np.power(10000.0, -np.arange(0, dim, 2) / dim)
+  if grid is None:
+    places = np.arange(length)[:, None]
+  else:
+    places = np.zeros((length, 2), int)
+    places[length - grid[0] * grid[1] :] = np.indices(grid).reshape(2, -1).T
+  each = dim // places.shape[1]
+  frequencies = np.power(10000.0, -np.arange(0, each, 2) / each)
   # float64: in float32 the angle of a late position has lost digits.
-  angles = np.arange(length)[:, None] * frequencies
+  angles = (places[:, :, None] * frequencies).reshape(length, -1)
   sin, cos = (
     jnp.asarray(wave(angles), jnp.float32)[None, :, None]
     for wave in (np.sin, np.cos)

@@ -11,12 +11,18 @@ that starts at zero, two shifts b, two scales a and two gates g:
 so a new block is the identity. DiT-XL/2 is `patch_size=2, width=1152,
 depth=28, num_heads=16, num_classes=1000` and out_channels twice the data's.
 
+JiT's networks, on pixels, have further switches, each off by default: JiT-B/16
+is `patch_size=16, width=768, depth=12, num_heads=12, num_classes=1000,
+patch_channels=128, qk_norm=True, rms_norm=True, swiglu=True, rotary=True,
+class_tokens=32, class_tokens_from=4`, trained to predict x0.
+
 The attention to a text stands where PixArt has it, without a gate, its
 projection starting at zero. Unlike there it is normed before, and the text has
 no MLP of its own.
 
 Source: Peebles and Xie 2022 (arXiv:2212.09748), section 3; Chen et al. 2023
-(arXiv:2310.00426), section 2.3.
+(arXiv:2310.00426), section 2.3; Li and He 2025 (arXiv:2511.13720), section 4
+and appendix A, JiT.
 """
 
 from functools import partial
@@ -68,6 +74,10 @@ class DiTBlock(nn.Module):
 
   num_heads: int
   dtype: DTypeLike
+  qk_norm: bool
+  rms_norm: bool
+  swiglu: bool
+  grid: tuple[int, int] | None  # of the patches, with rotary attention
 
   @nn.compact
   def __call__(
@@ -75,20 +85,33 @@ class DiTBlock(nn.Module):
   ) -> tuple[Array, None]:
     width = x.shape[-1]
     dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
-    attention = partial(Attention, self.num_heads, self.dtype)
-
-    def norm(x):
-      return layers.layer_norm(NORM_EPS, self.dtype, affine=False)(x)
+    attention = partial(
+      Attention, self.num_heads, self.dtype, qk_norm=self.qk_norm
+    )
 
     b_1, a_1, g_1, b_2, a_2, g_2 = modulation(emb, 6, width, self.dtype)
-    h = (1 + a_1) * norm(x) + b_1
-    x = x + g_1 * attention(name='attention')(h)
+    h = (1 + a_1) * _norm(self, x, 'norm_0') + b_1
+    rotary = {'rotary': self.grid is not None, 'grid': self.grid}
+    x = x + g_1 * attention(**rotary, name='attention')(h)
     if text is not None:
       attend = attention(zero_init=True, name='text_attention')
-      x = x + attend(norm(x), text, mask)
-    h = dense(4 * width, name='mlp_0')((1 + a_2) * norm(x) + b_2)
-    h = dense(width, name='mlp_1')(nn.gelu(h, approximate=True))
-    return x + g_2 * h, None
+      x = x + attend(_norm(self, x, 'norm_text'), text, mask)
+    h = (1 + a_2) * _norm(self, x, 'norm_1') + b_2
+    if self.swiglu:
+      inner = dense(2 * (8 * width // 3), name='mlp_0')(h)
+      gate, value = jnp.split(inner, 2, axis=-1)
+      h = nn.swish(gate) * value
+    else:
+      h = nn.gelu(dense(4 * width, name='mlp_0')(h), approximate=True)
+    return x + g_2 * dense(width, name='mlp_1')(h), None
+
+
+def _norm(net: 'DiTBlock | DiT', x: Array, name: str) -> Array:
+  """The norm before a modulation; only an RMS norm has a scale of its own."""
+  dtype = net.dtype if isinstance(net, DiTBlock) else jnp.float32
+  if net.rms_norm:
+    return nn.RMSNorm(NORM_EPS, dtype=dtype, name=name)(x)
+  return layers.layer_norm(NORM_EPS, dtype, affine=False)(x)
 
 
 class DiT(nn.Module):
@@ -104,6 +127,16 @@ class DiT(nn.Module):
     width: Of a token; a multiple of 4 and of `num_heads`.
     depth: Number of blocks.
     num_heads: Attention heads.
+    patch_channels: Channels to which a patch is projected on its way to a
+      token, without a bias; None: it becomes a token at once.
+    qk_norm: As in `Attention`.
+    rms_norm: Whether norms are x / rms(x) with a scale, not layer norms.
+    swiglu: Whether MLPs are W (swish(a) b), a and b each 8 / 3 of the width
+      (Shazeer 2020, arXiv:2002.05202, equation 6).
+    rotary: Whether attention is rotary over rows and columns too.
+    class_tokens: How many tokens of the class are put before the patches, each
+      its embedding and a learned position.
+    class_tokens_from: The block from which on they are there.
 
   `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `dtype` and `remat` are
   those of `jaxdiff.networks`.
@@ -114,6 +147,13 @@ class DiT(nn.Module):
   width: int = 384
   depth: int = 12
   num_heads: int = 6
+  patch_channels: int | None = None
+  qk_norm: bool = False
+  rms_norm: bool = False
+  swiglu: bool = False
+  rotary: bool = False
+  class_tokens: int = 0
+  class_tokens_from: int = 0
   num_classes: int | None = None
   text_dim: int | None = None
   pooled_dim: int | None = None
@@ -129,19 +169,13 @@ class DiT(nn.Module):
 
     See `jaxdiff.networks`. `train` is not used.
     """
-    sizes = 'out_channels', 'patch_size', 'width', 'depth', 'num_heads'
-    checks.check_settings(self, *sizes)
-    checks.check_image(xt, t, self.patch_size)
-    if self.width % 4 or self.width % self.num_heads:
-      raise ValueError(
-        f'width must be a multiple of 4 and of num_heads={self.num_heads}, got '
-        f'{self.width}'
-      )
+    _check(self, xt, t)
     kinds = embedding.Kinds(
       self.num_classes, self.text_dim, self.pooled_dim, self.low_res
     )
     embedding.check(kinds, cond, xt.shape[0])
 
+    label = embedding.embed_label(kinds, t, cond, self.width, self.dtype, 0.02)
     emb = embedding.embed(
       kinds,
       t,
@@ -150,7 +184,7 @@ class DiT(nn.Module):
       self.width,
       self.dtype,
       init=nn.initializers.normal(0.02),
-      label_std=0.02,
+      label=label,
     )
     # Every modulation begins with this swish: once here serves them all.
     emb = nn.swish(emb)
@@ -162,17 +196,68 @@ class DiT(nn.Module):
     p = self.patch_size
     x = layers.space_to_depth(x, p)
     grid = x.shape[1:3]
-    dense = Dense(
-      self.width, dtype=self.dtype, kernel_init=kernel_init, name='patch_in'
-    )
-    x = dense(x.reshape(len(x), grid[0] * grid[1], -1))
+    dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
+    x = x.reshape(len(x), grid[0] * grid[1], -1)
+    if self.patch_channels is not None:
+      x = dense(self.patch_channels, use_bias=False, name='patch_down')(x)
+    x = dense(self.width, name='patch_in')(x)
     x = x + positions(*grid, self.width)[None].astype(x.dtype)
-    blocks = stacked(DiTBlock, self.depth, self.remat)
-    x, _ = blocks(self.num_heads, self.dtype, name='blocks')(x, emb, text, mask)
+
+    def blocks(x, depth, name):
+      if not depth:
+        return x
+      run = stacked(DiTBlock, depth, self.remat)(
+        self.num_heads,
+        self.dtype,
+        self.qk_norm,
+        self.rms_norm,
+        self.swiglu,
+        grid if self.rotary else None,
+        name=name,
+      )
+      return run(x, emb, text, mask)[0]
+
+    if self.class_tokens:
+      x = blocks(x, self.class_tokens_from, 'blocks_before')
+      init = nn.initializers.normal(0.02)
+      shape = (self.class_tokens, self.width)
+      tokens = self.param('class_positions', init, shape)[None]
+      tokens = label[:, None] + tokens.astype(x.dtype)
+      x = jnp.concatenate([tokens, x], axis=1)
+      x = blocks(x, self.depth - self.class_tokens_from, 'blocks')
+      x = x[:, self.class_tokens :]
+    else:
+      x = blocks(x, self.depth, 'blocks')
 
     shift, scale = modulation(emb, 2, self.width, jnp.float32)
-    x = layers.layer_norm(NORM_EPS, jnp.float32, affine=False)(x)
+    x = _norm(self, x, 'norm_out')
     zeros = nn.initializers.zeros
     out = Dense(p * p * self.out_channels, kernel_init=zeros, name='patch_out')
     x = out((1 + scale) * x + shift)
     return layers.depth_to_space(x.reshape(len(x), *grid, -1), p)
+
+
+def _check(net: DiT, xt: Array, t: Array) -> None:
+  sizes = 'out_channels', 'patch_size', 'width', 'depth', 'num_heads'
+  checks.check_settings(net, *sizes, 'patch_channels')
+  checks.check_image(xt, t, net.patch_size)
+  if net.width % 4 or net.width % net.num_heads:
+    raise ValueError(
+      f'width must be a multiple of 4 and of num_heads={net.num_heads}, got '
+      f'{net.width}'
+    )
+  if net.rotary and net.width // net.num_heads % 4:
+    raise ValueError(
+      'rotary needs heads of a multiple of 4 channels, got width '
+      f'{net.width} and num_heads {net.num_heads}'
+    )
+  if net.class_tokens < 0 or (net.class_tokens and net.num_classes is None):
+    raise ValueError(
+      'class_tokens must be 0, or positive with num_classes, got '
+      f'{net.class_tokens}'
+    )
+  if not 0 <= net.class_tokens_from < net.depth:
+    raise ValueError(
+      f'class_tokens_from must be a block below depth={net.depth}, got '
+      f'{net.class_tokens_from}'
+    )

@@ -101,7 +101,7 @@ def embed(
   width: int,
   dtype: DTypeLike,
   init: Callable[..., Array] = layers.kernel_init,
-  label_std: float = 1.0,
+  label: Array | None = None,
 ) -> Array:
   """Sums the embeddings of time and of the conditions that are vectors.
 
@@ -116,7 +116,7 @@ def embed(
     width: Of the sum.
     dtype: Of computation.
     init: Of the matrices.
-    label_std: Initial standard deviation of the embedding of labels.
+    label: From `embed_label`, which is called without.
 
   Returns:
     [B, width].
@@ -130,20 +130,46 @@ def embed(
 
   emb = level(t, 'time')
   if kinds.num_classes is not None:
-    null = jnp.full(t.shape, kinds.num_classes)
-    table = nn.Embed(
-      kinds.num_classes + 1,
-      width,
-      dtype=dtype,
-      embedding_init=nn.initializers.normal(label_std),
-      name='label',
-    )
-    emb = emb + table(null if cond is None else cond['label'])
+    if label is None:
+      label = embed_label(kinds, t, cond, width, dtype)
+    emb = emb + label
   if kinds.pooled_dim is not None:
     emb = emb + dense(name='pooled')(cond['pooled'])
   if kinds.low_res:
     emb = emb + level(cond.get('augment', jnp.zeros(t.shape)), 'augment')
   return emb
+
+
+def embed_label(
+  kinds: Kinds,
+  t: Array,
+  cond: Cond | None,
+  width: int,
+  dtype: DTypeLike,
+  std: float = 1.0,
+) -> Array | None:
+  """Embeds labels, the null label without conditions; None without labels.
+
+  To be called within a network, whose parameters the table becomes.
+
+  Args:
+    kinds, t, cond, width, dtype: As in `embed`.
+    std: Initial standard deviation of the table.
+
+  Returns:
+    [B, width].
+  """
+  if kinds.num_classes is None:
+    return None
+  null = jnp.full(t.shape, kinds.num_classes)
+  table = nn.Embed(
+    kinds.num_classes + 1,
+    width,
+    dtype=dtype,
+    embedding_init=nn.initializers.normal(std),
+    name='label',
+  )
+  return table(null if cond is None else cond['label'])
 
 
 def beside_low_res(xt: Array, cond: Cond) -> Array:

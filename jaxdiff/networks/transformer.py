@@ -148,8 +148,10 @@ class Transformer(nn.Module):
 
     emb = None
     if self.time:
+      width, dtype = self.cond_dim, self.dtype
+      label = embedding.embed_label(kinds, t, cond, width, dtype, 0.02)
       emb = embedding.embed(
-        kinds, t, cond, FREQUENCIES, self.cond_dim, self.dtype, label_std=0.02
+        kinds, t, cond, FREQUENCIES, width, dtype, label=label
       )
     elif self.num_classes is not None:
       null = jnp.full(t.shape, self.num_classes)
