@@ -72,8 +72,8 @@ def power(
 ) -> optax.Schedule:
   """peak / max(step / steps, 1)^exponent; a longer run continues the same.
 
-  Source: EDM2 (Karras et al. 2024, arXiv:2312.02696), equation 67, there with
-  exponent 1/2 and steps of 2048 images.
+  Source: EDM2 (Karras et al. 2024, arXiv:2312.02696), appendix B, with exponent
+  1/2 and steps of 2048 images.
   """
   whole('steps', steps, 1)
   number('exponent', exponent, '(0, inf)')
