@@ -22,6 +22,7 @@ from jaxdiff.config.files import (
   undescribe,
 )
 from jaxdiff.config.networks import (
+  EDM2,
   MLP,
   ConvNet,
   Custom,
@@ -43,6 +44,7 @@ from jaxdiff.config.sections import (
 )
 
 __all__ = [
+  'EDM2',
   'FIXED',
   'MLP',
   'Categorical',

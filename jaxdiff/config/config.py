@@ -11,7 +11,7 @@ from jaxdiff.config.diffusion import (
   Gaussian,
   trial_unmasking,
 )
-from jaxdiff.config.networks import AnyNetwork, Transformer, UNet
+from jaxdiff.config.networks import EDM2, AnyNetwork, Transformer, UNet
 from jaxdiff.config.ranges import Name, Section, Seed
 from jaxdiff.config.sections import (
   Checkpoint,
@@ -73,6 +73,11 @@ def _check_together(config: Config) -> None:
   elif isinstance(config.diffusion, Gaussian):
     _check_gaussian(config)
   _check_intervals(config)
+  if config.optimizer.unit_weights and not isinstance(config.network, EDM2):
+    raise ValueError(
+      '--optimizer.unit-weights is for the network EDM2, got '
+      f'{type(config.network).__name__}'
+    )
   condition, parallel = config.condition, config.parallel
   if condition.low_res and config.sampling.augment > condition.augment:
     raise ValueError(

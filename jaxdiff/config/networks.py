@@ -53,6 +53,17 @@ class DiT(Network):
 
 
 @dataclass(frozen=True)
+class EDM2(Network):
+  """See `networks.edm2`: images."""
+
+  channels: Size = 192
+  channel_mults: tuple[Size, ...] = (1, 2, 3, 4)
+  num_res_blocks: Depth = 3
+  attention_resolutions: tuple[Size, ...] = (16, 8)
+  dropout: Dropout = 0.0
+
+
+@dataclass(frozen=True)
 class MLP(Network):
   """See `networks.mlp`: points."""
 
@@ -104,5 +115,5 @@ class Custom(Network):
 
 
 AnyNetwork = (
-  UNet | DiT | MLP | ConvNet | Transformer | GraphTransformer | Custom
+  UNet | DiT | EDM2 | MLP | ConvNet | Transformer | GraphTransformer | Custom
 )

@@ -184,6 +184,7 @@ LEARNING_RATES = {
 NETWORKS: Mapping[str, str] = {
   'UNet': 'jaxdiff.networks.unet:UNet',
   'DiT': 'jaxdiff.networks.dit:DiT',
+  'EDM2': 'jaxdiff.networks.edm2:EDM2',
   'MLP': 'jaxdiff.networks.mlp:MLP',
   'Transformer': 'jaxdiff.networks.transformer:Transformer',
   'GraphTransformer': 'jaxdiff.networks.graph_transformer:GraphTransformer',

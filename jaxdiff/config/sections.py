@@ -98,6 +98,7 @@ class Optimizer(Section):
   b2: Annotated[float, In('[0, 1)')] = 0.999
   eps: Positive = 1e-8
   weight_decay: NotNegative = 0.0
+  unit_weights: bool = False  # of EDM2: norm its kernels after every step
 
   def check(self) -> None:
     super().check()

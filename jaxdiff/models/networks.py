@@ -16,7 +16,7 @@ from jaxdiff.models.model import Cond, Params
 # The architectures that read data of a modality.
 FITTING = {
   'points': ('MLP',),
-  'image': ('UNet', 'DiT'),
+  'image': ('UNet', 'DiT', 'EDM2'),
   'text': ('Transformer',),
   'graph': ('GraphTransformer',),
 }
@@ -127,6 +127,14 @@ def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
   own = {k: v for k, v in vars(n).items() if k not in ('dtype', 'remat')}
   factory = names.resolve(registry.NETWORKS[type(n).__name__], flag)
   known = {field.name for field in dataclasses.fields(factory)}
+  conditions = {
+    'num_classes': '--condition.label',
+    'text_dim': '--condition.text',
+    'low_res': '--condition.low-res',
+  }
+  for name, condition in conditions.items():
+    if inputs[name] and name not in known:
+      raise ValueError(f'{condition} is nothing that {type(n).__name__} reads')
   inputs = {name: x for name, x in inputs.items() if name in known}
   return factory(**own, **inputs)
 

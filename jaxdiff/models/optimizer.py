@@ -1,5 +1,6 @@
 """The optimizer of a configuration, an optax chain, and its learning rates."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -33,7 +34,14 @@ def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
       f'--optimizer.name {c.name} must build an optimizer of optax, got '
       f'{optimizer!r}'
     )
-  return optax.chain(clip(c.clip_norm), optimizer) if c.clip_norm else optimizer
+  parts = [optimizer]
+  if c.clip_norm:
+    parts.insert(0, clip(c.clip_norm))
+  if c.unit_weights:
+    from jaxdiff.networks import edm2
+
+    parts.append(constrained(edm2.constrain))
+  return optax.chain(*parts) if len(parts) > 1 else optimizer
 
 
 def learning_rate(c: Optimizer, num_steps: int) -> optax.Schedule:
@@ -83,6 +91,23 @@ def power(
 def warmup_steps(c: Optimizer, num_steps: int) -> int:
   """Returns the steps of warm-up: a tenth of a run that is no longer."""
   return c.warmup_steps if c.warmup_steps < num_steps else num_steps // 10
+
+
+def constrained(
+  project: Callable[[jax.Array], jax.Array],
+) -> optax.GradientTransformation:
+  """Applies a function to each kernel after its step, and to nothing else.
+
+  Source: EDM2 (Karras et al. 2024), section 2.3, there forced weight norm.
+  """
+
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def one(path: Any, change: jax.Array, x: jax.Array) -> jax.Array:
+      return project(x + change) - x if path[-1].key == 'kernel' else change
+
+    return jax.tree_util.tree_map_with_path(one, updates, params), state
+
+  return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
 def clip(norm: float) -> optax.GradientTransformation:

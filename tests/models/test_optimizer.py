@@ -99,6 +99,18 @@ def test_settings_without_effect_or_sense_are_refused(settings, message):
     c.Optimizer(**settings).check()
 
 
+def test_unit_weights_norms_kernels_alone_after_every_step():
+  settings = c.Optimizer(learning_rate=0.1, unit_weights=True)
+  optimizer = optimizers.make(settings, 10)
+  params = {'conv': {'kernel': jnp.ones((3, 2))}, 'gain': jnp.ones(2)}
+  grads = {'conv': {'kernel': jnp.eye(3, 2)}, 'gain': jnp.ones(2)}
+  updates, _ = optimizer.update(grads, optimizer.init(params), params)
+  params = optax.apply_updates(params, updates)
+  sizes = jnp.mean(params['conv']['kernel'] ** 2, axis=0)
+  np.testing.assert_allclose(sizes, 1, rtol=1e-3)
+  np.testing.assert_allclose(params['gain'], 0.9, rtol=1e-5)
+
+
 def nothing(learning_rate):
   return learning_rate(0)
 
