@@ -33,6 +33,7 @@ def train(config: Config) -> None:
     model.loss,
     optimizer,
     decay=c.ema_decay,
+    stds=c.ema_stds,
     accumulate=c.accumulate,
     positions=getattr(time_sampling, config.diffusion.positions),
   )

@@ -50,7 +50,8 @@ def rate(step: ArrayLike, std: float) -> Array:
     std: Width of the average.
   """
   t = jnp.asarray(step, jnp.float32) + 1.0
-  return 1.0 - (1.0 - 1.0 / t) ** (exponent(std) + 1.0)
+  # 1 - (1 - 1 / t)^(g + 1), without the difference of near numbers.
+  return -jnp.expm1((exponent(std) + 1.0) * jnp.log1p(-1.0 / t))
 
 
 def weights(

@@ -112,6 +112,7 @@ def compile_train_step(
     model.loss,
     optimizers.make(config.optimizer, c.num_steps),
     decay=c.ema_decay,
+    stds=c.ema_stds,
     accumulate=c.accumulate,
     positions=getattr(time_sampling, config.diffusion.positions),
   )
@@ -128,7 +129,10 @@ def compile_train_step(
   used = compiled.memory_analysis()
   memory = {
     'parameters': _per_device(state.params, sharding.params),
-    'average': _per_device(state.ema_params, sharding.ema_params),
+    'averages': _per_device(
+      (state.ema_params, state.averages),
+      (sharding.ema_params, sharding.averages),
+    ),
     'optimizer': _per_device(state.opt_state, sharding.opt_state),
     'batch': sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(batch))
     / mesh.size,

@@ -7,7 +7,7 @@ nothing else need be kept to resume, and the noise is the same however the batch
 is divided over devices, hosts or microbatches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxdiff import averages
 from jaxdiff.checks import number, whole
 from jaxdiff.losses import Batch, Loss
 from jaxdiff.losses.time_sampling import Positions, stratified
@@ -29,6 +30,7 @@ class TrainState(NamedTuple):
   ema_params: Any
   opt_state: Any
   key: Array
+  averages: tuple[Any, ...] = ()  # of parameters, one for each of `stds`
 
 
 class Task(NamedTuple):
@@ -46,6 +48,8 @@ def make_task(
   init: Callable[[Array], Any],
   loss: Loss,
   optimizer: optax.GradientTransformation,
+  *,
+  stds: Sequence[float] = (),
   **options: Any,
 ) -> Task:
   """Builds the task of a loss.
@@ -54,32 +58,40 @@ def make_task(
     init: key -> params.
     loss: per example.
     optimizer: an optax chain.
+    stds: widths of further averages of the parameters, see `averages`.
     **options: of `make_train_step`.
   """
 
   def init_all(key: Array) -> TrainState:
     init_key, key = jax.random.split(key)
-    return init_state(init(init_key), optimizer, key)
+    return init_state(init(init_key), optimizer, key, len(stds))
 
-  return Task(init_all, make_train_step(loss, optimizer, **options))
+  step = make_train_step(loss, optimizer, stds=stds, **options)
+  return Task(init_all, step)
 
 
 def init_state(
-  params: Any, optimizer: optax.GradientTransformation, key: Array
+  params: Any,
+  optimizer: optax.GradientTransformation,
+  key: Array,
+  num_averages: int = 0,
 ) -> TrainState:
   """Builds the state before the first step.
 
   Args:
     key: of all randomness in training.
+    num_averages: of further averages.
   """
-  # The average is a copy: two names for one buffer would both die when the
+  # An average is a copy: two names for one buffer would both die when the
   # first step is donated its state.
+  copy = lambda: jax.tree.map(jnp.copy, params)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    ema_params=jax.tree.map(jnp.copy, params),
+    ema_params=copy(),
     opt_state=optimizer.init(params),
     key=key,
+    averages=tuple(copy() for _ in range(num_averages)),
   )
 
 
@@ -98,6 +110,7 @@ def make_train_step(
   decay: float = 0.9999,
   accumulate: int = 1,
   positions: Positions = stratified,
+  stds: Sequence[float] = (),
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
   """Builds step(state, batch, axis_name=None) -> (state, metrics).
 
@@ -107,6 +120,7 @@ def make_train_step(
       whole batch, the memory that of one.
     positions: of `losses.time_sampling`: `independent`, `stratified` or
       `antithetic`, from which each example's time is made.
+    stds: widths of the averages in the state beside that of `decay`.
 
   Returns:
     The step. `axis_name` names the pmap axis, where there is one; the step is
@@ -163,11 +177,19 @@ def make_train_step(
 
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    rate = 1.0 - ema_decay(state.step, decay)
-    average = lambda ema, new: ema + rate.astype(ema.dtype) * (new - ema)
-    ema_params = jax.tree.map(average, state.ema_params, params)
+
+    def averaged(old: Any, rate: Array) -> Any:
+      average = lambda ema, new: ema + rate.astype(ema.dtype) * (new - ema)
+      return jax.tree.map(average, old, params)
+
+    ema_params = averaged(state.ema_params, 1.0 - ema_decay(state.step, decay))
+    others = tuple(
+      averaged(old, averages.rate(state.step, std))
+      for old, std in zip(state.averages, stds, strict=True)
+    )
     metrics = {'loss': value, 'grad_norm': optax.global_norm(grads), **metrics}
-    new = TrainState(state.step + 1, params, ema_params, opt_state, state.key)
-    return new, metrics
+    return TrainState(
+      state.step + 1, params, ema_params, opt_state, state.key, others
+    ), metrics
 
   return step

@@ -42,6 +42,11 @@ def test_the_first_average_is_the_first_weights():
   np.testing.assert_allclose(tracked(weights, 0.1)[0], weights[0], rtol=1e-6)
 
 
+def test_a_late_step_weighs_what_it_should():
+  exact = 1 - (1 - np.float64(1e-6)) ** (averages.exponent(0.05) + 1)
+  assert averages.rate(999_999, 0.05) == pytest.approx(exact, rel=1e-5)
+
+
 def test_the_widest_is_the_mean_of_all():
   weights = path(50)
   mean = tracked(weights, averages.WIDEST)[-1]

@@ -48,6 +48,7 @@ def make_task(config, spec=SPEC, null=None):
     model.loss,
     optimizers.make(config.optimizer, config.training.num_steps),
     decay=config.training.ema_decay,
+    stds=config.training.ema_stds,
     accumulate=config.training.accumulate,
     positions=getattr(time_sampling, config.diffusion.positions),
   )
