@@ -140,20 +140,20 @@ def _corrected(
   move: Callable[..., Array],
   predictor: int,
   corrector: int,
-  draw: Callable[[Array, Array], Array] = lambda keys, x: None,
+  draw: Callable[[Array, Array], Array] | None = None,
 ) -> Solver:
   """Builds a predictor-corrector of estimates.
 
   Args:
     move: (x, known, t, s, z) -> xs; known has the estimate at t first.
     predictor, corrector: the number of estimates of each.
-    draw: (keys, x) -> z, the noise of a step.
+    draw: (keys, x) -> z, the noise of a step; None: there is none.
   """
   num = max(predictor, corrector - 1)
   newest = lambda known, num: History(*(x[:num] for x in known))
 
   def init(x: Array) -> Corrected:
-    z = None if draw(None, x) is None else jnp.zeros_like(x)
+    z = None if draw is None else jnp.zeros_like(x)
     return Corrected(x, jnp.ones(()), z, no_history(num, x))
 
   def step(
@@ -174,7 +174,8 @@ def _corrected(
     # No step has led here, or one from alpha = 0, of which no more is known.
     xt = jnp.where(jnp.isfinite(past.log_snr[0]), again, xt)
 
-    past, z = remember(past, level, x0), draw(keys, xt)
+    z = None if draw is None else draw(keys, xt)
+    past = remember(past, level, x0)
     xs = move(xt, newest(past, predictor), t, s, z)
     return xs, Corrected(xt, t, z, past)
 
