@@ -233,9 +233,43 @@ def test_the_surest_are_written_first():
   # Of a start with two written, half of what is left.
   start = jnp.array([[MASK, 0, 2, MASK]])
   step = orders.surest_first(SCHEDULE, 3)
-  half = jit(lambda keys: step(denoise, keys, start, 1.0, 0.5))(keys(1, 1))
+  half = jit(
+    lambda keys: samplers.sample(step, denoise, keys, start, [1.0, 0.5])
+  )(keys(1, 1))
   np.testing.assert_array_equal(half, [[MASK, 0, 2, half[0, 3]]])
   assert half[0, 3] != MASK
+
+
+LEVELS = {
+  'linear': mixing.linear(),
+  'log_linear': mixing.log_linear(),
+  'cosine': mixing.cosine(),
+  'squared_cosine': mixing.squared_cosine(),
+}
+
+
+@pytest.mark.parametrize('name', LEVELS)
+@pytest.mark.parametrize('num_steps', [7, 128, 1000])
+def test_the_number_of_masks_follows_the_schedule(name, num_steps):
+  # Examples of 128, 100, 1 and 0 masks: the rest is written, and held.
+  counts = np.array([128, 100, 1, 0])
+  masked = jnp.arange(128)[None] < counts[:, None]
+  x_init = jnp.where(masked, MASK, 1)
+  step = orders.surest_first(LEVELS[name], 3)
+  held = around.hold(step, x_init, ~masked)
+  logits = lambda xt, t: jnp.zeros((*xt.shape, 4))
+  times = samplers.uniform_times(num_steps)
+
+  def walk(keys):
+    path = samplers.sample(held, logits, keys, x_init, times, trajectory=True)
+    return jnp.sum(path == MASK, -1)
+
+  left = np.asarray(jit(walk)(keys(0, 4)))
+  sigma = np.asarray(LEVELS[name](times).sigma, np.float64)[:, None]
+  assert np.abs(left - counts * sigma / sigma[0]).max() < 0.51
+  assert (left[-1] == 0).all()
+  if name == 'linear' and num_steps == 1000:
+    np.testing.assert_array_equal(left[[250, 500, 750], 0], [96, 64, 32])
 
 
 def test_remasking_takes_back_and_keeps_the_marginals():
