@@ -91,7 +91,7 @@ def unipc(schedule: Schedule, order: int = 2, variant: str = 'bh2') -> Solver:
 
 def sa_solver(
   schedule: Schedule,
-  predictor: int = 2,
+  order: int = 2,
   corrector: int = 2,
   tau: ArrayLike = 1.0,
   low: ArrayLike = 0.0,
@@ -103,15 +103,15 @@ def sa_solver(
   `exponential`; tau = 0 is the ODE.
 
   Args:
-    predictor: the estimates that predict, 1 to 4.
-    corrector: those that correct, 1 to 4; 1 is the new estimate alone.
+    order: the number of estimates that predict, 1 to 4.
+    corrector: of those that correct, 1 to 4; 1 is the new estimate alone.
     tau: the amount of noise in a step from t in [low, high], 0 elsewhere; may
       be traced.
     low, high: times.
 
   Source: SA-Solver (Xue et al. 2023) algorithm 1.
   """
-  whole('predictor', predictor, 1, 4)
+  whole('order', order, 1, 4)
   whole('corrector', corrector, 1, 4)
   number('tau', tau, '[0, inf)')
   number('low', low, '[0, 1]')
@@ -123,7 +123,7 @@ def sa_solver(
     xs += schedule(s).alpha * bend(schedule, known, t, s, eta, 'bh1')
     return xs + added_noise(schedule, t, s, eta) * z
 
-  return _corrected(schedule, move, predictor, corrector, noise)
+  return _corrected(schedule, move, order, corrector, noise)
 
 
 class Corrected(NamedTuple):
