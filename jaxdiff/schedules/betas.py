@@ -19,7 +19,6 @@ from jax.typing import ArrayLike
 from jaxdiff.checks import number, whole
 from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
 
-
 _MAX_BETA = 0.999
 
 
