@@ -80,6 +80,10 @@ def limited_interval(
   Source: Kynkaanniemi et al. 2024, "Applying guidance in a limited interval",
   eq. 6.
   """
+  number('low', low, '(-inf, inf)')
+  number('high', high, '(-inf, inf)')
+  if not isinstance(low, jax.Array):
+    number('high', high, f'({low}, inf)')
 
   def limited(xt: Any, t: Array) -> Any:
     inside = (low < t) & (t <= high)
