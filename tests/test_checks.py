@@ -118,7 +118,7 @@ CASES = [
   ('order', lambda x: samplers.lms(COSINE, x), [0, 5, 1.5], [1, 4]),
   ('order', lambda x: samplers.deis(COSINE, x), [0, 5, NAN], [1, 4]),
   ('order', lambda x: samplers.sa_solver(COSINE, x), [0, 5, 1.5], [4]),
-  ('corrector', lambda x: samplers.sa_solver(COSINE, 1, x), [0, 5], [1, 4]),
+  ('corrector', lambda x: samplers.sa_solver(COSINE, 1, x), [1, 5], [0, 4]),
   ('tau', lambda x: samplers.sa_solver(COSINE, tau=x), [NAN, -1, INF], [0]),
   ('low', lambda x: samplers.sa_solver(COSINE, low=x), [NAN, -1, 2], [0.2]),
   ('high', lambda x: samplers.sa_solver(COSINE, high=x), [NAN, -1, 2], [0.8]),

@@ -104,7 +104,8 @@ def sa_solver(
 
   Args:
     order: the number of estimates that predict, 1 to 4.
-    corrector: of those that correct, 1 to 4; 1 is the new estimate alone.
+    corrector: of those that correct, the new one among them: 2 to 4, or 0 for
+      no correction.
     tau: the amount of noise in a step from t in [low, high], 0 elsewhere; may
       be traced.
     low, high: times.
@@ -112,7 +113,9 @@ def sa_solver(
   Source: SA-Solver (Xue et al. 2023) algorithm 1.
   """
   whole('order', order, 1, 4)
-  whole('corrector', corrector, 1, 4)
+  whole('corrector', corrector, 0, 4)
+  if corrector == 1:
+    raise ValueError('corrector must be 0 or in [2, 4], got 1')
   number('tau', tau, '[0, inf)')
   number('low', low, '[0, 1]')
   number('high', high, '[0, 1]')
@@ -146,7 +149,7 @@ def _corrected(
 
   Args:
     move: (x, known, t, s, z) -> xs; known has the estimate at t first.
-    predictor, corrector: the number of estimates of each.
+    predictor, corrector: the number of estimates of each; 0 corrects nothing.
     draw: (keys, x) -> z, the noise of a step; None: there is none.
   """
   num = max(predictor, corrector - 1)
@@ -166,13 +169,14 @@ def _corrected(
   ) -> tuple[Array, Corrected]:
     x0, level = estimate(denoiser, xt, t), log_snr(schedule, t)
     past = state.past
-    # The newest of the past is where the last step started, the estimate at t
-    # where it led to.
-    insert = lambda old, new: jnp.concatenate([old[:1], new[None], old[1:]])
-    known = History(insert(past.log_snr, level), insert(past.x0, x0))
-    again = move(state.x, newest(known, corrector), state.t, t, state.z)
-    # No step has led here, or one from alpha = 0, of which no more is known.
-    xt = jnp.where(jnp.isfinite(past.log_snr[0]), again, xt)
+    if corrector:
+      # The newest of the past is where the last step started, the estimate at t
+      # where it led to.
+      insert = lambda old, new: jnp.concatenate([old[:1], new[None], old[1:]])
+      known = History(insert(past.log_snr, level), insert(past.x0, x0))
+      again = move(state.x, newest(known, corrector), state.t, t, state.z)
+      # No step has led here, or one from alpha = 0, of which no more is known.
+      xt = jnp.where(jnp.isfinite(past.log_snr[0]), again, xt)
 
     z = None if draw is None else draw(keys, xt)
     past = remember(past, level, x0)

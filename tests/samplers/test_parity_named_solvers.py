@@ -144,7 +144,7 @@ def test_dpmpp_sde(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  ('predictor', 'corrector'), [(1, 1), (2, 2), (3, 2), (3, 3)]
+  ('predictor', 'corrector'), [(1, 2), (2, 2), (3, 2), (3, 3)]
 )
 def test_sa_solver(predictor, corrector, monkeypatch):
   times, options = to_the_first_step(20)
