@@ -1,4 +1,4 @@
-"""Unmasking by confidence: what is lifted first, and how many masks are left."""
+"""Unmasking by confidence: what is lifted first, how many masks are left."""
 
 import jax.numpy as jnp
 import numpy as np
