@@ -89,9 +89,9 @@ def eps_of_exploding(xt, scheduler, t):
   return (xt - exact_x0(xt, 1.0, rho)) / rho
 
 
-def assert_same(path, other):
+def assert_same(path, other, rtol=5e-6):
   assert path.shape == other.shape and np.isfinite(path).all()
-  assert np.abs(path - other).max() < 5e-6 * np.abs(other).max()
+  assert np.abs(path - other).max() < rtol * np.abs(other).max()
 
 
 def over_alpha(path, schedule, times):

@@ -121,8 +121,8 @@ def eta_for(sampler: str, eta: Any) -> dict[str, Any]:
 
 CATEGORICAL_SAMPLERS: Table = {
   'ancestral': 'jaxdiff.samplers:ancestral',
-  'remasked': 'jaxdiff.models.categorical:remasked',
-  'surest_first': 'jaxdiff.models.categorical:surest_first',
+  'remasked': 'jaxdiff.models.unmasking:remasked',
+  'surest_first': 'jaxdiff.models.unmasking:surest_first',
 }
 
 GRIDS: Table = {

@@ -44,8 +44,7 @@ def test_lms(grid):
   scheduler = diffusers.LMSDiscreteScheduler(**LATENT_BETAS, **options)
   scheduler.set_timesteps(len(times) - 1)
   # They integrate numerically, to 1e-4.
-  other = theirs(scheduler, path[0], eps_of_exploding)
-  assert np.abs(path - other).max() < 2e-5 * np.abs(other).max()
+  assert_same(path, theirs(scheduler, path[0], eps_of_exploding), 2e-5)
 
 
 @pytest.mark.parametrize('order', [1, 2, 3])
@@ -56,7 +55,9 @@ def test_deis(order):
     solver_order=order, lower_order_final=False, **LATENT_BETAS, **options
   )
   scheduler.set_timesteps(20)
-  assert_same(path, theirs(scheduler, START, eps_by_sigma))
+  # At order 3 their coefficients are differences of large float32 numbers.
+  rtol = 2e-5 if order == 3 else 5e-6
+  assert_same(path, theirs(scheduler, START, eps_by_sigma), rtol)
 
 
 def eps_between(xt, scheduler, t):
@@ -85,8 +86,8 @@ def test_dpm_2(grid):
 def split_noise(num, which):
   """The noise of each step of ours, of one of its two keys."""
   fold = jax.vmap(jax.random.fold_in, (0, None))
-  keys = [stochastic.split(fold(keys(0, len(START)), n)) for n in range(num)]
-  return [np.array(stochastic.noise(pair[which], START)) for pair in keys]
+  pairs = [stochastic.split(fold(keys(0, len(START)), n)) for n in range(num)]
+  return [np.array(stochastic.noise(pair[which], START)) for pair in pairs]
 
 
 @pytest.mark.parametrize('spacing', ['trailing', 'leading'])
@@ -144,14 +145,14 @@ def test_dpmpp_sde(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  ('predictor', 'corrector'), [(1, 2), (2, 2), (3, 2), (3, 3)]
+  ('order', 'corrector'), [(1, 2), (2, 2), (3, 2), (3, 3)]
 )
-def test_sa_solver(predictor, corrector, monkeypatch):
+def test_sa_solver(order, corrector, monkeypatch):
   times, options = to_the_first_step(20)
-  step = samplers.sa_solver(LATENT, predictor, corrector, 1.0, 0.2, 0.8)
+  step = samplers.sa_solver(LATENT, order, corrector, 1.0, 0.2, 0.8)
   path, noise = ours(step, LATENT, times)
   scheduler = diffusers.SASolverScheduler(
-    predictor_order=predictor,
+    predictor_order=order,
     corrector_order=corrector,
     lower_order_final=False,
     tau_func=lambda t: float(200 <= t + 1 <= 800),
@@ -160,17 +161,21 @@ def test_sa_solver(predictor, corrector, monkeypatch):
   )
   scheduler.set_timesteps(20)
   other = theirs(scheduler, START, eps_by_sigma, noise, monkeypatch)
-  assert_same(path, other)
+  assert_same(path, other, 1e-5 if order == 3 else 5e-6)
 
 
-@pytest.mark.parametrize('grid', ['trailing', 'leading', 'karras'])
-def test_unipc_bh1(grid):
-  times, options = spaced_by_sigma(grid, 12)
+def test_unipc_bh1():
+  # To sigma = 0 theirs is nan.
+  times, options = spaced_by_sigma('leading', 20, last=1 / 1000)
   path, _ = ours(samplers.unipc(LATENT, 2, 'bh1'), LATENT, times)
   scheduler = diffusers.UniPCMultistepScheduler(
-    solver_type='bh1', **LATENT_BETAS, **options
+    solver_type='bh1',
+    lower_order_final=False,
+    final_sigmas_type='sigma_min',
+    **LATENT_BETAS,
+    **options,
   )
-  scheduler.set_timesteps(len(times) - 1)
+  scheduler.set_timesteps(20)
   assert_same(path, theirs(scheduler, START, eps_by_sigma))
 
 
