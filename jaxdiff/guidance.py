@@ -24,7 +24,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.checks import number
-from jaxdiff.samplers import Denoiser
+from jaxdiff.samplers import Denoiser, Solver, Step
+from jaxdiff.samplers.sampling import as_solver
 from jaxdiff.schedules import Schedule
 
 
@@ -79,6 +80,10 @@ def limited_interval(
   Source: Kynkaanniemi et al. 2024, "Applying guidance in a limited interval",
   eq. 6.
   """
+  number('low', low, '(-inf, inf)')
+  number('high', high, '(-inf, inf)')
+  if not isinstance(low, jax.Array):
+    number('high', high, f'({low}, inf)')
 
   def limited(xt: Any, t: Array) -> Any:
     inside = (low < t) & (t <= high)
@@ -125,22 +130,23 @@ def apg(
   scale: ArrayLike,
   eta: ArrayLike = 0.0,
   threshold: ArrayLike = math.inf,
+  past: ArrayLike = 0.0,
 ) -> Denoiser:
   """Builds adaptive projected guidance: little of what only saturates.
 
-  With d = c - u, first shortened to the norm `threshold` if it is longer, and
-  d_c the part of it along c, over one example,
+  With d = c - u + past, first shortened to the norm `threshold` if it is
+  longer, and d_c the part of it along c, over one example,
 
     c + (scale - 1) (d - d_c + eta d_c).
 
-  eta = 1 with no threshold is `classifier_free`. The paper's momentum, a
-  (negative) part of the last steps' d, is left out: a denoiser has no memory.
+  eta = 1 with no threshold is `classifier_free`.
 
   Args:
     cond, uncond, scale: as in `classifier_free`.
     eta: the fraction kept along c.
     threshold: of the Euclidean norm of d, so it grows with the data's size; the
       paper has 2.5 to 15, for latents and 64x64 images.
+    past: [B, ...] the part of the last steps' d that `momentum` keeps.
 
   Source: Sadat et al. 2024, "Eliminating oversaturation and artifacts of high
   guidance scales in diffusion models", algorithm 1.
@@ -152,13 +158,51 @@ def apg(
   def guided(xt: Array, t: Array) -> Array:
     c = cond(xt, t)
     total = lambda x: jnp.sum(x, axis=_dims(x), keepdims=True)
-    d = c - uncond(xt, t)
+    d = c - uncond(xt, t) + past
     norm = jnp.sqrt(total(d**2))
     d *= jnp.minimum(1.0, threshold / _nonzero(norm))
     along = total(d * c) / _nonzero(total(c**2)) * c
     return c + (scale - 1.0) * (d - along + eta * along)
 
   return guided
+
+
+def momentum(
+  step: Step | Solver,
+  cond: Denoiser,
+  uncond: Denoiser,
+  guide: Callable[[Array], Denoiser],
+  beta: ArrayLike = -0.5,
+) -> Solver:
+  """Builds a step whose guidance remembers: d <- c - u + beta d.
+
+  The denoiser that `sample` is given is not used.
+
+  Args:
+    step: of any kind.
+    cond, uncond: c and u; evaluated at xt once more where the compiler does not
+      see that it is the same.
+    guide: past -> the guided denoiser, such as lambda past: `apg(cond, uncond,
+      scale, past=past)`.
+    beta: the part of the last d that is kept; negative pushes away from where
+      guidance went before. May be traced.
+
+  Source: Sadat et al. 2024 (`apg`) section 4, "reverse momentum".
+  """
+  number('beta', beta, '(-1, 1)')
+  solver = as_solver(step)
+
+  def remembering(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array, state: Any
+  ) -> tuple[Array, Any]:
+    del denoiser
+    inner, d = state
+    past = beta * d
+    xs, inner = solver.step(guide(past), keys, xt, t, s, inner)
+    time = jnp.broadcast_to(t, xt.shape[:1])
+    return xs, (inner, cond(xt, time) - uncond(xt, time) + past)
+
+  return Solver(lambda x: (solver.init(x), jnp.zeros_like(x)), remembering)
 
 
 def classifier_gradient(

@@ -4,8 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdiff import schedules
+from jaxdiff.schedules import NoiseLevel
 
 SCHEDULES = {
   'cosine': schedules.cosine(),
@@ -49,3 +51,17 @@ def mixture_denoiser(schedule, means, std):
     return jnp.sum(jax.nn.softmax(logits) * each, axis=-1)
 
   return denoise
+
+
+def flow_map(schedule, mean, std, x, t, s):
+  """Where the probability-flow ODE of N(mean, std^2) takes x from t to s."""
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  start = (x - alpha_t * mean) / jnp.hypot(alpha_t * std, sigma_t)
+  return alpha_s * mean + start * jnp.hypot(alpha_s * std, sigma_s)
+
+
+def cosine_64(t):
+  """A smooth schedule, log-SNR from -6 to 6, in the precision of t."""
+  end = np.arctan(np.exp(-3.0))
+  angle = end + (np.pi / 2 - 2 * end) * t
+  return NoiseLevel(jnp.cos(angle), jnp.sin(angle))

@@ -12,6 +12,7 @@ from jaxdiff import (
   conditioning,
   editing,
   guidance,
+  likelihood,
   losses,
   predictions,
   processes,
@@ -33,6 +34,7 @@ same = lambda xt, t: xt
 edm = lambda *args: samplers.edm_stochastic(COSINE, 4, *args)
 step = lambda **args: training.make_train_step(nothing, None, **args)
 karras = lambda **args: grids.karras_times(4, COSINE, **args)
+polyexponential = lambda **args: grids.polyexponential_times(4, COSINE, **args)
 log_snr = lambda **args: grids.log_snr_times(4, COSINE, **args)
 enlarge = lambda *args: conditioning.super_resolution(nothing, *args)
 cross_entropy = lambda x: elbo.cross_entropy(
@@ -112,6 +114,25 @@ CASES = [
   ('eta', lambda x: samplers.dpmpp_sde_2m(COSINE, x), [NAN, -1, INF], [0, 2]),
   ('variance', lambda x: samplers.ancestral(GAUSSIAN, x), ['large', 1], [same]),
   ('order', lambda x: samplers.unipc(COSINE, x), [0, 4, 9, 1.5, NAN], [1, 3]),
+  ('variant', lambda x: samplers.unipc(COSINE, 2, x), ['bh3', 1], ['bh1']),
+  ('order', lambda x: samplers.lms(COSINE, x), [0, 5, 1.5], [1, 4]),
+  ('order', lambda x: samplers.deis(COSINE, x), [0, 5, NAN], [1, 4]),
+  ('order', lambda x: samplers.sa_solver(COSINE, x), [0, 5, 1.5], [4]),
+  ('corrector', lambda x: samplers.sa_solver(COSINE, 1, x), [1, 5], [0, 4]),
+  ('tau', lambda x: samplers.sa_solver(COSINE, tau=x), [NAN, -1, INF], [0]),
+  ('low', lambda x: samplers.sa_solver(COSINE, low=x), [NAN, -1, 2], [0.2]),
+  ('high', lambda x: samplers.sa_solver(COSINE, high=x), [NAN, -1, 2], [0.8]),
+  ('middle', lambda x: samplers.dpmpp_2s(COSINE, x), ['t', 0.5], ['log_snr']),
+  ('eta', lambda x: samplers.dpmpp_sde(COSINE, x), [NAN, -1, INF], [0, 2]),
+  ('eta', lambda x: samplers.dpmpp_3m_sde(COSINE, x), [NAN, -1, INF], [0, 2]),
+  ('eta', lambda x: samplers.dpm_2_ancestral(COSINE, x), [NAN, -1, 2], [1]),
+  ('eta', lambda x: samplers.dpmpp_2s_ancestral(COSINE, x), [NAN, 1.1], [0]),
+  (
+    'beta',
+    lambda x: guidance.momentum(nothing, same, same, nothing, x),
+    [NAN, -1, 1],
+    [-0.5],
+  ),
   ('iterations', lambda x: samplers.encode(COSINE, x), [0, -1, 1.5], [2]),
   ('s_churn', edm, [NAN, -1, INF], [0]),
   ('s_min', lambda x: edm(1, x), [NAN, -1, INF], [0]),
@@ -149,6 +170,9 @@ CASES = [
     [NAN, 0],
     [9],
   ),
+  ('rho', lambda x: polyexponential(rho=x), [NAN, 0, -1, INF], [1, 2]),
+  ('sigma_min', lambda x: polyexponential(sigma_min=x), [NAN, 0, -1], [0.1]),
+  ('table_steps', lambda x: grids.linspace_times(1, x), [0, -1, 1.5], [1]),
   ('table_steps', lambda x: grids.trailing_times(1, x), [0, -1, 1.5], [1]),
   ('offset', lambda x: grids.leading_times(2, 9, x), [-1, 1.5], [1]),
   ('last', lambda x: grids.leading_times(2, 9, 1, x), [-1, 1.5], [1]),
@@ -192,6 +216,22 @@ CASES = [
   ),
   ('size', lambda x: enlarge(x, 0.5), [0, 1.5], [1]),
   ('most', lambda x: enlarge(4, x), [NAN, -1, 2], [0, 1]),
+  ('low', lambda x: guidance.limited_interval(same, same, x, 1), [NAN], [0]),
+  (
+    'high',
+    lambda x: guidance.limited_interval(same, same, 0.5, x),
+    [NAN, 0.5, INF],
+    [1],
+  ),
+  ('empty', lambda x: processes.symmetric(GAUSSIAN, x), [-1, 0.5], [0]),
+  ('bins', lambda x: likelihood.bits_per_dim(IMAGE, 2, x), [1, 2.5], [None]),
+  ('num_dims', lambda x: likelihood.bits_per_dim(IMAGE, x), [0, 1.5], [2]),
+  (
+    'bins',
+    lambda x: likelihood.dequantize(jax.random.key(0), IMAGE, x),
+    [1, 0, 2.5],
+    [2],
+  ),
   ('rtol', ode.dormand_prince, [NAN, -1, INF], [0]),
   ('atol', lambda x: ode.dormand_prince(0.0, x), [NAN, -1, 0], [1e-3]),
   ('max_steps', lambda x: ode.dormand_prince(max_steps=x), [0, 1.5], [1]),

@@ -1,11 +1,13 @@
+import itertools
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact import SCHEDULES, gaussian_denoiser, mixture_denoiser
+from exact import SCHEDULES, gaussian_denoiser, keys, mixture_denoiser
 
-from jaxdiff import guidance, schedules
+from jaxdiff import guidance, samplers, schedules
 from jaxdiff.schedules import rectified_flow
 
 MEANS, STD = (-0.6, 0.9), 0.4
@@ -219,3 +221,21 @@ def test_changing_a_scale_does_not_recompile(key):
   second = run(3.0, 0.7, 0.4, 0.5, 0.3, 0.8, 0.5)
   for a, b in zip(first, second, strict=True):
     assert np.abs(a - b).max() > 1e-2
+
+
+def test_momentum_keeps_a_part_of_the_last_differences(key):
+  (cond, uncond), x, _ = estimates(key)
+  schedule, times = SCHEDULES['cosine'], [0.9, 0.6, 0.4, 0.1]
+  guide = lambda past: guidance.apg(cond, uncond, 3.0, 0.2, 5.0, past)
+  step = guidance.momentum(samplers.euler(schedule), cond, uncond, guide, -0.5)
+  ours = samplers.sample(step, None, keys(0, len(x)), x, times)
+  past = 0.0
+  for t, s in itertools.pairwise(jnp.asarray(times)):
+    time = jnp.full(len(x), t)
+    x0 = guide(past)(x, time)
+    past = -0.5 * (cond(x, time) - uncond(x, time) + past)
+    x = samplers.ddim(schedule)(
+      lambda xt, t, x0=x0: x0, keys(0, len(x)), x, t, s
+    )
+  np.testing.assert_allclose(ours, x, atol=1e-4)
+  assert np.abs(np.asarray(past)).max() > 0.01

@@ -105,8 +105,9 @@ def _check_together(config: Config) -> None:
 
 def _check_gaussian(config: Config) -> None:
   c = config.sampling
-  sampler = Name(registry.SAMPLERS, sections.trial_noise)
-  sampler.check(c.sampler, '--sampling.sampler')
+  flag = '--sampling.sampler'
+  trial = lambda: sections.trial_noise(names.name_of(c.sampler, flag))
+  Name(registry.SAMPLERS, trial).check(c.sampler, flag)
   for name in ('temperature', 'block'):
     _unused(c, name, 'categories')
 
@@ -118,7 +119,7 @@ def _check_categorical(config: Config) -> None:
   for name in ('eta', 'threshold', 'augment', 'rescale', 'guidance'):
     _unused(c, name, 'real numbers')
   grid = names.name_of(c.times, '--sampling.times')
-  if grid in ('karras', 'log_snr'):
+  if grid in ('karras', 'log_snr', 'polyexponential'):
     raise ValueError(
       f'--sampling.times {grid} is for Gaussian noise, and this is '
       f'{diffusion.process}'

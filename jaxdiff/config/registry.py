@@ -12,6 +12,7 @@ those values of the context for which it has a parameter:
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -107,14 +108,21 @@ SAMPLERS: Table = {
   'sa_solver': 'jaxdiff.samplers:sa_solver',
   'unipc': 'jaxdiff.samplers:unipc',
 }
-# The samplers that add `eta` of the noise, and those with a variance.
+# The samplers that add --sampling.eta of the noise, and those with a variance.
+# Others with noise have an eta of their own, 1: dpmpp_sde(0.5) changes it.
 WITH_ETA = ('ddim', 'dpmpp_sde_2m')
 WITH_VARIANCE = ('ancestral', 'predictor_corrector')
 
+
+def eta_for(sampler: str, eta: Any) -> dict[str, Any]:
+  """The context of a sampler's name: --sampling.eta where it is for that."""
+  return {'eta': eta} if sampler in WITH_ETA or ':' in sampler else {}
+
+
 CATEGORICAL_SAMPLERS: Table = {
   'ancestral': 'jaxdiff.samplers:ancestral',
-  'remasked': 'jaxdiff.models.categorical:remasked',
-  'surest_first': 'jaxdiff.models.categorical:surest_first',
+  'remasked': 'jaxdiff.models.unmasking:remasked',
+  'surest_first': 'jaxdiff.models.unmasking:surest_first',
 }
 
 GRIDS: Table = {

@@ -31,7 +31,7 @@ def _denoisers() -> dict[str, object]:
   }
 
 
-def trial_noise() -> dict[str, object]:
+def trial_noise(sampler: str = '') -> dict[str, object]:
   from jaxdiff import processes, samplers, schedules
 
   process = processes.gaussian(schedules.cosine())
@@ -40,7 +40,7 @@ def trial_noise() -> dict[str, object]:
     'process': process,
     'variance': None,
     'predictor': samplers.ancestral(process),
-    'eta': 0.0,
+    **registry.eta_for(sampler, 0.0),
     'num_steps': 10,
     'table_steps': 1000,
   }

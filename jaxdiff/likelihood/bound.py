@@ -219,6 +219,7 @@ def dequantize(key: Array, x0: Array, bins: int = 256) -> Array:
   Args:
     x0: [...] one example, bin k at -1 + 2 k / (bins - 1).
   """
+  whole('bins', bins, 2)
   k = jnp.round((x0 + 1.0) * (0.5 * (bins - 1)))
   return 2.0 * (k + jax.random.uniform(key, x0.shape)) / bins - 1.0
 
@@ -235,6 +236,9 @@ def bits_per_dim(
     log_density: [B] nats.
     num_dims: D of one example.
   """
+  whole('num_dims', num_dims, 1)
+  if bins is not None:
+    whole('bins', bins, 2)
   offset = 0.0 if bins is None else np.log2(bins / 2)
   return -log_density / (num_dims * np.log(2)) + offset
 

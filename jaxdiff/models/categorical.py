@@ -4,9 +4,9 @@ All elements of a kind share one process. A graph has one for its nodes and a
 symmetric one for its edges; together they are joint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,29 @@ from jax import Array
 from jaxdiff import conditioning, editing, losses, names, processes, samplers
 from jaxdiff.config import Categorical, Config, Sampling, Spec, registry
 from jaxdiff.losses import elbo
-from jaxdiff.models import categorical_noise, networks
+from jaxdiff.models import networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.processes import Process
-from jaxdiff.samplers import categorical, unmasking
+from jaxdiff.samplers import categorical
 from jaxdiff.schedules import Schedule
 
 _SIZE = 2**31 - 1  # no number of a step: the stream of sizes
+
+
+# The distribution from which an element is redrawn, [K'], by that of the data.
+_NOISES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+  'absorbing': lambda data: np.eye(len(data) + 1)[-1],
+  'uniform': lambda data: np.full(len(data), 1 / len(data)),
+  'ordinal': lambda data: np.full(len(data), 1 / len(data)),
+}
+
+
+class Part(NamedTuple):
+  """The noise of elements of one kind."""
+
+  process: Process
+  schedule: Schedule
+  num_logits: int  # K, and 1 more with MASK
 
 
 def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
@@ -34,14 +50,11 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     )
   graph = isinstance(spec.categories, Mapping)
   parts = (
-    {
-      name: categorical_noise.make(c, spec.marginals[name])
-      for name in spec.marginals
-    }
+    {name: _part(c, spec.marginals[name]) for name in spec.marginals}
     if graph
-    else categorical_noise.make(c, spec.marginals)
+    else _part(c, spec.marginals)
   )
-  process = categorical_noise.joint(parts) if graph else parts.process
+  process = _joint(parts) if graph else parts.process
   absorbing = c.process in registry.MASKING
   network = networks.make(config, spec, **_sizes(spec, parts))
 
@@ -144,6 +157,50 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
   )
 
 
+def _part(c: Categorical, marginals: Any) -> Part:
+  """Builds the noise of elements whose categories have these frequencies."""
+  data = np.asarray(marginals, np.float64)
+  flag = '--diffusion.process'
+  name = names.name_of(c.process, flag)
+  noise = _NOISES.get(name, lambda data: data)(data)
+  if name == 'marginal' and len(data) > 1 and data.max() == data.sum():
+    raise ValueError(
+      f'{flag} marginal redraws from the frequencies of the data, and in this '
+      'data set every element is the same: use uniform'
+    )
+  schedule = names.make(
+    registry.CATEGORICAL_SCHEDULES,
+    c.schedule,
+    '--diffusion.schedule',
+    data=np.pad(data, (0, len(noise) - len(data))),
+    noise=noise,
+  )
+  alpha = float(schedule(1.0).alpha)
+  if c.prediction == 'log_ratios' and alpha == 0 and noise.max() < 1:
+    raise ValueError(
+      '--diffusion.prediction log_ratios says nothing of the data where '
+      'nothing of it is left, at t = 1 of --diffusion.schedule '
+      f'{c.schedule}: use log_linear'
+    )
+  process = names.make(
+    registry.PROCESSES,
+    c.process,
+    flag,
+    schedule=schedule,
+    probs=noise,
+    num_classes=len(noise),
+    estimate=c.prediction,
+  )
+  return Part(process, schedule, len(noise))
+
+
+def _joint(parts: Mapping[str, Part]) -> Process:
+  """Builds the process of a graph, whose edges are symmetric."""
+  every = {name: part.process for name, part in parts.items()}
+  every['edges'] = processes.symmetric(every['edges'])
+  return processes.joint(every)
+
+
 def _sizes(spec: Spec, parts: Any) -> dict[str, Any]:
   """The sizes of the network's inputs and outputs, by modality."""
   if spec.modality == 'image':
@@ -208,39 +265,6 @@ def cross_entropy(
       )
     weights = {'nodes': 1.0, 'edges': edges}
   return elbo.cross_entropy(apply, process, times, weights)
-
-
-_SCORES: dict[str, unmasking.Score] = {
-  'probability': unmasking.probability,
-  'margin': unmasking.margin,
-  'certainty': unmasking.certainty,
-  'left_to_right': unmasking.left_to_right,
-}
-
-
-def surest_first(
-  schedule: Schedule,
-  num_classes: int,
-  score: str = 'probability',
-  noise: float = 0.0,
-) -> samplers.Step:
-  """Builds `samplers.unmasking.surest_first` with the name of a score.
-
-  Raises:
-    ValueError: an unknown score.
-  """
-  if score not in _SCORES:
-    raise ValueError(f'score must be one of {sorted(_SCORES)}, got {score!r}')
-  return unmasking.surest_first(schedule, num_classes, _SCORES[score], noise)
-
-
-def remasked(
-  schedule: Schedule, num_classes: int, scale: float = 1.0, cap: float = 1.0
-) -> samplers.Step:
-  """Builds the ancestral sampler of `processes.remasked`."""
-  return samplers.ancestral(
-    processes.remasked(schedule, num_classes, scale, cap)
-  )
 
 
 def _masks(spec: Spec, size: Array) -> Any:

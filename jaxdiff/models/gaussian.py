@@ -88,8 +88,8 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
       process=process if own else fixed,
       variance=variance,
       predictor=samplers.ancestral(fixed),
-      eta=options.get('eta', sampling.eta),
       num_steps=sampling.steps,
+      **registry.eta_for(name, options.get('eta', sampling.eta)),
     )
 
   def grid(sampling: Sampling) -> np.ndarray:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxdiff.checks import whole
 from jaxdiff.schedules import Schedule
 
 
@@ -105,8 +106,13 @@ def joint(parts: Mapping[str, Process]) -> Process:
   Args:
     parts: e.g. {'nodes': categorical(..), 'edges': symmetric(categorical(..))}.
 
+  Raises:
+    ValueError: no parts.
+
   Source: DiGress (Vignac et al. 2023) section 3.1, for graphs.
   """
+  if not parts:
+    raise ValueError('joint needs one or more parts, got none')
 
   def keys(key: Array) -> dict[str, Array]:
     # By name, in an order that is not the caller's.
@@ -168,6 +174,7 @@ def symmetric(process: Process, empty: int = 0) -> Process:
 
   Source: DiGress (Vignac et al. 2023) section 3.1.
   """
+  whole('empty', empty, 0)
 
   def upper(x: Array) -> Array:
     shape = x.shape[:2]

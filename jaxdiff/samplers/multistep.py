@@ -91,7 +91,7 @@ def unipc(schedule: Schedule, order: int = 2, variant: str = 'bh2') -> Solver:
 
 def sa_solver(
   schedule: Schedule,
-  predictor: int = 2,
+  order: int = 2,
   corrector: int = 2,
   tau: ArrayLike = 1.0,
   low: ArrayLike = 0.0,
@@ -103,16 +103,19 @@ def sa_solver(
   `exponential`; tau = 0 is the ODE.
 
   Args:
-    predictor: the estimates that predict, 1 to 4.
-    corrector: those that correct, 1 to 4; 1 is the new estimate alone.
+    order: the number of estimates that predict, 1 to 4.
+    corrector: of those that correct, the new one among them: 2 to 4, or 0 for
+      no correction.
     tau: the amount of noise in a step from t in [low, high], 0 elsewhere; may
       be traced.
     low, high: times.
 
   Source: SA-Solver (Xue et al. 2023) algorithm 1.
   """
-  whole('predictor', predictor, 1, 4)
-  whole('corrector', corrector, 1, 4)
+  whole('order', order, 1, 4)
+  whole('corrector', corrector, 0, 4)
+  if corrector == 1:
+    raise ValueError('corrector must be 0 or in [2, 4], got 1')
   number('tau', tau, '[0, inf)')
   number('low', low, '[0, 1]')
   number('high', high, '[0, 1]')
@@ -123,7 +126,7 @@ def sa_solver(
     xs += schedule(s).alpha * bend(schedule, known, t, s, eta, 'bh1')
     return xs + added_noise(schedule, t, s, eta) * z
 
-  return _corrected(schedule, move, predictor, corrector, noise)
+  return _corrected(schedule, move, order, corrector, noise)
 
 
 class Corrected(NamedTuple):
@@ -140,20 +143,20 @@ def _corrected(
   move: Callable[..., Array],
   predictor: int,
   corrector: int,
-  draw: Callable[[Array, Array], Array] = lambda keys, x: None,
+  draw: Callable[[Array, Array], Array] | None = None,
 ) -> Solver:
   """Builds a predictor-corrector of estimates.
 
   Args:
     move: (x, known, t, s, z) -> xs; known has the estimate at t first.
-    predictor, corrector: the number of estimates of each.
-    draw: (keys, x) -> z, the noise of a step.
+    predictor, corrector: the number of estimates of each; 0 corrects nothing.
+    draw: (keys, x) -> z, the noise of a step; None: there is none.
   """
   num = max(predictor, corrector - 1)
   newest = lambda known, num: History(*(x[:num] for x in known))
 
   def init(x: Array) -> Corrected:
-    z = None if draw(None, x) is None else jnp.zeros_like(x)
+    z = None if draw is None else jnp.zeros_like(x)
     return Corrected(x, jnp.ones(()), z, no_history(num, x))
 
   def step(
@@ -166,15 +169,17 @@ def _corrected(
   ) -> tuple[Array, Corrected]:
     x0, level = estimate(denoiser, xt, t), log_snr(schedule, t)
     past = state.past
-    # The newest of the past is where the last step started, the estimate at t
-    # where it led to.
-    insert = lambda old, new: jnp.concatenate([old[:1], new[None], old[1:]])
-    known = History(insert(past.log_snr, level), insert(past.x0, x0))
-    again = move(state.x, newest(known, corrector), state.t, t, state.z)
-    # No step has led here, or one from alpha = 0, of which no more is known.
-    xt = jnp.where(jnp.isfinite(past.log_snr[0]), again, xt)
+    if corrector:
+      # The newest of the past is where the last step started, the estimate at t
+      # where it led to.
+      insert = lambda old, new: jnp.concatenate([old[:1], new[None], old[1:]])
+      known = History(insert(past.log_snr, level), insert(past.x0, x0))
+      again = move(state.x, newest(known, corrector), state.t, t, state.z)
+      # No step has led here, or one from alpha = 0, of which no more is known.
+      xt = jnp.where(jnp.isfinite(past.log_snr[0]), again, xt)
 
-    past, z = remember(past, level, x0), draw(keys, xt)
+    z = None if draw is None else draw(keys, xt)
+    past = remember(past, level, x0)
     xs = move(xt, newest(past, predictor), t, s, z)
     return xs, Corrected(xt, t, z, past)
 

@@ -5,9 +5,10 @@
 Step i of T is t = i / T. Tables are built in numpy float64, evaluated in
 float32.
 
-The published ends of a table are those of 1000 steps. With T steps each beta is
-1000 / T times as large, so that as little signal is left at t = 1 (guided
-diffusion, Dhariwal & Nichol 2021, get_named_beta_schedule).
+The published ends of a table are those of 1000 steps. With T steps each is 1000
+/ T times as large, and at most 0.999 as in `cosine_betas`, so that as little
+signal is left at t = 1 (guided diffusion, Dhariwal & Nichol 2021,
+get_named_beta_schedule).
 """
 
 import jax
@@ -17,6 +18,8 @@ from jax.typing import ArrayLike
 
 from jaxdiff.checks import number, whole
 from jaxdiff.schedules.levels import NoiseLevel, Schedule, variance_preserving
+
+_MAX_BETA = 0.999
 
 
 def from_betas(betas: ArrayLike) -> Schedule:
@@ -93,8 +96,8 @@ def linear_betas(
 
   Source: DDPM (Ho et al. 2020) section 4.
   """
-  ends = _ends(num_steps, first, last, (1e-4, 0.02))
-  return np.linspace(*ends, num_steps, dtype=np.float64)
+  first, last, cap = _ends(num_steps, first, last, (1e-4, 0.02))
+  return np.minimum(np.linspace(first, last, num_steps, dtype=np.float64), cap)
 
 
 def scaled_linear_betas(
@@ -111,12 +114,13 @@ def scaled_linear_betas(
 
   Source: latent diffusion (Rombach et al. 2022).
   """
-  first, last = _ends(num_steps, first, last, (0.00085, 0.012))
-  return np.linspace(first**0.5, last**0.5, num_steps, dtype=np.float64) ** 2
+  first, last, cap = _ends(num_steps, first, last, (0.00085, 0.012))
+  root = np.linspace(first**0.5, last**0.5, num_steps, dtype=np.float64)
+  return np.minimum(root**2, cap)
 
 
 def cosine_betas(
-  num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999
+  num_steps: int = 1000, offset: float = 0.008, max_beta: float = _MAX_BETA
 ) -> np.ndarray:
   """Computes betas whose cumulative product follows cos^2, capped. [T] float64.
 
@@ -146,9 +150,9 @@ def sigmoid_betas(
 
   Source: GeoDiff (Xu et al. 2022), appendix.
   """
-  first, last = _ends(num_steps, first, last, (1e-4, 0.02))
+  first, last, cap = _ends(num_steps, first, last, (1e-4, 0.02))
   curve = 1 / (1 + np.exp(-np.linspace(-6, 6, num_steps, dtype=np.float64)))
-  return first + (last - first) * curve
+  return np.minimum(first + (last - first) * curve, cap)
 
 
 def _ends(
@@ -156,24 +160,17 @@ def _ends(
   first: float | None,
   last: float | None,
   published: tuple[float, float],
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
+  """The ends of a table, and the cap of its betas."""
   whole('num_steps', num_steps, 1)
-  ends = []
-  for name, value, end in zip(
-    ('first', 'last'), (first, last), published, strict=True
-  ):
+  for name, value in (('first', first), ('last', last)):
     if value is not None:
       number(name, value, '(0, 1)')
-      ends.append(value)
-      continue
-    scaled = end * 1000 / num_steps
-    if scaled >= 1:
-      raise ValueError(
-        f'num_steps must be above {1000 * end:g}: of {num_steps} steps the '
-        f'{name} would have to be a beta of {scaled:g}, got {num_steps}'
-      )
-    ends.append(scaled)
-  return ends[0], ends[1]
+  scaled = [end * 1000 / num_steps for end in published]
+  last = scaled[1] if last is None else last
+  # A single step goes all the way.
+  first = (scaled[0] if num_steps > 1 else last) if first is None else first
+  return first, last, _MAX_BETA
 
 
 def zero_terminal_snr(betas: ArrayLike) -> np.ndarray:

@@ -53,6 +53,8 @@ def test_schedules_of_the_configuration():
   )
   same(config, schedules.from_betas(schedules.zero_terminal_snr(table)))
   assert built(config)(1.0).alpha == 0
+  with pytest.raises(ValueError, match='still has alpha = 0.28 beside'):
+    built(changed(schedule='linear_betas(0.0001, 0.02)', num_steps=250))
   with pytest.raises(ValueError, match='table of betas'):
     built(changed(zero_terminal_snr=True))
   with pytest.raises(ValueError, match=r'shift 2.*needs a schedule'):
@@ -121,6 +123,26 @@ def test_a_name_is_the_same_with_empty_arguments():
   assert draws[0] == draws[1]
 
 
+def test_arguments_that_only_the_program_gives_are_refused_early():
+  sampling = lambda name: tiny.changed(tiny.config, sampling={'sampler': name})
+  for name in ('ancestral(0.3)', 'ancestral(variance=0.3)', 'ddim(0.5)'):
+    with pytest.raises(ValueError, match='sampling.sampler=.*'):
+      sampling(name)
+  # An eta that is not --sampling.eta.
+  sampling('dpmpp_sde(0.5)')
+  with pytest.raises(ValueError, match='eta must be at least 0'):
+    sampling('dpmpp_sde(-1)')
+
+
+def test_grids_take_the_number_of_steps_of_the_table_from_the_run():
+  config = tiny.changed(
+    changed(schedule='linear_betas', num_steps=100),
+    sampling={'times': 'leading', 'steps': 4},
+  )
+  times = models.make(config, tiny.SPEC).grid(config.sampling)
+  np.testing.assert_allclose(times, [0.76, 0.51, 0.26, 0.01, 0], rtol=1e-6)
+
+
 def test_small_images_have_a_sensible_size():
   low_res = lambda **condition: models.make(
     tiny.changed(tiny.config, condition=condition), tiny.SPEC
@@ -139,7 +161,16 @@ def test_every_sampler_is_built_by_name(name):
 
 
 @pytest.mark.parametrize(
-  'times', ['uniform', 'quadratic', 'karras(5)', 'log_snr', 'trailing']
+  'times',
+  [
+    'uniform',
+    'quadratic',
+    'karras(5)',
+    'log_snr',
+    'polyexponential(2)',
+    'trailing',
+    'linspace',
+  ],
 )
 @pytest.mark.parametrize('threshold', ['none', 'clip', 'dynamic'])
 def test_every_grid_and_threshold_is_built_by_name(times, threshold):

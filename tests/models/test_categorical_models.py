@@ -259,6 +259,18 @@ def test_fields_of_gaussian_noise_are_unknown(field):
       dict(times='numpy:linspace(1.0, 0.1)'),
       'ends at 0.1, .* for categories it must end at 0',
     ),
+    (
+      TEXT,
+      tiny.text_spec(),
+      dict(times='leading(table_steps=20,offset=1,last=1)', steps=8),
+      'must end at 0',
+    ),
+    (
+      GRAPHS,
+      tiny.graph_spec(),
+      dict(times='leading(last=1, offset=1)', steps=8),
+      'must end at 0',
+    ),
     (TEXT, tiny.text_spec(), dict(rescale=0.5), 'rescale is for real numbers'),
     (
       TEXT,

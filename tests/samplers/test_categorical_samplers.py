@@ -208,36 +208,6 @@ def test_hold_keeps_what_any_step_would_change():
   np.testing.assert_array_equal(xs, [[2, -1, 2]])
 
 
-def test_the_surest_are_written_first():
-  sure = jnp.array([1.0, 3.0, 2.0, 5.0])
-  # The network's opinion of MASK, the last, counts for nothing.
-  logits = sure[:, None] * jnp.array([[0.0, 1.0, 0.0, -9.0]])
-  logits += jnp.array([[0.0, 0.0, 0.0, 90.0]]) * jnp.eye(4)[:, :1]
-  denoise = lambda xt, t: jnp.broadcast_to(logits, (*xt.shape, 4))
-  x_init = jnp.full((1, 4), MASK)
-  for score in (orders.probability, orders.margin, orders.certainty):
-    step = orders.surest_first(SCHEDULE, 3, score)
-    sample = jit(
-      lambda keys, step=step: samplers.sample(
-        step,
-        around.temperature(denoise, 0.2),
-        keys,
-        x_init,
-        samplers.uniform_times(4),
-        trajectory=True,
-      )
-    )
-    path = sample(keys(0, 1))
-    written = [tuple(np.flatnonzero(x[0] != MASK)) for x in path]
-    assert written == [(), (3,), (1, 3), (1, 2, 3), (0, 1, 2, 3)]
-  # Of a start with two written, half of what is left.
-  start = jnp.array([[MASK, 0, 2, MASK]])
-  step = orders.surest_first(SCHEDULE, 3)
-  half = jit(lambda keys: step(denoise, keys, start, 1.0, 0.5))(keys(1, 1))
-  np.testing.assert_array_equal(half, [[MASK, 0, 2, half[0, 3]]])
-  assert half[0, 3] != MASK
-
-
 def test_remasking_takes_back_and_keeps_the_marginals():
   process = processes.remasked(SCHEDULE, 3, cap=0.4)
   t, s = jnp.float32(0.5), jnp.float32(0.4)

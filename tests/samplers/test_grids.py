@@ -60,6 +60,29 @@ def test_log_snr_times():
   assert times[-1] == 0
 
 
+def test_polyexponential_times():
+  cosine = schedules.cosine()
+  build = grids.polyexponential_times
+  times = build(5, cosine, sigma_min=0.02, sigma_max=60.0, rho=2.0)
+  ramp = np.linspace(1, 0, 5) ** 2
+  levels = np.exp(ramp * np.log(60.0 / 0.02) + np.log(0.02))
+  np.testing.assert_allclose(rho(cosine, times[:-1]), levels, rtol=1e-4)
+  assert times[-1] == 0
+  np.testing.assert_allclose(
+    build(30, cosine), grids.log_snr_times(30, cosine), atol=1e-6
+  )
+
+
+def test_linspace_times_go_from_the_last_step_to_the_first():
+  np.testing.assert_allclose(grids.linspace_times(4, 10), [1, 0.7, 0.4, 0.1, 0])
+  np.testing.assert_allclose(
+    grids.linspace_times(3, 10) * 10, [10, 5, 1, 0], rtol=1e-6
+  )
+  np.testing.assert_allclose(
+    grids.linspace_times(50, 50), grids.uniform_times(50), atol=1e-7
+  )
+
+
 def test_grids_say_what_is_wrong():
   flow = schedules.rectified_flow()
   with pytest.raises(ValueError, match='sigma_max must be given'):

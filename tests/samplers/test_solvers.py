@@ -1,16 +1,23 @@
 import math
 
 import chex
+import exact
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact import gaussian_denoiser, keys, mixture_denoiser
+from exact import cosine_64, gaussian_denoiser, keys, mixture_denoiser
 from nets import jit
 
 from jaxdiff import processes, samplers, schedules
-from jaxdiff.samplers import grids, mcmc, multistep, solvers, stochastic
-from jaxdiff.schedules import NoiseLevel
+from jaxdiff.samplers import (
+  adams,
+  grids,
+  mcmc,
+  multistep,
+  solvers,
+  stochastic,
+)
 
 MEAN, STD = 0.3, 0.5
 COSINE = schedules.cosine(-10.0, 10.0)
@@ -31,8 +38,17 @@ ODE = {
   'unipc_1': lambda schedule: multistep.unipc(schedule, 1),
   'unipc_2': multistep.unipc,
   'unipc_3': lambda schedule: multistep.unipc(schedule, 3),
-  'plms': multistep.plms,
-  'pndm': multistep.pndm,
+  'plms': adams.plms,
+  'pndm': adams.pndm,
+}
+# The same with other choices, or of the same kind: their order alone is tested
+# here, and the rest in `test_named_solvers`.
+MORE = {
+  'dpm_2': solvers.dpm_2,
+  'dpmpp_2s_log_snr': lambda s: solvers.dpmpp_2s(s, 'log_snr'),
+  'lms': adams.lms,
+  'deis': adams.deis,
+  'unipc_bh1': lambda s: multistep.unipc(s, 2, 'bh1'),
 }
 SDE = {
   'ancestral': lambda s: samplers.ancestral(processes.gaussian(s)),
@@ -55,18 +71,7 @@ def run(step, denoise, x, times, compiled=jit):
   )(x)
 
 
-def flow_map(schedule, x, t, s):
-  """Where the probability-flow ODE of N(MEAN, STD^2) takes x from t to s."""
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-  start = (x - alpha_t * MEAN) / jnp.hypot(alpha_t * STD, sigma_t)
-  return alpha_s * MEAN + start * jnp.hypot(alpha_s * STD, sigma_s)
-
-
-def cosine_64(t):
-  """A smooth schedule, log-SNR from -6 to 6, in the precision of t."""
-  end = np.arctan(np.exp(-3.0))
-  angle = end + (np.pi / 2 - 2 * end) * t
-  return NoiseLevel(jnp.cos(angle), jnp.sin(angle))
+flow_map = lambda schedule, *args: exact.flow_map(schedule, MEAN, STD, *args)
 
 
 @pytest.mark.parametrize(
@@ -83,19 +88,24 @@ def cosine_64(t):
     ('unipc_3', 4, 320),
     ('plms', 2, 320),
     ('pndm', 2, 320),
+    ('dpm_2', 2, 160),
+    ('dpmpp_2s_log_snr', 2, 160),
+    ('lms', 4, 320),
+    ('deis', 3, 1280),
+    ('unipc_bh1', 3, 320),
   ],
 )
 def test_order_of_convergence(name, order, num_steps):
   with jax.enable_x64(True):
     denoise = gaussian_denoiser(cosine_64, MEAN, STD)
     x = jnp.array([[1.5]], jnp.float64)
-    exact = flow_map(cosine_64, x, 1.0, 0.0)
+    truth = flow_map(cosine_64, x, 1.0, 0.0)
 
     def error(n):
       # Fine at the start, whose steps are of lower order.
       times = 1 - np.linspace(0, 1, n + 1) ** 2
-      x0 = run(ODE[name](cosine_64), denoise, x, times)
-      return abs(x0 - exact).item()
+      x0 = run((ODE | MORE)[name](cosine_64), denoise, x, times)
+      return abs(x0 - truth).item()
 
     measured = np.log2(error(num_steps) / error(2 * num_steps))
   # Between this order and the next; the measure itself wanders by 0.2.
@@ -208,7 +218,7 @@ def test_solvers_that_meet():
       [0.7, 0.5],
     ),
     (multistep.dpmpp_3m(COSINE), solvers.euler(COSINE), [0.7, 0.5]),
-    (multistep.plms(COSINE), solvers.heun(COSINE), [0.7, 0.5]),
+    (adams.plms(COSINE), solvers.heun(COSINE), [0.7, 0.5]),
   ]
   for one, other, grid in pairs:
     np.testing.assert_allclose(

@@ -43,6 +43,27 @@ def test_table_is_exact_on_its_grid(betas, num_steps):
   assert alpha[0] == 1 and sigma[0] == 0
 
 
+@pytest.mark.parametrize('betas', ['linear', 'scaled_linear', 'sigmoid'])
+def test_a_table_ends_in_noise_whatever_its_length(betas):
+  make = getattr(schedules, f'{betas}_betas')
+  at_end = lambda num: schedules.from_betas(make(num))(1.0)
+  # The mean of samples of N(0.8, 0.1^2) by the ODE, from noise of mean 0.
+  mean = lambda alpha, sigma: 0.8 - 0.08 * alpha / np.hypot(0.1 * alpha, sigma)
+  published = mean(*at_end(1000))
+  assert published > 0.794
+  for num in (1, 2, 10, 20, 50, 100, 250, 4000):
+    assert mean(*at_end(num)) > published - 1e-4, num
+  np.testing.assert_array_equal(make(1000), make(1000, *PUBLISHED[betas]))
+  np.testing.assert_allclose(make(500)[[0, -1]], 2 * make(1000)[[0, -1]])
+
+
+PUBLISHED = {
+  'linear': (1e-4, 0.02),
+  'scaled_linear': (0.00085, 0.012),
+  'sigmoid': (1e-4, 0.02),
+}
+
+
 def test_table_is_log_linear_between_grid_points():
   schedule = schedules.from_betas(schedules.linear_betas(10))
   ends = schedules.log_snr(schedule, np.array([0.4, 0.5]))
