@@ -25,19 +25,6 @@ class Examples(NamedTuple):
   spec: Spec
   null: dict[str, np.ndarray]  # the null value of each dropped condition
 
-  def truncated(self) -> str:
-    """Says how many captions are longer than the run reads; '' if none."""
-    found = self.spec.data.get('truncated')
-    if not found or not found['captions']:
-      return ''
-    return '{captions:,} of {of:,} captions are cut to {tokens} tokens'.format(
-      **found
-    )
-
-  def summary(self) -> str:
-    """Describes the split in one line, for people."""
-    return '; '.join(filter(None, [self.dataset.summary(), self.truncated()]))
-
 
 def load(
   config: Config,
@@ -97,13 +84,14 @@ def load(
     from jaxdiff.models import prompts
 
     reader = prompts.make(c, workdir, spec)
-    cut, counted = data.count_cut(dataset, reader.count, reader.length)
-    about |= {
-      prompts.READER: reader.sha256,
-      'truncated': {'captions': cut, 'of': counted, 'tokens': reader.length},
-    }
-    dataset = data.encoded(dataset, reader.encode)
+    about[prompts.READER] = reader.sha256
+    cut = data.count_cut(dataset, reader.count, reader.length)
+    dataset = replace(data.encoded(dataset, reader.encode), cut=cut)
     null |= {name: x[0] for name, x in reader.encode(['']).items()}
+  if spec and not training:
+    return Examples(dataset, spec, null)
+  if dataset.cut:
+    about['cut'] = dataset.cut._asdict()
   found = Spec(
     dataset.modality,
     dataset.shape,

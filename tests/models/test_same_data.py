@@ -123,7 +123,9 @@ def test_lines_in_another_order_are_refused(tmp_path, kind):
   config = tiny.changed(config, data={'length': length})
   spec = begin(config).spec
   evaluate(config, spec)
-  file.write_text('\n'.join(reversed(lines)))
+  other = tmp_path / 'other'
+  other.write_text('\n'.join(reversed(lines)))
+  config = tiny.changed(config, data={'name': f'{kind}:{other}'})
   part = 'molecules' if kind == 'smiles' else 'text'
   for read in (resume, lambda config: evaluate(config, spec)):
     with pytest.raises(ValueError, match=f'trained on: other {part}$'):
@@ -168,9 +170,9 @@ def captioned(tmp_path, text):
 def test_captions_that_are_cut_are_counted_and_kept(tmp_path):
   config = captioned(tmp_path, 'bytes')
   found = begin(config)
-  assert found.summary().endswith('; 1 of 2 captions are cut to 16 tokens')
-  kept = load_config(config.workdir)['spec']['data']['truncated']
-  assert kept == {'captions': 1, 'of': 2, 'tokens': 16}
+  assert found.dataset.summary().endswith('; 1 of 2 texts are cut to 16 tokens')
+  kept = load_config(config.workdir)['spec']['data']['cut']
+  assert kept == {'num': 1, 'of': 2, 'length': 16}
   captions = {'0.png': 'a red square', '1.png': 'a large green square'}
   (tmp_path / 'set/captions.json').write_text(json.dumps(captions))
   with pytest.raises(ValueError, match='trained on: other train captions$'):
