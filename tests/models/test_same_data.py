@@ -11,6 +11,8 @@ from PIL import Image
 
 from jaxdiff import config as c
 from jaxdiff import data
+from jaxdiff.evaluation.commands.drawing import load_data
+from jaxdiff.evaluation.flags import Kept
 from jaxdiff.models import prompts
 from jaxdiff.runs import check_continues, examples
 from jaxdiff.runs.run import load_config, save_config
@@ -130,6 +132,20 @@ def test_lines_in_another_order_are_refused(tmp_path, kind):
   for read in (resume, lambda config: evaluate(config, spec)):
     with pytest.raises(ValueError, match=f'trained on: other {part}$'):
       read(config)
+
+
+def test_an_evaluation_is_told_where_the_data_are_now(tmp_path):
+  file = tmp_path / 'file'
+  file.write_text('\n'.join(f'line {i}' for i in range(30)))
+  config = config_of(f'lines:{file}', tmp_path / 'run')
+  begin(config)
+  moved = file.rename(tmp_path / 'moved')
+  flags = Kept(workdir=config.workdir)
+  with pytest.raises(FileNotFoundError, match='data that moved: --data-name'):
+    load_data(flags, 'text')
+  flags = dataclasses.replace(flags, data_name=f'lines:{moved}')
+  train, test = load_data(flags, 'text')
+  assert len(train) == 27 and len(test) == 3
 
 
 def test_a_set_of_another_kind_is_refused(pets, tmp_path):
