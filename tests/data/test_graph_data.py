@@ -216,6 +216,23 @@ def test_one_molecule_is_refused(tmp_path):
     load(f'smiles:{path}', 'train')
 
 
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    ('CC\n"CO\nC\n', "line 2 is no SMILES: '\"CO'"),
+    ('id,SMILES\n1,CC\n2\n3,C\n', 'line 3 has no SMILES'),
+    ('id,smiles\n1,CC\n2, \n', 'line 3 has no SMILES'),
+    ('smiles\nCC\n"C\nC\n', 'line 4: unexpected end of data'),
+  ],
+)
+def test_no_row_of_a_file_is_left_out(tmp_path, content, message):
+  pytest.importorskip('rdkit')
+  path = tmp_path / 'rows.csv'
+  path.write_text(content)
+  with pytest.raises(ValueError, match=message):
+    load(f'smiles:{path}', 'train')
+
+
 def test_what_is_no_molecule(tmp_path):
   pytest.importorskip('rdkit')
   path = tmp_path / 'wrong.smi'
