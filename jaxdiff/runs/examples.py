@@ -56,9 +56,10 @@ def load(
   try:
     dataset = data.load(split=split, **options)
   except FileNotFoundError as error:
-    if training or spec is None:
+    flag = '--data.name' if training else '--data-name'
+    if spec is None:
       raise
-    raise FileNotFoundError(f'{error}; data that moved: --data-name') from None
+    raise FileNotFoundError(f'{error}; data that moved: {flag}') from None
   if isinstance(config.diffusion, Categorical):
     dataset = data.pixels(dataset)
   null: dict[str, np.ndarray] = {}

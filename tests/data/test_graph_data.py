@@ -170,7 +170,7 @@ def read_back(path):
     dataset = load(f'smiles:{path}', split)
     batch = dataset.gather(np.arange(len(dataset)))
     made = graphs.to_networkx(batch['x0'], batch['mask'])
-    found += molecules.smiles_of(made, dataset.symbols)
+    found += [molecules.to_smiles(graph, dataset.symbols) for graph in made]
   return found, dataset
 
 
