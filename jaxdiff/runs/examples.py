@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -158,17 +158,19 @@ def _differences(spec: Spec, dataset: data.Dataset) -> Iterator[str]:
   kind = dataset.identity['kind']
   if before.get('kind', kind) != kind:
     yield f'it is {kind} and was {before["kind"]}'
-  old, new = before.get('classes', ()), dataset.class_names
-  if old and old != new:
-    gone = listed([name for name in old if name not in new]) or 'none'
-    added = listed([name for name in new if name not in old]) or 'none'
-    yield f'other classes or order: {added} new, {gone} gone'
+  classes = before.get('classes', ())
+  if classes and classes != dataset.class_names:
+    yield f'other classes or order: {_changes(classes, dataset.class_names)}'
   if dataset.symbols != spec.symbols:
-    known, found = (set(x or ()) for x in (spec.symbols, dataset.symbols))
-    yield (
-      f'another vocabulary, in which {sorted(found - known)} are new and '
-      f'{sorted(known - found)} do not occur'
-    )
+    changes = _changes(spec.symbols or (), dataset.symbols or ())
+    yield f'another vocabulary: {changes}'
+
+
+def _changes(old: Sequence[str], new: Sequence[str]) -> str:
+  """Names the strings that are new, and those that are gone."""
+  parts = (set(new) - set(old), set(old) - set(new))
+  added, gone = (listed([*map(repr, sorted(x))]) or 'none' for x in parts)
+  return f'{added} new, {gone} gone'
 
 
 @functools.cache

@@ -88,14 +88,14 @@ def rename(pets):
   [
     (
       rename,
-      'other classes or order: zebra new, cat gone; other train file names, ',
+      "other classes or order: 'zebra' new, 'cat' gone; other train file ",
     ),
     (lambda pets: draw(pets / 'test/dog', 7), 'trained on: other test images$'),
     (
       lambda pets: draw(pets / 'train/dog', 7, '1.png'),
       'other train file names, train images$',
     ),
-    (lambda pets: draw(pets / 'train/eel', 7), 'eel new, none gone'),
+    (lambda pets: draw(pets / 'train/eel', 7), "'eel' new, none gone"),
     (
       lambda pets: (pets / 'captions.json').write_text('{}'),
       'no caption in',
