@@ -56,7 +56,7 @@ def train(config: Config) -> None:
 
 def announce(config: Config, data: examples.Examples) -> None:
   """Prints the data, and what was changed."""
-  print(f'{config.workdir}: {data.summary()}')
+  print(f'{config.workdir}: {data.dataset.summary()}')
   c, steps = config.optimizer, config.training.num_steps
   warmup = optimizers.warmup_steps(c, steps)
   if warmup != c.warmup_steps:

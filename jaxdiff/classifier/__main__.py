@@ -73,6 +73,8 @@ class Train(c.Section):
     decay = config.training.ema_decay
     task = training.make_task(model.init, model.loss, optimizer, decay=decay)
     accuracy = Accuracy(config, model)
+    if parallel.is_primary():
+      print(f'{config.workdir}: {data.dataset.summary()}')
     reports = [loop.Report(config.training.preview_every, accuracy.save)]
     described = c.describe(config, data.spec)
     params = loop.fit(config, task, data.dataset, described, reports)

@@ -31,9 +31,7 @@ class Spec(NamedTuple):
   symbols: tuple[str, ...] | None = None  # how a category is written
   marginals: Any = None  # the frequency of each category
   sizes: tuple[float, ...] | None = None  # distribution of sizes; None: fixed
-  data: Any = (
-    None  # `runs.examples.identity`; None in runs of 2026-11 and older
-  )
+  data: Any = None  # `Dataset.identity`, cut texts; None in older runs
 
 
 def load_file(path: str) -> Config:

@@ -13,7 +13,7 @@ from collections.abc import (
   Iterator,
   Sequence,
 )
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -25,6 +25,14 @@ Gather = Callable[[np.ndarray], Arrays]
 
 CACHE_BYTES = 4 << 30
 _NAMED = 12  # classes that a summary names
+
+
+class Cut(NamedTuple):
+  """Number of texts that lose their end, of how many, at what length."""
+
+  num: int
+  of: int
+  length: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Dataset:
     content: Yields (part, bytes): what identifies the data of all splits,
       without their path. Of large data these are the names, the sizes and a
       sample. A set that is made by code needs none.
+    cut: The texts or captions that are too long.
   """
 
   name: str
@@ -71,6 +80,7 @@ class Dataset:
   class_names: tuple[str, ...] = ()
   splits: tuple[str, ...] = ()
   content: Callable[[], Iterable[tuple[str, bytes]]] = tuple
+  cut: Cut | None = None
 
   def __len__(self) -> int:
     return self.size
@@ -119,8 +129,12 @@ class Dataset:
       )
     if self.has_captions:
       parts.append('captions')
-    splits = f'; splits: {", ".join(self.splits)}' if self.splits else ''
-    return ', '.join(parts) + splits
+    line = ', '.join(parts)
+    if self.splits:
+      line += f'; splits: {", ".join(self.splits)}'
+    if self.cut and self.cut.num:
+      line += '; {:,} of {:,} texts are cut to {} tokens'.format(*self.cut)
+    return line
 
 
 def check_split(split: str, splits: Collection[str], name: str = '') -> None:
@@ -213,19 +227,15 @@ def count_cut(
   count: Callable[[str], int],
   length: int,
   limit: int = 20_000,
-) -> tuple[int, int]:
-  """Counts the captions of more than `length` tokens, which are cut.
-
-  Returns:
-    Their number, and that of the captions counted: a subset of `limit`, or all.
-  """
+) -> Cut:
+  """Counts captions of more than `length` tokens, among `limit` or all."""
   part = subset(dataset, min(limit, len(dataset)))
-  num_cut = 0
+  num = 0
   for start in range(0, len(part), 1024):
     indices = np.arange(start, min(start + 1024, len(part)))
     captions = part.gather(indices)['caption']
-    num_cut += sum(count(caption) > length for caption in captions)
-  return num_cut, len(part)
+    num += sum(count(caption) > length for caption in captions)
+  return Cut(num, len(part), length)
 
 
 def pixels(dataset: Dataset) -> Dataset:

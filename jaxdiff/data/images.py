@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -104,6 +104,21 @@ def decode_image(
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
   return to_pixels(image, channels, image_size, behind)
+
+
+def decode_images(
+  files: Sequence[tuple[str | os.PathLike | BinaryIO, str]],
+  shape: tuple[int, ...],
+  image_size: int | None = None,
+) -> np.ndarray:
+  """Decodes (file, name) of each image to uint8 [b, *shape]."""
+  x0 = np.empty((len(files), *shape), np.uint8)
+  for row, (file, name) in enumerate(files):
+    image = decode_image(file, name, shape[-1], image_size)
+    if image.shape != shape:
+      raise ValueError(f'image {name} is {image.shape}, and not {shape}')
+    x0[row] = image
+  return x0
 
 
 def to_pixels(

@@ -126,10 +126,7 @@ def of_split(run: Run, split: str) -> Conditions:
       cond['low_res'] = np.asarray(conditioning.shrink(x0, size))
     return cond
 
-  name = ', '.join(
-    filter(None, [f'as in {dataset.name} {split}', found.truncated()])
-  )
-  return Conditions(name, rows, found.null)
+  return Conditions(f'as in {dataset.name} {split}', rows, found.null)
 
 
 def uniform(run: Run) -> Conditions:

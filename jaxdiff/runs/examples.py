@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,19 +24,6 @@ class Examples(NamedTuple):
   dataset: data.Dataset
   spec: Spec
   null: dict[str, np.ndarray]  # the null value of each dropped condition
-
-  def truncated(self) -> str:
-    """Says how many captions are longer than the run reads; '' if none."""
-    found = self.spec.data.get('truncated')
-    if not found or not found['captions']:
-      return ''
-    return '{captions:,} of {of:,} captions are cut to {tokens} tokens'.format(
-      **found
-    )
-
-  def summary(self) -> str:
-    """Describes the split in one line, for people."""
-    return '; '.join(filter(None, [self.dataset.summary(), self.truncated()]))
 
 
 def load(
@@ -69,9 +56,10 @@ def load(
   try:
     dataset = data.load(split=split, **options)
   except FileNotFoundError as error:
-    if training or spec is None:
+    flag = '--data.name' if training else '--data-name'
+    if spec is None:
       raise
-    raise FileNotFoundError(f'{error}; data that moved: --data-name') from None
+    raise FileNotFoundError(f'{error}; data that moved: {flag}') from None
   if isinstance(config.diffusion, Categorical):
     dataset = data.pixels(dataset)
   null: dict[str, np.ndarray] = {}
@@ -97,13 +85,14 @@ def load(
     from jaxdiff.models import prompts
 
     reader = prompts.make(c, workdir, spec)
-    cut, counted = data.count_cut(dataset, reader.count, reader.length)
-    about |= {
-      prompts.READER: reader.sha256,
-      'truncated': {'captions': cut, 'of': counted, 'tokens': reader.length},
-    }
-    dataset = data.encoded(dataset, reader.encode)
+    about[prompts.READER] = reader.sha256
+    cut = data.count_cut(dataset, reader.count, reader.length)
+    dataset = replace(data.encoded(dataset, reader.encode), cut=cut)
     null |= {name: x[0] for name, x in reader.encode(['']).items()}
+  if spec and not training:
+    return Examples(dataset, spec, null)
+  if dataset.cut:
+    about['cut'] = dataset.cut._asdict()
   found = Spec(
     dataset.modality,
     dataset.shape,
@@ -169,17 +158,19 @@ def _differences(spec: Spec, dataset: data.Dataset) -> Iterator[str]:
   kind = dataset.identity['kind']
   if before.get('kind', kind) != kind:
     yield f'it is {kind} and was {before["kind"]}'
-  old, new = before.get('classes', ()), dataset.class_names
-  if old and old != new:
-    gone = listed([name for name in old if name not in new]) or 'none'
-    added = listed([name for name in new if name not in old]) or 'none'
-    yield f'other classes or order: {added} new, {gone} gone'
+  classes = before.get('classes', ())
+  if classes and classes != dataset.class_names:
+    yield f'other classes or order: {_changes(classes, dataset.class_names)}'
   if dataset.symbols != spec.symbols:
-    known, found = (set(x or ()) for x in (spec.symbols, dataset.symbols))
-    yield (
-      f'another vocabulary, in which {sorted(found - known)} are new and '
-      f'{sorted(known - found)} do not occur'
-    )
+    changes = _changes(spec.symbols or (), dataset.symbols or ())
+    yield f'another vocabulary: {changes}'
+
+
+def _changes(old: Sequence[str], new: Sequence[str]) -> str:
+  """Names the strings that are new, and those that are gone."""
+  parts = (set(new) - set(old), set(old) - set(new))
+  added, gone = (listed([*map(repr, sorted(x))]) or 'none' for x in parts)
+  return f'{added} new, {gone} gone'
 
 
 @functools.cache

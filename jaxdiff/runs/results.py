@@ -69,9 +69,15 @@ def config_sha256(workdir: str | Path) -> str:
 
 
 def of_data(*datasets: Dataset) -> list[Result]:
-  """Returns name, split, number and hash of data sets."""
+  """Returns name, split, number, hash and cut texts of data sets."""
   return [
-    {'name': d.name, 'split': d.split, 'num': len(d), 'sha256': d.digest()}
+    {
+      'name': d.name,
+      'split': d.split,
+      'num': len(d),
+      'sha256': d.digest(),
+      'cut': d.cut and d.cut._asdict(),
+    }
     for d in datasets
   ]
 

@@ -55,9 +55,9 @@ def test_captions_that_are_cut_are_counted(size, limit, right):
   tokenizer = tokenizers.byte_tokenizer(8)  # start and end among them
   dataset = numbered(size, has_captions=True)
   found = data.count_cut(dataset, tokenizer.count, tokenizer.length, limit)
-  assert found == (right, size)
-  cut, counted = data.count_cut(dataset, tokenizer.count, 8, limit=5)
-  assert counted == 5 and 0 <= cut <= 5
+  assert found == (right, size, 8)
+  found = data.count_cut(dataset, tokenizer.count, 8, limit=5)
+  assert found.of == 5 and 0 <= found.num <= 5
 
 
 def test_digests_are_of_what_the_set_says():

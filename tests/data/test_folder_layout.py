@@ -60,6 +60,8 @@ def test_every_image_has_its_class(tmp_path, folders, classes):
     (('seg_train', 'seg_test'), ('train', 'test')),
     (('trainSet', 'testSet'), ('train', 'test')),
     (('training_set', 'test_set'), ('train', 'test')),
+    (('trainset', 'testset'), ('train', 'test')),
+    (('imagesTr', 'imagesTs'), ('train', 'test')),
     (('test',), ('test',)),
   ],
 )

@@ -170,7 +170,7 @@ def read_back(path):
     dataset = load(f'smiles:{path}', split)
     batch = dataset.gather(np.arange(len(dataset)))
     made = graphs.to_networkx(batch['x0'], batch['mask'])
-    found += molecules.smiles_of(made, dataset.symbols)
+    found += [molecules.to_smiles(graph, dataset.symbols) for graph in made]
   return found, dataset
 
 
@@ -213,6 +213,23 @@ def test_one_molecule_is_refused(tmp_path):
   path = tmp_path / 'one.smi'
   path.write_text('smiles,name\nCC,"ethane\nof two lines"\n')
   with pytest.raises(ValueError, match='must have 2 molecules .* got 1'):
+    load(f'smiles:{path}', 'train')
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    ('CC\n"CO\nC\n', "line 2 is no SMILES: '\"CO'"),
+    ('id,SMILES\n1,CC\n2\n3,C\n', 'line 3 has no SMILES'),
+    ('id,smiles\n1,CC\n2, \n', 'line 3 has no SMILES'),
+    ('smiles\nCC\n"C\nC\n', 'line 4: unexpected end of data'),
+  ],
+)
+def test_no_row_of_a_file_is_left_out(tmp_path, content, message):
+  pytest.importorskip('rdkit')
+  path = tmp_path / 'rows.csv'
+  path.write_text(content)
+  with pytest.raises(ValueError, match=message):
     load(f'smiles:{path}', 'train')
 
 

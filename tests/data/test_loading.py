@@ -34,7 +34,9 @@ def outside(tmp_path, monkeypatch):
 def test_a_set_outside_the_library(outside):
   data = load(outside)
   assert data.name == outside and data.shape == (3,)
-  assert load(outside, length=5).shape == (5,)
+  other = load(outside, length=5)
+  assert other.shape == (5,) and data.identity == load(outside).identity
+  assert other.identity['train split'] != data.identity['train split']
   (iterator,) = [batches(data, 4, seed=0)]
   batch = next(iterator)
   iterator.close()

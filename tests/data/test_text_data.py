@@ -342,6 +342,8 @@ def test_records_are_bytes(read):
     raw = CONTENT['train'][i].encode()[:12]
     assert bytes(x0[mask].astype(np.uint8)) == raw and not x0[~mask].any()
   assert decode(*_first(arrays['x0'], data.symbols)) == 'the 2\ufffd\ufffd cats'
+  lengths = [len(text.encode()) for text in CONTENT['train']]
+  assert data.cut == (sum(n > 12 for n in lengths), 101, 12)
 
 
 def _first(x0, symbols):

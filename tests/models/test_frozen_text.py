@@ -89,6 +89,18 @@ def test_prompts_become_what_the_network_is_built_for(folder):
   np.testing.assert_allclose(again['text'][0], encoded['text'][1], atol=1e-6)
 
 
+def test_the_encoder_is_that_of_the_run_wherever_it_is(folder, tmp_path):
+  (tmp_path / 'moved').symlink_to(folder)
+  condition = config_of(tmp_path / 'moved').condition
+  spec = lambda sha256: c.Spec(
+    'image', (8, 8), data={'reader of captions': sha256}
+  )
+  sha256 = prompts_lib.make(config_of(folder).condition, 'anywhere').sha256
+  prompts_lib.make(condition, 'anywhere', spec(sha256))
+  with pytest.raises(ValueError, match='another vocabulary or text encoder$'):
+    prompts_lib.make(condition, 'anywhere', spec(sha256[::-1]))
+
+
 def test_a_run_is_trained_and_sampled_with_it(folder, key):
   config = config_of(folder)
   prompts = prompts_lib.make(config.condition, 'anywhere')

@@ -11,6 +11,8 @@ from PIL import Image
 
 from jaxdiff import config as c
 from jaxdiff import data
+from jaxdiff.evaluation.commands.drawing import load_data
+from jaxdiff.evaluation.flags import Kept
 from jaxdiff.models import prompts
 from jaxdiff.runs import check_continues, examples
 from jaxdiff.runs.run import load_config, save_config
@@ -86,14 +88,14 @@ def rename(pets):
   [
     (
       rename,
-      'other classes or order: zebra new, cat gone; other train file names, ',
+      "other classes or order: 'zebra' new, 'cat' gone; other train file ",
     ),
     (lambda pets: draw(pets / 'test/dog', 7), 'trained on: other test images$'),
     (
       lambda pets: draw(pets / 'train/dog', 7, '1.png'),
       'other train file names, train images$',
     ),
-    (lambda pets: draw(pets / 'train/eel', 7), 'eel new, none gone'),
+    (lambda pets: draw(pets / 'train/eel', 7), "'eel' new, none gone"),
     (
       lambda pets: (pets / 'captions.json').write_text('{}'),
       'no caption in',
@@ -123,11 +125,27 @@ def test_lines_in_another_order_are_refused(tmp_path, kind):
   config = tiny.changed(config, data={'length': length})
   spec = begin(config).spec
   evaluate(config, spec)
-  file.write_text('\n'.join(reversed(lines)))
+  other = tmp_path / 'other'
+  other.write_text('\n'.join(reversed(lines)))
+  config = tiny.changed(config, data={'name': f'{kind}:{other}'})
   part = 'molecules' if kind == 'smiles' else 'text'
   for read in (resume, lambda config: evaluate(config, spec)):
     with pytest.raises(ValueError, match=f'trained on: other {part}$'):
       read(config)
+
+
+def test_an_evaluation_is_told_where_the_data_are_now(tmp_path):
+  file = tmp_path / 'file'
+  file.write_text('\n'.join(f'line {i}' for i in range(30)))
+  config = config_of(f'lines:{file}', tmp_path / 'run')
+  begin(config)
+  moved = file.rename(tmp_path / 'moved')
+  flags = Kept(workdir=config.workdir)
+  with pytest.raises(FileNotFoundError, match='data that moved: --data-name'):
+    load_data(flags, 'text')
+  flags = dataclasses.replace(flags, data_name=f'lines:{moved}')
+  train, test = load_data(flags, 'text')
+  assert len(train) == 27 and len(test) == 3
 
 
 def test_a_set_of_another_kind_is_refused(pets, tmp_path):
@@ -168,9 +186,9 @@ def captioned(tmp_path, text):
 def test_captions_that_are_cut_are_counted_and_kept(tmp_path):
   config = captioned(tmp_path, 'bytes')
   found = begin(config)
-  assert found.summary().endswith('; 1 of 2 captions are cut to 16 tokens')
-  kept = load_config(config.workdir)['spec']['data']['truncated']
-  assert kept == {'captions': 1, 'of': 2, 'tokens': 16}
+  assert found.dataset.summary().endswith('; 1 of 2 texts are cut to 16 tokens')
+  kept = load_config(config.workdir)['spec']['data']['cut']
+  assert kept == {'num': 1, 'of': 2, 'length': 16}
   captions = {'0.png': 'a red square', '1.png': 'a large green square'}
   (tmp_path / 'set/captions.json').write_text(json.dumps(captions))
   with pytest.raises(ValueError, match='trained on: other train captions$'):

@@ -60,7 +60,7 @@ _GAP = 1.5 / 16
 
 
 class Object(NamedTuple):
-  """Words of a caption for one object."""
+  """The words for one object."""
 
   size: str
   colour: str

@@ -32,6 +32,7 @@ from jaxdiff.data.dataset import (
 )
 from jaxdiff.data.images import (
   decode_image,
+  decode_images,
   is_grey,
   open_image,
   upright_size,
@@ -94,11 +95,9 @@ def load(
   shape = decode_image(first, str(first), channels, image_size).shape
 
   def gather(indices: np.ndarray) -> Arrays:
-    x0 = np.empty((len(indices), *shape), np.uint8)
-    for row, index in enumerate(indices):
-      file = root / files[index]
-      x0[row] = decode_image(file, str(file), channels, image_size)
-    arrays = {'x0': x0}
+    paths = [root / files[index] for index in indices]
+    named = [(path, str(path)) for path in paths]
+    arrays = {'x0': decode_images(named, shape, image_size)}
     if classes:
       arrays['label'] = labels[indices]
     if captions:

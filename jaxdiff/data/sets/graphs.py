@@ -19,10 +19,8 @@
 
 Sets of 200 are split as in DiGress, 128 / 32 / 40; the others 80 % / 20 %,
 without a validation set. The literature's own graphs differ: it publishes files
-or generators of unfixed seeds. In its `community_small`, all communities of one
-size are the same graph, from one seed; here each is a draw.
-
-Every graph is connected, and drawn again if not.
+or generators of unfixed seeds, and in its `community_small` all communities of
+one size are the same graph. Every graph is connected, and drawn again if not.
 """
 
 from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ import csv
 import functools
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from types import ModuleType
 
@@ -83,13 +83,6 @@ def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
   if failed != chem.SanitizeFlags.SANITIZE_NONE:
     return None
   return chem.MolToSmiles(molecule)
-
-
-def smiles_of(
-  graphs: Iterable[nx.Graph], symbols: tuple[str, ...]
-) -> list[str | None]:
-  """Applies `to_smiles` to each graph."""
-  return [to_smiles(graph, symbols) for graph in graphs]
 
 
 # A minute for QM9, and each split asks for it.

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxdiff.data import prepared
 from jaxdiff.data.dataset import CACHE_BYTES, Arrays, Dataset, from_files
-from jaxdiff.data.images import decode_image
+from jaxdiff.data.images import decode_images
 from jaxdiff.data.loading import call
 from jaxdiff.data.sets import tfds_text
 
@@ -84,15 +84,11 @@ def load_images(
 
   def gather(indices: np.ndarray) -> Arrays:
     records = source.read(indices)
-    x0 = np.empty((len(indices), *shape), np.uint8)
-    for row, (index, record) in enumerate(zip(indices, records, strict=True)):
-      file = io.BytesIO(record[key])
-      at = f'{index} of {name} {split}'
-      image = decode_image(file, at, shape[-1], image_size)
-      if image.shape != shape:
-        raise ValueError(f'image {at} is {image.shape}, and not {shape}')
-      x0[row] = image
-    arrays = {'x0': x0}
+    named = [
+      (io.BytesIO(record[key]), f'{index} of {name} {split}')
+      for index, record in zip(indices, records, strict=True)
+    ]
+    arrays = {'x0': decode_images(named, shape, image_size)}
     if has_label:
       labels = [record['label'] for record in records]
       arrays['label'] = np.array(labels, np.int32)

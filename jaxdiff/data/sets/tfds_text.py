@@ -11,14 +11,14 @@ The elements are
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxdiff.data import prepared
-from jaxdiff.data.dataset import Arrays, Dataset
+from jaxdiff.data.dataset import Arrays, Cut, Dataset, spread
 from jaxdiff.data.sets.text_files import windows
 from jaxdiff.data.vocabulary import code_points, lookup
 from jaxdiff.tokenizer_files import read_library
@@ -95,12 +95,27 @@ def load(
     encode = lambda texts: [np.frombuffer(text, np.uint8) for text in texts]
   else:
     symbols = _written(model)
-    model.enable_truncation(length)
     encode = lambda texts: [
       encoding.ids
       for encoding in model.encode_batch([text.decode() for text in texts])
     ]
-  read = lambda indices: [record[key] for record in records.read(indices)]
+
+  def read(indices: np.ndarray) -> list[Sequence[int]]:
+    return encode([record[key] for record in records.read(indices)])
+
+  def gather(indices: np.ndarray) -> Arrays:
+    x0 = np.zeros((len(indices), length), np.int32)
+    mask = np.zeros((len(indices), length), bool)
+    for row, ids in enumerate(read(indices)):
+      x0[row, : len(ids)] = ids[:length]
+      mask[row, : len(ids)] = True
+    return {'x0': x0, 'mask': mask}
+
+  some = spread(records.size, min(records.size, 1000))
+  num_cut = sum(len(ids) > length for ids in read(some))
+  if model is not None:
+    model.enable_truncation(length)  # keeps a special token at the end
+
   return Dataset(
     name=name,
     split=split,
@@ -108,27 +123,13 @@ def load(
     size=records.size,
     shape=(length,),
     num_classes=None,
-    gather=_padded(lambda indices: encode(read(indices)), length),
+    gather=gather,
     categories=len(symbols),
     symbols=symbols,
     splits=tuple(infos),
     content=content,
+    cut=Cut(num_cut, len(some), length),
   )
-
-
-def _padded(
-  read: Callable[[np.ndarray], list[Sequence[int]]], length: int
-) -> Callable[[np.ndarray], Arrays]:
-  def gather(indices: np.ndarray) -> Arrays:
-    x0 = np.zeros((len(indices), length), np.int32)
-    mask = np.zeros((len(indices), length), bool)
-    for row, ids in enumerate(read(indices)):
-      ids = ids[:length]
-      x0[row, : len(ids)] = ids
-      mask[row, : len(ids)] = True
-    return {'x0': x0, 'mask': mask}
-
-  return gather
 
 
 def _written(model: 'tokenizers.Tokenizer') -> tuple[str, ...]:

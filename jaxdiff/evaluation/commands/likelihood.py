@@ -50,8 +50,7 @@ class Likelihood(Section):
     if categories and not self.ode:
       raise ValueError('--no-ode is for numbers: categories have no ODE')
     config = examples.moved(run.config, self.data_name)
-    found = examples.load(config, run.workdir, self.split, run.spec)
-    dataset = found.dataset
+    dataset = examples.load(config, run.workdir, self.split, run.spec).dataset
     if self.num is not None:
       dataset = data.subset(dataset, min(self.num, len(dataset)))
     num_terms = self.num_terms or (32 if categories else None)
@@ -75,7 +74,6 @@ class Likelihood(Section):
       'dataset': dataset.name,
       'split': dataset.split,
       'datasets': results.of_data(dataset),
-      'truncated': found.spec.data.get('truncated'),
       'num_terms': num_terms,
       'seed': self.seed,
       'unit': f'bits per {element}',

@@ -80,7 +80,8 @@ def report_molecules(
   """Computes the fractions for molecules of atoms with these symbols."""
   if not len(samples):
     raise ValueError('there are no samples')
-  valid = [s for s in molecules.smiles_of(samples, symbols) if s is not None]
+  written = [molecules.to_smiles(graph, symbols) for graph in samples]
+  valid = [smiles for smiles in written if smiles is not None]
   different = set(valid)
   new = different - {molecules.to_smiles(graph, symbols) for graph in train}
   return {
