@@ -47,7 +47,8 @@ from jaxdiff.generation.sampler import make_sampler
 def sample(flags: Flags) -> Path:
   mesh = parallel.local_mesh()
   job = make_job(flags, mesh)
-  default = Path(flags.workdir) / f'{job.name}{job.modality.endings[0]}'
+  name = job.name + (f'_num{job.num}' if flags.num else '')
+  default = Path(flags.workdir) / f'{name}{job.modality.endings[0]}'
   out = Path(flags.out or default)
   writer.check_output(out, job.modality)
   if flags.show:

@@ -18,8 +18,8 @@ from sklearn.metrics import pairwise_distances
 
 from benchmarks.digits_quality import fit, real
 from jaxdiff import parallel
-from jaxdiff.generation.conditions import Request, requested
-from jaxdiff.generation.flags import SamplerFlags
+from jaxdiff.generation.conditions import requested
+from jaxdiff.generation.flags import Flags
 from jaxdiff.generation.job import job_of_run, load_run
 from jaxdiff.modalities import pictures
 
@@ -62,14 +62,17 @@ def main(options: Options) -> None:
   requested_labels, draw = np.arange(options.num) % 10, None
   for scale in options.scales:
     out = Path(options.workdir) / 'classes' / f'{scale:g}.npz'
-    flags = SamplerFlags(
-      scale=scale, sampler=options.sampler, steps=options.steps
+    flags = Flags(
+      workdir=options.workdir,
+      scale=scale,
+      sampler=options.sampler,
+      steps=options.steps,
     )
     run = load_run(options.workdir, flags, mesh)
     job = job_of_run(
       run,
       mesh,
-      requested(run, Request()),
+      requested(run, flags),
       num=options.num,
       seed=options.seed,
       draw=draw,

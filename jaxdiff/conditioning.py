@@ -29,10 +29,10 @@ def drop(
     keys: [B], one for each example.
     cond: {name: [B, ...]}.
     null: {name: [...]}, those that are dropped.
-    probability: in [0, 1], of each example on its own.
+    probability: In [0, 1], of each example on its own.
 
   Raises:
-    ValueError: a null without its condition.
+    ValueError: A null without its condition.
 
   Source: Ho & Salimans 2022, algorithm 1.
   """
@@ -66,10 +66,19 @@ def dropping(
 
 
 def shrink(x0: Array, size: int) -> Array:
-  """Resizes images [B, H, W, C] of [-1, 1] to [B, size, size, C].
+  """Resizes square images [B, H, H, C] of [-1, 1] to [B, size, size, C].
 
   By an antialiased bicubic filter, clipped to the range.
+
+  Raises:
+    ValueError: The images are not square, so that they would be squashed.
   """
+  height, width = x0.shape[1:3]
+  if height != width:
+    raise ValueError(
+      f'--condition.low-res needs square images, got {height}x{width}: give '
+      '--data.image-size'
+    )
   shape = (x0.shape[0], size, size, x0.shape[-1])
   return jnp.clip(jax.image.resize(x0, shape, 'cubic'), -1.0, 1.0)
 
@@ -101,10 +110,10 @@ def super_resolution(loss: Loss, size: int, most: float) -> Loss:
   """Builds the loss of a model that is given its image in small.
 
   Args:
-    loss: of a network with the conditions 'low_res' [B, size, size, C] and
+    loss: Of a network with the conditions 'low_res' [B, size, size, C] and
       'augment' [B], the level of noise in it.
-    size: side length of the small image.
-    most: levels are uniform over [0, most], at most 1.
+    size: Side length of the small image.
+    most: Levels are uniform over [0, most], at most 1.
   """
   whole('size', size, 1)
   number('most', most, '[0, 1]')
@@ -127,7 +136,7 @@ def rows(table: Cond, index: Array) -> dict[str, Array]:
     table: {name: [M, ...]}, M the same for all, or 1.
 
   Raises:
-    ValueError: the lengths differ.
+    ValueError: The lengths differ.
   """
   lengths = {name: len(x) for name, x in table.items()}
   if len(set(lengths.values()) - {1}) > 1:

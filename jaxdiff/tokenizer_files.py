@@ -6,6 +6,7 @@ tokenizers sees it, since a small file can ask it for gigabytes.
 
 import gzip
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ Merges = list[tuple[str, str]]
 
 MAX_BYTES = 64 << 20  # of a file
 MAX_TOKENS = 1 << 20
+MAX_GROWTH = 1000
 
 
 def read(file: Path) -> str:
@@ -133,6 +135,9 @@ def read_library(path: str | os.PathLike) -> 'tokenizers.Tokenizer':
     ids += tokens.values() if isinstance(tokens, dict) else ()
     if max(len(tokens) - 1, *ids, 0) >= MAX_TOKENS:
       raise ValueError(f'its ids must be below {MAX_TOKENS}')
+    parts = ('normalizer', 'pre_tokenizer', 'post_processor', 'decoder')
+    if _growth([described.get(part) for part in parts]) > MAX_GROWTH:
+      raise ValueError(f'it may lengthen a text {MAX_GROWTH} times')
     model = tokenizers.Tokenizer.from_str(text)
     model.no_padding()
     model.no_truncation()
@@ -145,6 +150,20 @@ def read_library(path: str | os.PathLike) -> 'tokenizers.Tokenizer':
   except BaseException as error:
     raise ValueError(f'cannot read the tokenizer {path}: {error}') from error
   return model
+
+
+def _growth(part: object) -> float:
+  """Bounds the factor by which a part of a tokenizer.json lengthens a text.
+
+  In a chain of parts, each of which replaces a letter by two, it is 2^n.
+  """
+  if isinstance(part, list):
+    return math.prod(map(_growth, part))
+  if not isinstance(part, dict):
+    return 1.0
+  longer = ('content', 'prepend', 'single', 'pair', 'ids')
+  sizes = [float(len(x)) for k, x in part.items() if k in longer and x]
+  return math.prod(sizes) * _growth(list(part.values()))
 
 
 def _pairs(merges: Sequence[str | Sequence[str]]) -> Merges:

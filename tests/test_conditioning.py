@@ -86,6 +86,8 @@ def test_shrinking_keeps_what_is_constant_and_the_mean(key):
   flat = jnp.full((2, 8, 8, 3), 0.3)
   np.testing.assert_allclose(conditioning.shrink(flat, 4), 0.3, atol=1e-6)
   x0 = 0.3 * jax.random.uniform(key, (2, 32, 32, 1), minval=-1)
+  with pytest.raises(ValueError, match='needs square images, got 16x8'):
+    conditioning.shrink(jnp.zeros((1, 16, 8, 1)), 4)
   small = conditioning.shrink(x0, 8)
   assert small.shape == (2, 8, 8, 1)
   np.testing.assert_allclose(small.mean(), x0.mean(), atol=5e-3)

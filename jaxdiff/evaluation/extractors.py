@@ -21,16 +21,14 @@ from jaxdiff.networks.inception import Inception
 from jaxdiff.pretrained import resize
 from jaxdiff.pretrained.clip_folder import read_clip
 from jaxdiff.pretrained.clip_weights import ClipWeights
-from jaxdiff.pretrained.inception_weights import load_inception
+from jaxdiff.pretrained.inception_weights import FETCH, load_inception
 
 IMAGE, TEXT = 'image', 'text'  # the features of CLIP's two towers
 
 _NO_WEIGHTS = (
-  'FID is of the published weights of Inception: fetch https://github.com/'
-  'mseitzer/pytorch-fid/releases/download/fid_weights/'
-  'pt_inception-2015-12-05-6726825d.pth and give --weights FILE. Without '
-  'them --features classifier:WORKDIR gives a distance that is not FID; '
-  'python -m jaxdiff.classifier train SET makes one'
+  f'FID is of the published weights of Inception: fetch {FETCH} and give '
+  '--weights FILE. Without them --features classifier:WORKDIR gives a distance '
+  'that is not FID; python -m jaxdiff.classifier train SET makes one'
 )
 
 
@@ -54,8 +52,8 @@ def load(
   Args:
     text: Its name.
     weights: File of Inception's.
-    rule: A key of `resize.RULES`; None for the network's own: 'pytorch-fid' for
-      Inception, 'clip' for CLIP, 'none' for a classifier.
+    rule: A key of `resize.RULES`. None: 'pytorch-fid' for Inception, 'clip' for
+      CLIP, 'none' for a classifier.
   """
   kind, _, path = text.partition(':')
   if rule is not None and rule not in resize.RULES:

@@ -31,8 +31,7 @@ def extraction(
   """Builds batches of images [b, ...] -> their features, compiled once.
 
   Args:
-    feature_fn: (params, images [B, ...]) -> {name: [B, D]}; a row must depend
-      on its image alone.
+    feature_fn: (params, images [B, ...]) -> {name: [B, D]}, each image alone.
     params: Of the network.
     mesh, mode: As in `parallel.over_batches`.
     prepare: Runs on the host, such as `resize.Rule.host`.

@@ -45,8 +45,8 @@ class Drawing(SamplerFlags):
   """Sampler, seed and conditions of the samples of a WORKDIR."""
 
   seed: Seed = 0
-  # The conditions: of the examples of a split, or each class in turn.
-  labels: Literal['train', 'test', 'uniform'] = 'train'
+  # The conditions: of the examples of a split (train), or each class in turn.
+  labels: Literal['train', 'test', 'uniform'] | None = None
   data_name: str | None = None  # where the data of the run are now
 
 
@@ -73,3 +73,13 @@ class Running(Section):
   coordinator: str | None = None  # several hosts: 'auto', or host:port
   num_processes: Size | None = None
   process_id: Annotated[int, In('[0, 65535]')] | None = None
+
+  def check(self) -> None:
+    super().check()
+    if self.coordinator is None and (
+      (self.num_processes, self.process_id) != (None, None)
+    ):
+      raise ValueError(
+        "--num-processes and --process-id need --coordinator, 'auto' or "
+        'host:port of process 0'
+      )

@@ -1,8 +1,8 @@
-"""Data sets of images to measure.
+"""Data sets of images to measure, by name.
 
-digits[:SPLIT]  tfds:NAME[:SPLIT]  ...     a name of `data.load`, by default
-folder:PATH[:SPLIT]                        of the split 'train'
-DIR  FILE.npz                              all images there
+digits[:SPLIT]  tfds:NAME[:SPLIT]    a name of `data.load`; without SPLIT the
+folder:PATH[:SPLIT]  npz:FILE        split 'train'
+DIR  FILE.npz                        all images there
 """
 
 import hashlib
@@ -30,6 +30,15 @@ class Source(NamedTuple):
     if self.split == 'all':
       return self.name.partition(':')[2] or self.name
     return f'{self.name} {self.split}'
+
+  def file_name(self) -> str:
+    """Returns a name for files: the path of a folder or a file, or the set's.
+
+    Parts of images in one place are told apart by their split.
+    """
+    kind, _, rest = self.name.partition(':')
+    name = rest if kind in ('folder', 'npz') else self.name.replace(':', '_')
+    return name if self.split == 'all' else f'{name}.{self.split}'
 
   def load(self) -> Dataset:
     """Loads the images."""
@@ -64,12 +73,6 @@ def parse(text: str) -> Source:
 def title(dataset: Dataset) -> str:
   """Returns the name of a data set with its split."""
   return str(Source(dataset.name, dataset.split))
-
-
-def subset_indices(total: int, num: int) -> np.ndarray:
-  """Returns the indices of the examples in `data.subset`, [num]."""
-  numbers = Dataset('', '', 'points', total, (), None, lambda i: {'x0': i})
-  return data.subset(numbers, num).gather(np.arange(num))['x0']
 
 
 def batches(

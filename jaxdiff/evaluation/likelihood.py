@@ -41,13 +41,13 @@ def make_step(
     model: From `models.make`.
     times: [N + 1] grid of the bound, decreasing to 0.
     seed: Of all noise.
-    num_terms: None for all L_n; otherwise this many random ones, see
+    num_terms: None for all L_n, or the number of random ones; see
       `likelihood.variational_bound`.
     with_ode: For real numbers: the likelihood of the ODE, too.
 
   Returns:
-    The step, for {'x0': [B, ...], 'cond': ..., 'index': [B]}, with 'mask' where
-    examples differ in size: 'prior', 'data' [B], 'steps' [B, K], and 'ode',
+    The step, from {'x0': [B, ...], 'cond', 'index': [B]} and 'mask' where
+    examples differ in size, to 'prior', 'data' [B], 'steps' [B, K], and 'ode',
     'evaluations', or 'continuous', 'elements' [B].
   """
 
@@ -131,8 +131,8 @@ def evaluate(
 
   Args:
     model: From `models.make`.
-    params: The weights, usually the average.
-    batches: {'x0', 'cond', and 'mask' where examples differ in size}.
+    params: The weights.
+    batches: {'x0', 'cond'}, and 'mask' where examples differ in size.
     times: [N + 1] grid of the bound, decreasing to 0.
     mesh, mode: As in `parallel.over_batches`.
     **options: Of `make_step`.

@@ -79,10 +79,12 @@ def compare(
     rule = rule or 'tf1'
   extractor = extractors.load(against.features, against.weights, rule)
   metrics.check_size(num, 'samples')
-  if published and (whole or source.image_size or source.data_dir):
+  if published and (
+    whole or source.image_size or source.data_dir or against.cache
+  ):
     raise ValueError(
       f'{source} has only moments of features: --metrics frechet, and no '
-      '--image-size or --data-dir'
+      '--image-size, --data-dir or --cache'
     )
   floor = _floor(source, extractor, num) if against.floor else None
   if published:

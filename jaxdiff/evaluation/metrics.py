@@ -44,12 +44,12 @@ def measure(
   A metric that needs more examples is left out with a warning.
 
   Args:
-    space: Of the features; it determines the names.
+    space: Of the features, for the names.
     samples: {feature: [N, D] or moments}.
     reference: {feature: [M, D] or moments}.
-    feature: The feature of the network that is compared.
+    feature: The one that is compared.
     seed: Of subsets and splits.
-    subset_size: Of the kernel distance; at most half the smaller set is used.
+    subset_size: Of the kernel distance, at most half the smaller set.
   """
   if feature not in samples or feature not in reference:
     raise ValueError(

@@ -1,6 +1,7 @@
 """References: moments of a data set's features, cached, or published."""
 
 import hashlib
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from jaxdiff.evaluation.features import Reduced
 from jaxdiff.evaluation.frechet import Moments
 from jaxdiff.evaluation.spaces import POOL, SPATIAL, FeatureSpace, is_published
 
+MAX_STATISTICS = 1 << 28  # bytes; those of ADM have 67 MB
 _FORMAT = 2
 
 
@@ -45,7 +47,7 @@ def cached(
     compute: Returns the moments of all features of this space.
     folder: Of the cache; ~/.cache/jaxdiff/references by default.
   """
-  folder = Path(folder or Path.home() / '.cache' / 'jaxdiff' / 'references')
+  folder = Path(folder or _default_folder())
   # Reading the images is much faster than the network.
   sha256 = images.digest(dataset)
   name = files.json_hash([_FORMAT, sha256, space])
@@ -54,7 +56,10 @@ def cached(
     moments = dict(compute())
     arrays = {f'mean/{f}': x.mean for f, x in moments.items()}
     arrays |= {f'cov/{f}': x.cov for f, x in moments.items()}
-    cache.save(folder, name, arrays)
+    try:
+      cache.save(folder, name, arrays)
+    except OSError as error:  # a full disk does not cost the work
+      print(f'warning: the reference is not kept: {error}', file=sys.stderr)
   num = len(dataset)
   moments = {
     f[5:]: Moments(x, arrays[f'cov/{f[5:]}'], num)
@@ -64,12 +69,20 @@ def cached(
   return Reference(images.title(dataset), sha256, num, moments)
 
 
+def _default_folder() -> Path:
+  try:
+    return Path.home() / '.cache' / 'jaxdiff' / 'references'
+  except RuntimeError as error:  # of a user without a home
+    raise ValueError(f'{error} Give --cache FOLDER.') from error
+
+
 def has_statistics(path: str | Path) -> bool:
   """Tells whether a file has the arrays that `read_statistics` reads."""
-  if not zipfile.is_zipfile(path):
+  try:
+    with zipfile.ZipFile(path) as archive:
+      return {'mu.npy', 'sigma.npy'} <= set(archive.namelist())
+  except (OSError, *DAMAGED):
     return False
-  with zipfile.ZipFile(path) as archive:
-    return {'mu.npy', 'sigma.npy'} <= set(archive.namelist())
 
 
 def read_statistics(path: str | Path, space: FeatureSpace) -> Reference:
@@ -92,13 +105,16 @@ def read_statistics(path: str | Path, space: FeatureSpace) -> Reference:
   names = {POOL: ('mu', 'sigma'), SPATIAL: ('mu_s', 'sigma_s')}
   sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
   try:
+    with zipfile.ZipFile(path) as archive:
+      if sum(x.file_size for x in archive.infolist()) > MAX_STATISTICS:
+        raise ValueError(f'it unpacks to more than {MAX_STATISTICS} bytes')
     with np.load(path) as file:
       moments = {
         feature: Moments(*(file[name].astype(np.float64) for name in pair))
         for feature, pair in names.items()
         if pair[0] in file or feature == POOL
       }
-  except DAMAGED as error:
+  except (OSError, MemoryError, TypeError, *DAMAGED) as error:
     raise ValueError(
       f'{path} must be an .npz with the arrays mu and sigma: {error}'
     ) from error

@@ -16,7 +16,7 @@ from jaxdiff.data import Dataset
 from jaxdiff.evaluation import images
 from jaxdiff.evaluation.flags import MACHINE, Drawing
 from jaxdiff.evaluation.measuring import Machine
-from jaxdiff.generation import conditions
+from jaxdiff.generation import conditions, writer
 from jaxdiff.generation.conditions import Conditions
 from jaxdiff.generation.flags import changed, suffix
 from jaxdiff.generation.job import job_of_run, load_run
@@ -32,20 +32,24 @@ class Samples(NamedTuple):
   draw: Callable[..., Any] | None = None  # compiled sampler of a run
 
   def path(self, metric: str, command: Any) -> Path:
-    """Returns the path of a result: --out, or a name with all other flags."""
-    if command.out is not None:
-      return Path(command.out)
+    """Returns the path of a result: --out, or a name with all other flags.
+
+    Raises:
+      ValueError, OSError: it cannot be written.
+    """
     # The name of a job has some flags already.
     named = ('steps', 'seed', 'checkpoint') if self.draw else ()
     named = ('samples', 'out', 'cache', *MACHINE, *named)
     before, after = self.name
-    return Path(f'{before}{metric}{after}{suffix(command, *named)}.json')
+    default = f'{before}{metric}{after}{suffix(command, *named)}.json'
+    path = Path(command.out or default)
+    writer.check_file(path)
+    return path
 
 
 def is_run(path: str) -> bool:
   """Tells whether a folder is a workdir of train.py."""
-  names = 'config.json', 'checkpoints'
-  return all((Path(path) / name).exists() for name in names)
+  return (Path(path) / 'config.json').exists()
 
 
 def of_files(path: str, num: int | None, drawing: Drawing) -> Samples:
@@ -57,10 +61,10 @@ def of_files(path: str, num: int | None, drawing: Drawing) -> Samples:
   if unused := changed(drawing):
     names = ', '.join('--' + name.replace('_', '-') for name in unused)
     raise ValueError(
-      f'{path} is not a workdir of train.py with a checkpoint: {names} has no '
-      'effect'
+      f'{path} is not a workdir of train.py: {names} has no effect'
     )
-  dataset = images.parse(path).load()
+  source = images.parse(path)
+  dataset = source.load()
   if num is not None:
     dataset = data.subset(dataset, num)
   fields = {
@@ -69,7 +73,7 @@ def of_files(path: str, num: int | None, drawing: Drawing) -> Samples:
     'num_samples': len(dataset),
     'labels': 'unknown',
   }
-  return Samples(dataset, fields, (f'{Path(path)}.', ''))
+  return Samples(dataset, fields, (f'{Path(source.file_name())}.', ''))
 
 
 def load(workdir: str, drawing: Drawing, machine: Machine) -> Run:
@@ -87,11 +91,19 @@ def check_images(config: Config, spec: Spec) -> None:
     raise ValueError(f'a model of {config.data.name} draws no images{hint}')
 
 
-def conditions_of(run: Run, labels: str) -> Conditions:
-  """Builds the conditions of samples from the flag --labels."""
+def conditions_of(run: Run, labels: str | None) -> Conditions:
+  """Builds the conditions of samples from the flag --labels.
+
+  Raises:
+    ValueError: the model takes no condition of this kind.
+  """
   if labels == 'uniform':
-    return conditions.uniform(run)
-  return conditions.of_split(run, labels)
+    return conditions.uniform(run.model)
+  if labels is not None and not run.model.takes:
+    raise ValueError(
+      f'--labels {labels} has no effect: the model takes no condition'
+    )
+  return conditions.of_split(run, labels or 'train')
 
 
 def of_run(
@@ -104,8 +116,7 @@ def of_run(
 ) -> Samples:
   """Makes a data set of samples of a run, drawn when they are gathered.
 
-  The batch size of the machine is drawn at a time, so that it is compiled once;
-  the indices that are gathered must be consecutive. A `draw` is that of a run
+  The indices that are gathered must be consecutive. A `draw` is that of a run
   that differs in weights, scale and eta at most.
   """
   job = job_of_run(

@@ -16,13 +16,14 @@ SETTINGS = ('sampler', 'steps', 'eta', 'scale', 'ema')
 Result = Mapping[str, Any]  # of `measuring.measure`
 
 
-def save(results: Sequence[Result], folder: Path) -> None:
-  """Writes sweep.csv, sweep.md and sweep.png."""
+def save(results: Sequence[Result], path: Path) -> None:
+  """Writes PATH.csv, PATH.md and PATH.png."""
   text, figure = io.StringIO(), plot(results)
   csv.writer(text, lineterminator='\n').writerows(_cells(results))
-  files.write_text(text.getvalue(), folder / 'sweep.csv')
-  files.write_text(markdown(results) + '\n', folder / 'sweep.md')
-  files.save(folder / 'sweep.png', lambda file: figure.savefig(file, dpi=130))
+  named = lambda ending: path.with_name(path.name + ending)
+  files.write_text(text.getvalue(), named('.csv'))
+  files.write_text(markdown(results) + '\n', named('.md'))
+  files.save(named('.png'), lambda file: figure.savefig(file, dpi=130))
 
 
 def markdown(results: Sequence[Result]) -> str:

@@ -1,8 +1,8 @@
 """Edits of images in sample.py: img2img, inpaint, interpolate.
 
-An Edit draws the images of `index` from what a sampler is made of and from
-the images it was given: arrays in `options`, [H, W, C] in [-1, 1], traced, so
-that another image does not recompile.
+An Edit is (Parts, options, index [B]) -> images [B, H, W, C]. What is edited is
+in `options`, [H, W, C] in [-1, 1]: traced, so that another image does not
+recompile.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,6 @@ from jax import Array
 
 from jaxdiff import editing, samplers
 from jaxdiff.generation.sampler import Edit, Parts
-
-# Which images each needs.
-IMAGES: dict[str, tuple[str, ...]] = {
-  'img2img': ('image',),
-  'inpaint': ('image', 'mask'),
-  'interpolate': ('image', 'other'),
-}
 
 
 def img2img(strength: float) -> Edit:
@@ -89,5 +82,5 @@ def interpolate(num: int, iterations: int = 10) -> Edit:
 
 
 def _each(image: Array, index: Array) -> Array:
-  """The same image for every sample."""
+  """Repeats an image for every sample."""
   return jnp.broadcast_to(image, (len(index), *image.shape))

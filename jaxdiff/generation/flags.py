@@ -13,6 +13,12 @@ from jaxdiff.config.sections import Sampling
 
 Steps = Annotated[int, In('[1, 1000000]')]
 Scale = Annotated[float, In('[-1000, 1000]')]
+# Edit -> the images that it needs, and its numbers.
+EDITS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+  'img2img': (('image',), ('strength',)),
+  'inpaint': (('image', 'mask'), ('jump', 'repeats')),
+  'interpolate': (('image', 'other'), ()),
+}
 
 
 @dataclass(frozen=True)
@@ -64,19 +70,16 @@ class Flags(SamplerFlags):
 
   def check(self) -> None:
     super().check()
-    for one, other in (('label', 'labels'), ('seed', 'seeds')):
-      if None not in (getattr(self, one), getattr(self, other)):
-        raise ValueError(f'give --{one} or --{other}, not both')
-    needs = {
-      'strength': ('edit', 'img2img'),
-      'repeats': ('edit', 'inpaint'),
-      'jump': ('edit', 'inpaint'),
-      'mask': ('edit', 'inpaint'),
-      'other': ('edit', 'interpolate'),
-    }
-    for name, (flag, value) in needs.items():
-      if getattr(self, name) is not None and getattr(self, flag) != value:
-        raise ValueError(f'--{name} needs --{flag} {value}')
+    for name in ('label', 'seed', 'prompt', 'infill'):
+      if None not in (getattr(self, name), getattr(self, f'{name}s')):
+        raise ValueError(f'give --{name} or --{name}s, not both')
+    for edit, (images, numbers) in EDITS.items():
+      for name in sorted({*images, *numbers} - {'image'}):
+        if getattr(self, name) is not None and self.edit != edit:
+          raise ValueError(f'--{name} needs --edit {edit}')
+    for name in EDITS[self.edit][0] if self.edit else ():
+      if getattr(self, name) is None:
+        raise ValueError(f'--edit {self.edit} needs --{name}')
     if self.blank is not None and (self.infill or self.infills) is None:
       raise ValueError('--blank needs --infill or --infills')
     if self.blank is not None and len(self.blank) != 1:
@@ -84,6 +87,10 @@ class Flags(SamplerFlags):
     if self.edit == 'interpolate':
       if self.sampler not in (None, 'ddim') or self.eta:
         raise ValueError('--edit interpolate has --sampler ddim and --eta 0')
+      if (self.seed, self.seeds) != (None, None):
+        raise ValueError(
+          '--edit interpolate has no noise: --seed has no effect'
+        )
       if self.num == 1:
         raise ValueError('--edit interpolate shows both ends: --num 2 or more')
 
@@ -92,15 +99,12 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
   """Returns the configuration of a run with the flags over its sampling.
 
   Raises:
-    ValueError: a flag that is out of range, or has no effect on this run.
+    ValueError: A flag that is out of range, or has no effect on this run.
   """
-  chosen = {
-    field.name: getattr(flags, field.name)
-    for field in dataclasses.fields(Sampling)
-    if getattr(flags, field.name, None) is not None and field.name != 'num'
-  }
-  conditional = config.condition.label or config.condition.text
-  if flags.scale is not None and not conditional:
+  fields = {field.name for field in dataclasses.fields(Sampling)} - {'num'}
+  chosen = {k: x for k, x in changed(flags).items() if k in fields}
+  c = config.condition
+  if flags.scale is not None and not (c.label or c.text):
     raise ValueError('--scale is for guidance, and this model has no condition')
   diffusion = config.diffusion
   sampler, _, variance = (flags.sampler or '').partition(':')
@@ -121,14 +125,26 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
     config = dataclasses.replace(config, sampling=sampling, diffusion=diffusion)
   except ValueError as error:
     raise ValueError(str(error).replace('--sampling.', '--')) from error
-  name = names.name_of(sampling.sampler, '--sampler')
-  if flags.eta is not None and ':' not in name:
-    if name not in registry.WITH_ETA:
-      raise ValueError(
-        f'--eta is for {" and ".join(registry.WITH_ETA)}, and the sampler is '
-        f'{name}'
-      )
+  if flags.eta is not None and not takes_eta(sampling.sampler):
+    raise ValueError(
+      f'--eta is for {" and ".join(registry.WITH_ETA)}, and the sampler is '
+      f'{sampling.sampler}'
+    )
+  if (c.label or c.text) and c.drop == 0 and sampling.scale != 1:
+    raise ValueError(
+      f'--scale {sampling.scale:g} needs a model that met no condition in '
+      'training, and this one was trained with condition.drop=0; use --scale 1'
+    )
   return config
+
+
+def takes_eta(sampler: str) -> bool:
+  """Tells whether --eta has an effect; of other packages it may."""
+  call = names.parse(sampler, '--sampler')
+  name, colon, _ = call.name.partition(':')
+  outside = colon and name not in registry.WITH_VARIANCE
+  takes = outside or name in registry.WITH_ETA
+  return bool(takes) and not call.args and 'eta' not in call.kwargs
 
 
 def changed(flags: Any, *except_for: str) -> dict[str, Any]:
@@ -143,10 +159,18 @@ def changed(flags: Any, *except_for: str) -> dict[str, Any]:
   return found
 
 
-def suffix(flags: Any, *except_for: str) -> str:
-  """Names the changed flags in a file name: numbers, and a hash of the rest."""
+def suffix(flags: Any, *except_for: str, content: Any = None) -> str:
+  """Names the changed flags in a file name: numbers, and a hash of the rest.
+
+  Args:
+    flags: Of a command.
+    *except_for: Flags that are not named.
+    content: Hashed instead of the rest, if it is more than the flags say.
+  """
   values = changed(flags, *except_for)
   number = lambda x: isinstance(x, int | float) and not isinstance(x, bool)
   parts = [f'_{k}{v:g}' for k, v in values.items() if number(v)]
   rest = {k: v for k, v in values.items() if not number(v)}
-  return ''.join(parts) + (f'_{files.json_hash(rest)[:6]}' if rest else '')
+  if rest:
+    parts.append(f'_{files.json_hash(content or rest)[:6]}')
+  return ''.join(parts)

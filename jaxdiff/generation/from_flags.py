@@ -1,7 +1,5 @@
 """The job of the flags of sample.py: conditions, edits, cascades, infills."""
 
-import hashlib
-import json
 from typing import Any
 
 import numpy as np
@@ -10,9 +8,10 @@ from jax.sharding import Mesh
 from jaxdiff import modalities, parallel
 from jaxdiff.generation import conditions as conditions_lib
 from jaxdiff.generation import edits, inputs, sampler
-from jaxdiff.generation.flags import Flags
+from jaxdiff.generation.flags import Flags, suffix
 from jaxdiff.generation.infills import read_infills
-from jaxdiff.generation.job import Job, describe, load_run
+from jaxdiff.generation.job import Job, describe, load_run, name_of
+from jaxdiff.generation.writer import UNCOMPARED
 from jaxdiff.runs import Run
 
 
@@ -20,15 +19,14 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
   """Builds the job of the flags.
 
   Raises:
-    ValueError: flags that contradict one another or the model.
-    FileNotFoundError: a run, a checkpoint or a file is missing.
-    DamagedCheckpointError: no checkpoint can be trusted.
+    ValueError: Flags that contradict one another or the model.
+    FileNotFoundError: A run, a checkpoint or a file is missing.
+    DamagedCheckpointError: No checkpoint can be trusted.
   """
   # The run, after that of the small images where there is one.
   workdirs = [*filter(None, [flags.base]), flags.workdir]
   loaded = [load_run(workdir, flags, mesh) for workdir in workdirs]
-  run, seed = loaded[-1], flags.seed or 0
-  c = run.config.sampling
+  run = loaded[-1]
   _check_flags(flags, loaded)
   rows, names = condition_rows(flags, loaded)
   given = read_infills(
@@ -41,53 +39,58 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
         f'{len(given.texts)}'
       )
     names = names or given.texts
-  seeds = conditions_lib.read_seeds(flags.seeds, seed, max(1, len(names)))
-  traced = [
+  num_rows = max(1, len(names))
+  num = flags.num or -(-64 // num_rows) * num_rows
+  seeds = conditions_lib.read_seeds(flags.seeds, flags.seed or 0, num_rows)
+  options = [
     sampler.traced_options(r.config, **each, seed=seeds)
     for r, each in zip(loaded, rows, strict=True)
   ]
-  options = traced[-1]
-  options |= {'given': given.arrays} if given else {}
-  digest = None
-  if names:
-    digest = conditions_lib.digest(rows, given and given.arrays, seeds)
-  num = flags.num
-  if num is None:
-    num = -(-64 // max(1, len(names))) * max(1, len(names))
-
+  paths = {name: getattr(flags, name) for name in ('image', 'mask', 'other')}
+  enlarged = run.config.condition.low_res is not None
+  shape = run.small_shape if enlarged else run.spec.shape
+  images = inputs.read(paths, shape)
+  if enlarged and not flags.base:
+    small = {'low_res': images.arrays['image'][None]}
+    options[-1]['cond'] = options[-1].get('cond', {}) | small
+  else:
+    options[-1] |= images.arrays
+  options[-1] |= {'given': given.arrays} if given else {}
   edit, numbers = _edit(flags, num)
   if flags.edit == 'interpolate' and names:
     raise ValueError('--edit interpolate needs a model without conditions')
-  images, described = _images(flags, run)
-  if run.config.condition.low_res and not flags.base:
-    small = {'low_res': images.pop('image')[None]}
-    options['cond'] = {**options.get('cond', {}), **small}
-  options |= images
 
-  draw = sampler.make_sampler(run.model, c, edit=edit)
-  params, traced_all = run.params, options
-  if flags.base:
+  draw = sampler.make_sampler(run.model, run.config.sampling, edit=edit)
+  if not flags.base:
+    params, traced = run.params, options[0]
+  else:
     base = sampler.make_sampler(loaded[0].model, loaded[0].config.sampling)
     draw = sampler.make_cascade(base, draw)
-    params, traced_all = (loaded[0].params, params), (traced[0], options)
+    params, traced = tuple(r.params for r in loaded), tuple(options)
 
   metadata = describe(
     run,
     params,
     ema=flags.ema,
-    seed=flags.seeds or seed,
+    seed=flags.seeds or flags.seed or 0,
     conditions=names,
-    conditions_sha256=digest,
-    **({'negative_prompt': flags.negative_prompt} if names else {}),
-    **({'base': [flags.base, loaded[0].step]} if flags.base else {}),
+    conditions_sha256=None,
+    paths={'base': flags.base, **images.paths},
+    **images.hashes,
     **({'edit': flags.edit, **numbers} if edit else {}),
-    **described,
   )
+  if flags.base:
+    metadata['base'] = loaded[0].step
+  if names:
+    metadata['negative_prompt'] = flags.negative_prompt
+    metadata['conditions_sha256'] = conditions_lib.digest(
+      rows, given and given.arrays, seeds
+    )
   return Job(
     run,
     parallel.compile_sample_step(draw, mesh, mode=flags.mode),
     params,
-    lambda index: traced_all,
+    lambda index: traced,
     num,
     names,
     _name(flags, run, metadata),
@@ -100,14 +103,8 @@ def condition_rows(
   flags: Flags, loaded: list[Run]
 ) -> tuple[list[dict[str, Any]], list[str]]:
   """Returns the condition rows of each run, and the names of the rows."""
-  request = conditions_lib.Request(
-    flags.labels if flags.label is None else str(flags.label),
-    flags.prompt,
-    flags.prompts,
-    flags.negative_prompt,
-  )
-  conditions_lib.check_request(loaded, request)
-  found = [conditions_lib.requested(run, request) for run in loaded]
+  conditions_lib.check_taken(loaded, flags)
+  found = [conditions_lib.requested(run, flags) for run in loaded]
   names = next((each.names for each in found if each.names), [])
   for each in found:
     if each.names and len(each.names) != len(names):
@@ -132,6 +129,11 @@ def _check_flags(flags: Flags, loaded: list[Run]) -> None:
   if given:
     raise ValueError(f'--{given[0]} is not for a model of this kind of data')
   enlarging = bool(run.config.condition.low_res)
+  if enlarging and (flags.base is None) == (flags.image is None):
+    raise ValueError(
+      f'{flags.workdir} enlarges images: give --image SMALL.png or --base '
+      'WORKDIR of the model that draws them'
+    )
   if flags.base and not enlarging:
     raise ValueError(f'{flags.workdir} enlarges nothing: --base has no effect')
   if flags.base and loaded[0].spec.shape != run.small_shape:
@@ -139,21 +141,12 @@ def _check_flags(flags: Flags, loaded: list[Run]) -> None:
       f'{flags.workdir} enlarges {run.small_shape}, and {flags.base} draws '
       f'{loaded[0].spec.shape}'
     )
+  if flags.image and not (flags.edit or enlarging):
+    raise ValueError('--image needs --edit')
   if flags.edit and enlarging:
     raise ValueError('--edit needs a model that draws without a small image')
   if flags.edit and run.spec.modality != 'image':
     raise ValueError('--edit is for a model of images')
-
-
-def _images(flags: Flags, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Reads the images of the flags, and the hashes of their files."""
-  enlarging = bool(run.config.condition.low_res)
-  paths = {name: getattr(flags, name) for name in ('image', 'mask', 'other')}
-  wanted = edits.IMAGES.get(flags.edit, ())
-  if enlarging and not flags.base:
-    wanted = ('image',)
-  shape = run.small_shape if enlarging else run.spec.shape
-  return inputs.read(paths, wanted, shape)
 
 
 def _edit(flags: Flags, num: int) -> tuple[edits.Edit | None, dict[str, Any]]:
@@ -175,24 +168,13 @@ def _edit(flags: Flags, num: int) -> tuple[edits.Edit | None, dict[str, Any]]:
 
 
 def _name(flags: Flags, run: Run, metadata: dict[str, Any]) -> str:
-  """Returns the default name of the output: it tells jobs apart."""
-  c = run.config.sampling
-  name = flags.edit or c.sampler.partition('(')[0]
-  name += f'{c.steps}_seed{flags.seeds and "s" or flags.seed or 0}'
-  name += f'_step{run.step}'
-  for field in ('eta', 'strength', 'temperature', 'block'):
-    value = getattr(flags, field)
-    if value is not None:
-      name += f'_{field}{value:g}'
-  if run.config.condition.label or run.config.condition.text:
-    name += f'_scale{c.scale:g}'
-  # Any other changed setting is in the name as a hash.
-  unsaid = ('times', 'threshold', 'seeds', 'base', 'image', 'mask', 'other')
-  other = [getattr(flags, field) for field in (*unsaid, 'jump', 'repeats')]
-  plain = all(value is None for value in other) and flags.ema
-  if not plain or '(' in c.sampler or ':' in (flags.sampler or ''):
-    text = json.dumps({k: v for k, v in metadata.items() if k != 'versions'})
-    return f'{name}_{hashlib.sha256(text.encode()).hexdigest()[:6]}'
-  if metadata['conditions_sha256']:
-    name += f'_{metadata["conditions_sha256"][:6]}'
-  return name
+  """Returns the default name of the output, without an ending."""
+  seed = 's' if flags.seeds else flags.seed or 0
+  name = name_of(run, seed, flags.edit)
+  # These are in the name already, or change no sample.
+  named = ['workdir', 'num', 'out', 'show', 'batch_size', 'mode', 'edit']
+  named += ['steps', 'seed', 'checkpoint']
+  if flags.sampler and flags.sampler.isidentifier() and not flags.edit:
+    named.append('sampler')
+  described = {k: x for k, x in metadata.items() if k not in UNCOMPARED}
+  return name + suffix(flags, *named, content=described)

@@ -22,19 +22,19 @@ def read_infills(
 ) -> Infills | None:
   """Parses texts with blanks; None where none are given.
 
-  A text that is shorter than those of the model continues with blanks, unless
-  the model's texts differ in length: then it keeps its length.
+  A text shorter than those of the model continues with blanks, unless the
+  model's texts differ in length: then it keeps its length.
 
   Args:
-    spec: of the data of the model.
-    text: what was typed, or
-    file: a file of such texts, one a line.
-    blank: the character that stands for what is to be written.
+    spec: Of the data of the model.
+    text: What was typed.
+    file: Of such texts, one a line, instead.
+    blank: The character that stands for what is to be written.
 
   Raises:
-    ValueError: a model of other data; unknown characters; a text that is too
-      long.
-    FileNotFoundError: there is no such file.
+    ValueError: A model of other data, unknown characters, a text that is too
+      long or has nothing to write.
+    FileNotFoundError: There is no such file.
   """
   if text is None and file is None:
     return None
@@ -53,6 +53,15 @@ def read_infills(
     ids = vocabulary.encode(line, spec.symbols, blank)
     known[i, : len(line)] = ids < len(spec.symbols)
     x0[i, : len(line)] = np.where(known[i, : len(line)], ids, 0)
+  full = [
+    line
+    for line, row in zip(lines, known, strict=True)
+    if row[: len(line) if spec.sizes else None].all()
+  ]
+  if full:
+    raise ValueError(
+      f'{full[0]!r} has nothing to infill: {blank} is what is to be written'
+    )
   sizes = [len(line) for line in lines]
   if spec.sizes is None:
     sizes = [spec.shape[0]] * len(lines)
@@ -64,11 +73,8 @@ def one_or_lines(text: str | None, file: str | None, what: str) -> list[str]:
   """Returns the text, or the lines of the file.
 
   Raises:
-    ValueError: both are given.
-    FileNotFoundError: there is no such file.
+    FileNotFoundError: There is no such file.
   """
-  if text is not None and file is not None:
-    raise ValueError(f'give --{what} or --{what}s, not both')
   if file is None:
     return [text or '']
   if not Path(file).is_file():

@@ -1,9 +1,9 @@
-"""Images to edit or enlarge, brought to the size of the model."""
+"""Images to edit or enlarge, resized for the model."""
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -11,22 +11,27 @@ from PIL import Image
 from jaxdiff.data.images import decode_image
 
 
+class Images(NamedTuple):
+  """Images by name: arrays, the SHA-256 of their files, and the paths."""
+
+  arrays: dict[str, np.ndarray]
+  hashes: dict[str, str]
+  paths: dict[str, str]
+
+
 def read_image(
   path: str, image_shape: tuple[int, ...], behind: str = 'white'
 ) -> np.ndarray:
-  """Reads an image as the model has them: float32 [H, W, C] in [-1, 1].
-
-  Colour becomes grey, or grey colour, as the model wants it. Another size is
-  resized, another shape refused.
+  """Reads an image: float32 [H, W, C] in [-1, 1], resized, grey or coloured.
 
   Args:
-    path: of any file that Pillow reads.
+    path: Of the file.
     image_shape: (H, W, C) of the model, C 1 or 3.
-    behind: the colour on which transparency is composited.
+    behind: The colour on which transparency is composited.
 
   Raises:
-    FileNotFoundError: nothing is there.
-    ValueError: it is no image, or not of the model's proportions.
+    FileNotFoundError: Nothing is there.
+    ValueError: It is no image, or not of the model's proportions.
   """
   height, width, channels = image_shape
   if channels not in (1, 3):
@@ -53,12 +58,11 @@ def read_image(
 def read_mask(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
   """Reads a mask: bool [H, W, 1], true where the file is white.
 
-  A pixel is white if it is lighter than half after resizing; a transparent one
-  is kept, whatever its colour.
+  White is lighter than half after resizing. A transparent pixel is kept,
+  whatever its colour.
 
   Raises:
-    FileNotFoundError, ValueError: as `read_image`; nothing is white, or
-      everything is.
+    ValueError: Nothing is white, or everything is; or as `read_image`.
   """
   mask = read_image(path, (*image_shape[:2], 1), behind='black') > 0
   if not mask.any():
@@ -71,40 +75,18 @@ def read_mask(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
 
 
 def read(
-  paths: Mapping[str, str | None],
-  wanted: tuple[str, ...],
-  image_shape: tuple[int, ...],
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """The images that an edit wants, and what to remember of them.
+  paths: Mapping[str, str | None], image_shape: tuple[int, ...]
+) -> Images:
+  """Reads the images of a job.
 
   Args:
-    paths: name -> file; 'mask' is read as a mask.
-    wanted: the names that must be given, and no other may.
+    paths: Name -> file; 'mask' is read as a mask.
     image_shape: (H, W, C) of the model.
-
-  Returns:
-    ({name: array}, {name: {'path', 'sha256'}}).
-
-  Raises:
-    ValueError: one is missing or not wanted; or as `read_image`.
   """
   given = {name: path for name, path in paths.items() if path is not None}
-  if given.keys() != set(wanted):
-    flags = lambda names: ', '.join(f'--{n}' for n in sorted(names)) or 'none'
-    raise ValueError(
-      f'--edit decides which images are needed: here {flags(wanted)}, got '
-      f'{flags(given)}'
-    )
   arrays = {
     name: (read_mask if name == 'mask' else read_image)(path, image_shape)
     for name, path in given.items()
   }
-  # A job may only go on with the very same image.
-  described = {
-    name: {
-      'path': path,
-      'sha256': hashlib.sha256(Path(path).read_bytes()).hexdigest(),
-    }
-    for name, path in given.items()
-  }
-  return arrays, described
+  sha256 = lambda path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+  return Images(arrays, {k: sha256(path) for k, path in given.items()}, given)

@@ -1,4 +1,4 @@
-"""A job: a run and conditions become samples."""
+"""Jobs: samples of a run, by its sampler and under conditions."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,15 +21,15 @@ from jaxdiff.runs import Run
 
 
 class Job(NamedTuple):
-  """Everything about samples but where they go."""
+  """A run, its compiled sampler, and the samples to draw."""
 
   run: Run
-  draw: Callable[..., sampler.Samples]  # (params, options, index[B]), compiled
+  draw: Callable[..., sampler.Samples]  # (params, options, index[B])
   params: Any
   options: Callable[[np.ndarray], Any]  # index[B] -> traced options
   num: int
   names: list[str]  # M conditions, sample i having that of i modulo M
-  name: str  # for files; tells jobs apart
+  name: str  # for files; other flags, another name
   metadata: dict[str, Any]
   modality: Modality
 
@@ -37,7 +37,7 @@ class Job(NamedTuple):
     """Draws samples `index`, one by one as the modality has them.
 
     Raises:
-      ValueError: a sample is not finite.
+      ValueError: A sample is not finite.
     """
     drawn = self.draw(self.params, self.options(index), index)
     sampler.check_finite(drawn, index)
@@ -63,7 +63,7 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   """Loads a run, its sampling changed by the flags.
 
   Raises:
-    ValueError: a flag that does not fit the run; and as `runs.load`.
+    ValueError: A flag that does not fit the run; and as `runs.load`.
   """
   run = runs.load(workdir, mesh, checkpoint=flags.checkpoint, ema=flags.ema)
   config = run.config
@@ -95,28 +95,25 @@ def job_of_run(
   mode: str = 'jit',
   draw: Callable[..., sampler.Samples] | None = None,
 ) -> Job:
-  """Builds the job of samples that are measured.
+  """Builds the job of `num` samples that are measured.
 
   Args:
-    run: from `load_run`.
-    mesh: of this process's devices.
-    conditions: of the samples.
-    num: of samples.
-    seed: of the noise.
-    ema: whether the weights of the run are the averaged ones.
+    run: From `load_run`.
+    mesh: Of this process's devices.
+    conditions: Of the samples.
+    num: Of samples.
+    seed: Of the noise.
+    ema: Whether the run has the averaged weights; for the metadata.
     mode: 'jit' or 'pmap'.
-    draw: that of another job, whose run differs in weights, scale and eta at
-      most: nothing is compiled again.
+    draw: Of another job, whose run differs in weights, scale and eta at most:
+      nothing is compiled again.
   """
   if draw is None:
     plain = sampler.make_sampler(run.model, run.config.sampling)
     draw = parallel.compile_sample_step(plain, mesh, mode=mode)
-  c = run.config.sampling
-  metadata = {
-    **describe(run, run.params, seed=seed, ema=ema),
-    'labels': conditions.name,
-    'variance': getattr(run.config.diffusion, 'variance', None),
-  }
+  metadata = describe(
+    run, run.params, seed=seed, ema=ema, labels=conditions.name
+  )
   return Job(
     run,
     draw,
@@ -126,10 +123,17 @@ def job_of_run(
     ),
     num,
     [],
-    f'{c.sampler.partition("(")[0]}{c.steps}_seed{seed}_step{run.step}',
+    name_of(run, seed),
     metadata,
     modalities.make(run.spec),
   )
+
+
+def name_of(run: Run, seed: int | str, what: str | None = None) -> str:
+  """Names a job by `what` or its sampler, steps, seed and checkpoint."""
+  c = run.config.sampling
+  what = what or c.sampler.partition('(')[0]
+  return f'{what}{c.steps}_seed{seed}_step{run.step}'
 
 
 def describe(run: Run, params: Any, **more: Any) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def describe(run: Run, params: Any, **more: Any) -> dict[str, Any]:
     'checkpoint_step': run.step,
     'params_sha256': runs.digest(params),
     **sampling,
+    'variance': getattr(run.config.diffusion, 'variance', None),
     **more,
     'versions': {
       name: version(name) for name in ('jaxdiff', 'jax', 'flax', 'numpy')

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxdiff import modalities
 from jaxdiff.config import Config
+from jaxdiff.generation import conditions
 from jaxdiff.generation.sampler import (
   check_finite,
   make_sampler,
@@ -15,7 +16,6 @@ from jaxdiff.generation.sampler import (
 )
 from jaxdiff.models import Model
 from jaxdiff.models.model import Params
-from jaxdiff.runs import examples
 from jaxdiff.runs.examples import Examples
 
 
@@ -37,17 +37,17 @@ class Previews:
   """Draws samples of a model into WORKDIR/samples.
 
   Args:
-    config: of the run.
-    model: of the run.
-    data: its training set, whose first examples give the conditions.
+    config: Of the run.
+    model: Of the run.
+    data: Its training set, whose examples give the conditions.
   """
 
   def __init__(self, config: Config, model: Model, data: Examples):
     self._config, self._model = config, model
     num = config.sampling.num
-    cond = examples.preview_conditions(config, model, data, num)
-    self._options = traced_options(config, **cond)
     self._index = np.arange(num)
+    rows = conditions.of_previews(config, model, data).options(self._index)
+    self._options = traced_options(config, **rows)
     self._draw = jax.jit(make_sampler(model, config.sampling))
     self._modality = modalities.make(model.spec)
 

@@ -27,7 +27,7 @@ class Samples(NamedTuple):
 
 
 class Parts(NamedTuple):
-  """What a sampler is made of."""
+  """The parts of a sampler, for an `Edit`."""
 
   schedule: Schedule
   process: Process
@@ -39,8 +39,6 @@ class Parts(NamedTuple):
 
 
 Edit = Callable[[Parts, Mapping[str, Array], Array], Array]
-
-
 Draw = Callable[..., Samples]  # (params, options, index[B])
 
 
@@ -56,13 +54,13 @@ def make_sampler(
   Sample i depends on the options and on i alone.
 
   Args:
-    model: from `models.make`.
-    sampling: the sampler, its steps, guidance and threshold.
-    edit: for images: samples start from an image in the options.
-    trajectory: return every xt on the way, [B, steps + 1, ...]; not of an edit.
+    model: From `models.make`.
+    sampling: The sampler, its steps, guidance and threshold.
+    edit: Starts from an image in the options.
+    trajectory: Return every xt on the way, [B, steps + 1, ...]; not of an edit.
 
   Raises:
-    ValueError: settings that do not fit the model.
+    ValueError: Settings that do not fit the model.
   """
   if edit and model.schedule is None:
     raise ValueError('--edit is for images that are real numbers')
@@ -154,11 +152,10 @@ def make_cascade(base: Draw, large: Draw) -> Draw:
 
 
 def sample_keys(options: Options, index: Array) -> tuple[Array, Array]:
-  """Derives the keys of samples from one seed, or from one seed for each row.
+  """Derives the keys of samples: of (seed, i) for sample i.
 
-  With one seed sample i depends on (seed, i). With M seeds, one for each row of
-  conditions, it depends on (seed of its row, number of samples before it in
-  this row).
+  With M seeds, one for each row of conditions, of (seed of its row, number of
+  samples before it in this row).
   """
   seed = jnp.asarray(options['seed'])
   if seed.ndim:
@@ -175,10 +172,10 @@ def traced_options(
   """Returns the options of a sampler: changing a value never recompiles.
 
   Args:
-    config: of the run.
-    cond: conditions {name: [M, ...]}; sample i has row i modulo M.
-    null: for guidance, {name: [1, ...]}, put in the place of cond.
-    seed: of the noise, or one for each row; None is that of the run.
+    config: Of the run.
+    cond: Conditions {name: [M, ...]}; sample i has row i modulo M.
+    null: For guidance, {name: [1, ...]}, put in the place of cond.
+    seed: Of the noise, or one for each row; None is that of the run.
   """
   c = config.sampling
   options: dict[str, Any] = {

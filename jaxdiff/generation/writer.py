@@ -1,15 +1,14 @@
 """Samples on disk: a folder of files, or one file of them all.
 
 Every sample is first a file of its own, `000042.png`, written whole or not at
-all. An interrupted job finds those and draws only the rest. For one file of all
-they wait in `OUT.parts` until all are there. `metadata.json` beside them says
-what they depend on: samples of another job are never taken for those of this
-one.
+all, so that an interrupted job continues. For one file of all they wait in
+`OUT.parts`. `metadata.json` beside them says what they depend on: samples of
+two jobs are never mixed.
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,45 @@ from jaxdiff import files
 from jaxdiff.modalities import Modality
 
 _METADATA = 'metadata.json'
+# The same samples come from a run under another path; another version of a
+# library may round differently.
+UNCOMPARED = ('paths', 'versions', 'workdir')
+
+
+def check_file(path: Path) -> None:
+  """Raises an error, before the work, for a file that cannot be written.
+
+  Raises:
+    ValueError: A folder, a device or a pipe is there.
+    OSError: Its folder is no folder, or not to be written to.
+  """
+  if path.exists() and not path.is_file():
+    kind = 'a folder' if path.is_dir() else 'not a regular file'
+    raise ValueError(f'--out {path} is {kind}: give the name of a file')
+  parent = next(parent for parent in path.parents if parent.exists())
+  if not parent.is_dir():
+    raise NotADirectoryError(f'{parent} is not a folder: give another --out')
+  if not os.access(parent, os.W_OK):
+    raise PermissionError(f'{parent} is read-only: give another --out')
 
 
 def check_output(out: str | os.PathLike[str], modality: Modality) -> None:
-  """Raises ValueError unless samples can be written to `out`."""
+  """Raises an error, before the work, unless samples can be written to `out`.
+
+  Raises:
+    ValueError: Another ending, or as `check_file`.
+    OSError: As `check_file`.
+  """
   out = Path(out)
   if out.suffix not in ('', *modality.endings):
     raise ValueError(
       f'--out must end in {" or ".join(modality.endings)}, or be a folder, got '
       f'{out}'
     )
-  if out.suffix and out.is_dir():
-    raise ValueError(f'--out {out} is a folder: give a file, or another name')
-  if not out.suffix and out.exists() and not out.is_dir():
+  if out.suffix:
+    check_file(out)
+    check_file(_beside(out))
+  elif out.exists() and not out.is_dir():
     raise ValueError(f'--out {out} is a file: give a folder')
 
 
@@ -49,15 +74,16 @@ def write(
   """Draws samples 0 .. num - 1 and writes them to `out`.
 
   Args:
-    out: a folder, or a file with one of the modality's endings.
-    num: of samples.
-    draw: index [b] -> b samples; always called with batch_size indices, so
+    out: A folder, or a file with one of the modality's endings. A link is
+      followed.
+    num: Of samples.
+    draw: Index [b] -> b samples; always called with batch_size indices, so
       that it is compiled once.
-    metadata: what the samples depend on, written as JSON beside them.
-    modality: of the samples.
-    batch_size: samples at a time.
+    metadata: What the samples depend on, written as JSON beside them.
+    modality: Of the samples.
+    batch_size: Samples at a time.
     names: M conditions, sample i having that of i modulo M.
-    progress: called with the number of further samples, after each batch.
+    progress: Called with the number of further samples, after each batch.
 
   Returns:
     The path of the folder or file.
@@ -65,33 +91,32 @@ def write(
   Raises:
     ValueError: `out` holds samples of another job, or more than `num`, or
       files that are not from a job.
+    OSError: `out` cannot be written to.
   """
   out = Path(out)
   check_output(out, modality)
-  whole = out.suffix != ''
-  folder = out.with_name(out.name + '.parts') if whole else out
-  found = _check_folder(folder, metadata, modality, num)
-  folder.mkdir(parents=True, exist_ok=True)
-  files.write_json(folder / _METADATA, metadata)
-
-  file = lambda i: folder / f'{i:06d}{modality.suffix}'
+  target = out.resolve() if out.is_symlink() else out
+  folder = target.with_name(target.name + '.parts') if out.suffix else target
+  found = _found(folder, metadata, modality, num)
   missing = np.array([i for i in range(num) if i not in found], int)
-  progress(num - len(missing))
-  for start in range(0, len(missing), batch_size):
-    index = missing[start : start + batch_size]
-    samples = draw(np.resize(index, batch_size))[: len(index)]
-    for i, sample in zip(index, samples, strict=True):
-      modality.save(sample, file(i))
-    progress(len(index))
-  if not whole:
-    return out
-  modality.gather([modality.read(file(i)) for i in range(num)], names, out)
-  files.write_json(out.with_name(out.name + '.json'), metadata)
-  for i in range(num):
-    file(i).unlink()
-  (folder / _METADATA).unlink()
-  with contextlib.suppress(OSError):
-    folder.rmdir()  # files of somebody else stay
+  file = lambda i: folder / _name(i, modality)
+  with _opened(folder, metadata):
+    progress(num - len(missing))
+    for start in range(0, len(missing), batch_size):
+      index = missing[start : start + batch_size]
+      samples = draw(np.resize(index, batch_size))[: len(index)]
+      for i, sample in zip(index, samples, strict=True):
+        modality.save(sample, file(i))
+      progress(len(index))
+    if out.suffix:
+      samples = [_sample(file(i), modality) for i in range(num)]
+      modality.gather(samples, names, target)
+      files.write_json(_beside(target), metadata)
+      for i in range(num):
+        file(i).unlink()
+      (folder / _METADATA).unlink()
+      with contextlib.suppress(OSError):
+        folder.rmdir()  # files of somebody else stay
   return out
 
 
@@ -100,54 +125,102 @@ def is_written(
 ) -> bool:
   """Tells whether the file `out` holds the samples of this very job."""
   out = Path(out)
-  beside = out.with_name(out.name + '.json')
+  beside = _beside(out)
   if not out.is_file() or not beside.is_file():
     return False
-  return not _differences(files.read_json(beside, 'metadata'), metadata)
+  return not _differences(beside, metadata)
 
 
-def _check_folder(
+@contextlib.contextmanager
+def _opened(folder: Path, metadata: Mapping[str, Any]) -> Iterator[None]:
+  """Makes a folder with metadata; on an error it goes if it has no samples."""
+  new = [path for path in (folder, *folder.parents) if not path.exists()]
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / _METADATA, metadata)
+    yield
+  except BaseException as error:
+    with contextlib.suppress(OSError):
+      if os.listdir(folder) == [_METADATA]:
+        (folder / _METADATA).unlink()
+      for path in new:
+        path.rmdir()
+    if isinstance(error, OSError):
+      raise OSError(
+        f'stopped while writing {folder}: {error}; the samples that are there '
+        'stay, and the same command continues'
+      ) from error
+    raise
+
+
+def _found(
   folder: Path, metadata: Mapping[str, Any], modality: Modality, num: int
 ) -> set[int]:
   """Returns the numbers of the samples there, all of this very job."""
   if not folder.is_dir():
     return set()
+  unit, path = modality.unit, folder / _METADATA
   there = [p for p in folder.glob(f'*{modality.suffix}') if p.name[0] != '.']
-  numbers = {int(p.stem) for p in there if p.stem.isdecimal()}
-  path = folder / _METADATA
   if not path.exists():
     if there:
       raise ValueError(
-        f'{folder} holds {modality.unit}s and no {_METADATA}, so nobody knows '
-        'where they are from: use another --out'
+        f'{folder} holds {unit}s and no {_METADATA}, so nobody knows where '
+        'they are from: use another --out'
       )
     return set()
-  differ = _differences(files.read_json(path, 'metadata'), metadata)
-  # Nothing is lost where nothing was drawn.
-  if differ and numbers:
-    raise ValueError(
-      f'{folder} holds {modality.unit}s of another job ({"; ".join(differ)}); '
-      'use another --out or delete it'
-    )
+  differ = _differences(path, metadata)
+  if not there:
+    return set()  # nothing was drawn, so nothing is lost
   if differ:
-    return set()
-  if numbers and max(numbers) >= num:
     raise ValueError(
-      f'{folder} holds {len(numbers)} {modality.unit}s, and {num} were asked '
-      f'for: give --num {max(numbers) + 1} or more, or another --out'
+      f'{folder} holds {unit}s of another job ({"; ".join(differ)}); use '
+      'another --out or delete it'
+    )
+  numbers = {int(p.stem): p for p in there if p.stem.isdecimal()}
+  foreign = {p.name for p in there} - {_name(i, modality) for i in numbers}
+  if foreign:
+    raise ValueError(
+      f'{folder} holds {min(foreign)}, which is not from this job: use another '
+      '--out, or move it away'
+    )
+  if max(numbers) >= num:
+    raise ValueError(
+      f'{folder} holds {len(numbers)} {unit}s, and {num} were asked for: give '
+      f'--num {max(numbers) + 1} or more, or another --out'
     )
   # A file emptied by a power failure is drawn again.
-  return {int(p.stem) for p in there if p.stem.isdecimal() and p.stat().st_size}
+  return {i for i, p in numbers.items() if p.stat().st_size}
 
 
-def _differences(
-  before: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> list[str]:
-  """Lists the differing fields of two jobs."""
-  # Another version of a library may round differently; it may go on.
-  names = sorted((before.keys() | metadata.keys()) - {'versions'})
+def _sample(path: Path, modality: Modality) -> Any:
+  try:
+    return modality.read(path)
+  except Exception as error:  # of whatever reads the format
+    raise ValueError(
+      f'{path} is damaged: delete it, and the same command draws it again'
+    ) from error
+
+
+def _name(i: int, modality: Modality) -> str:
+  return f'{i:06d}{modality.suffix}'
+
+
+def _beside(out: Path) -> Path:
+  """Returns the path of the metadata of a file of samples."""
+  return out.with_name(out.name + '.json')
+
+
+def _differences(path: Path, metadata: Mapping[str, Any]) -> list[str]:
+  """Lists the fields in which the job of a file of metadata differs.
+
+  Raises:
+    ValueError: The file is damaged, or not from a job.
+  """
+  before = files.read_json(path, 'metadata')
+  if not isinstance(before, dict) or not before.keys() & metadata.keys():
+    raise ValueError(f'{path} is not from a job: use another --out')
   return [
     f'{name}: {before.get(name)!r} there, {metadata.get(name)!r} here'
-    for name in names
+    for name in sorted((before.keys() | metadata.keys()) - set(UNCOMPARED))
     if before.get(name) != metadata.get(name)
   ]

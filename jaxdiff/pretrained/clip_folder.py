@@ -17,10 +17,7 @@ from jaxdiff.pretrained.configs import Config, field, section
 
 
 def read_clip(folder: str | os.PathLike) -> ClipWeights:
-  """Reads both towers.
-
-  Args:
-    folder: With the config and the weights of one of the layouts.
+  """Reads both towers from a folder of one of the layouts.
 
   Raises:
     FileNotFoundError: There is no CLIP; the message lists the files it needs.
@@ -42,14 +39,7 @@ def read_clip(folder: str | os.PathLike) -> ClipWeights:
 
 
 def open_clip_network(config: Config) -> Clip:
-  """Builds the network of an `open_clip_config.json`.
-
-  Args:
-    config: Content of the file. What it leaves out has the value that
-      open_clip gives it.
-
-  Returns:
-    The network, computing in float32.
+  """Builds the network of an `open_clip_config.json`, with its defaults.
 
   Raises:
     ValueError: It is not of two plain transformers, or a field is no size.

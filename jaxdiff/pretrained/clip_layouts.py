@@ -89,14 +89,7 @@ _BESIDE = {
 
 
 def clip_params(state: State, network: Clip) -> Params:
-  """Renames the tensors of both towers.
-
-  Args:
-    state: Name to array, in Hugging Face's layout or open_clip's.
-    network: The network of the parameters.
-
-  Returns:
-    Float32 parameters {'text', 'vision', 'logit_scale'}.
+  """Renames the tensors of both towers: {'text', 'vision', 'logit_scale'}.
 
   Raises:
     ValueError: Tensors are missing, left over or of another shape.
@@ -117,14 +110,8 @@ def clip_params(state: State, network: Clip) -> Params:
 def clip_text_params(state: State, network: ClipText) -> Params:
   """Renames the tensors of the text tower.
 
-  Args:
-    state: Name to array, in any layout. Tensors of the image tower and of
-      Stable Diffusion's other networks are skipped, and so is a projection if
-      `network` has none.
-    network: The network of the parameters.
-
-  Returns:
-    The tree of parameters, float32.
+  Tensors of the image tower and of Stable Diffusion's other networks are
+  skipped, and so is a projection if `network` has none.
 
   Raises:
     ValueError: As in `clip_params`.

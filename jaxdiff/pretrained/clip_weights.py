@@ -38,10 +38,9 @@ def load_clip(
   """Reads both towers.
 
   Args:
-    path: The weights file; Hugging Face's with its `config.json` beside it.
-    network: The network of a file without a config; mind its `activation`.
-      None: what the config says. OpenAI's own `.pt` files hold a program and
-      are refused.
+    path: The weights file. OpenAI's own `.pt` files hold a program and are
+      refused.
+    network: None for that of the `config.json` beside the weights.
 
   Raises:
     FileNotFoundError: There are no weights, or neither network nor config; the
@@ -56,14 +55,9 @@ def load_clip_text(
 ) -> ClipWeights:
   """Reads the text tower, from a file of it alone or of more.
 
-  Args:
-    path: As in `load_clip`; or the file in the `text_encoder` folder of a
-      Stable Diffusion 1; or a whole checkpoint of it, with `network`.
-    network: As in `load_clip`.
-
-  Raises:
-    FileNotFoundError: As in `load_clip`.
-    ValueError: As in `load_clip`.
+  Arguments and errors are those of `load_clip`. The file may also be that in
+  the `text_encoder` folder of a Stable Diffusion 1, or with `network` a whole
+  checkpoint of it.
   """
   return _load(path, network, clip_text_network, clip_text_params)
 
@@ -71,12 +65,7 @@ def load_clip_text(
 def clip_network(config: Config) -> Clip:
   """Builds the network of a Hugging Face `config.json` of both towers.
 
-  Args:
-    config: Content of the file. What it leaves out has the value that
-      transformers gives it.
-
-  Returns:
-    The network, computing in float32.
+  Fields that it leaves out have the values of transformers.
 
   Raises:
     ValueError: A tower is missing, or a field is no size.
@@ -102,12 +91,8 @@ def clip_network(config: Config) -> Clip:
 def clip_text_network(config: Config) -> ClipText:
   """Builds the text tower of a Hugging Face `config.json`.
 
-  Args:
-    config: Of both towers, or of the text tower, which then has a projection
-      only if its `architectures` say so.
-
-  Returns:
-    The network, computing in float32.
+  One of the text tower alone has a projection only if its `architectures` say
+  so.
 
   Raises:
     ValueError: A field is no size.

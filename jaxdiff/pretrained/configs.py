@@ -50,8 +50,7 @@ def section(config: Config, name: str) -> Config:
 
 
 def field(config: Config, name: str, default: T, most: float = 1 << 20) -> T:
-  """Returns a field, which is of the type of its default, and if a number above
-  0 and at most `most`."""
+  """Returns a field of the type of its default; a number is in (0, most]."""
   value = config.get(name)
   if value is None:
     return default

@@ -23,7 +23,7 @@ def read_weights(path: str | os.PathLike, fetch: str) -> dict[str, np.ndarray]:
     fetch: What to get, and from where, for the message if there is no file.
 
   Raises:
-    FileNotFoundError: There is no such file; the message says `fetch`.
+    FileNotFoundError: There is no such file.
     ValueError: As in `read_safetensors` and `read_torch`.
   """
   check_exists(path, fetch)
@@ -41,12 +41,7 @@ def check_exists(path: str | os.PathLike, fetch: str) -> None:
 def load_params(
   path: str | os.PathLike, fetch: str, params: Callable[[State], T]
 ) -> tuple[T, str]:
-  """Reads parameters and the hash of their file.
-
-  Args:
-    path: The file.
-    fetch: As in `read_weights`.
-    params: Makes parameters of a state dict.
+  """Reads what `params` makes of the state dict, and the hash of the file.
 
   Raises:
     FileNotFoundError: As in `read_weights`.

@@ -11,9 +11,8 @@ from jaxdiff.networks.inception import Inception
 from jaxdiff.pretrained.files import State, load_params
 from jaxdiff.pretrained.state_dicts import Params, Path, Source, arranged
 
-_FETCH = (
-  'pt_inception-2015-12-05-6726825d.pth from https://github.com/mseitzer/'
-  'pytorch-fid/releases/download/fid_weights/'
+FETCH = (
+  'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/'
   'pt_inception-2015-12-05-6726825d.pth'
 )
 _NORM = {
@@ -33,27 +32,19 @@ class InceptionWeights(NamedTuple):
 
 
 def load_inception(path: str | os.PathLike) -> InceptionWeights:
-  """Reads the file that pytorch-fid and torch-fidelity use.
-
-  Args:
-    path: `pt_inception-2015-12-05-6726825d.pth`.
+  """Reads the file of pytorch-fid and torch-fidelity, see `FETCH`.
 
   Raises:
     FileNotFoundError: There is no such file; the message says where to get it.
     ValueError: The file cannot be read, or is of another network.
   """
-  return InceptionWeights(*load_params(path, _FETCH, inception_params))
+  return InceptionWeights(*load_params(path, FETCH, inception_params))
 
 
 def inception_params(state: State) -> Params:
   """Renames the 472 published tensors to the parameters of `Inception`.
 
-  Args:
-    state: Name to array. `num_batches_tracked`, a count that training keeps,
-      may be among them.
-
-  Returns:
-    The tree of parameters, float32.
+  `num_batches_tracked`, a count that training keeps, may be among them.
 
   Raises:
     ValueError: Tensors are missing, left over or of another shape.

@@ -54,9 +54,6 @@ class _Entry(NamedTuple):
 def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
   """Reads every tensor of a file.
 
-  Args:
-    path: A `.safetensors` file.
-
   Returns:
     Name to array, of the stored type (bfloat16 and 8-bit floats are
     ml_dtypes'). Arrays are read-only.

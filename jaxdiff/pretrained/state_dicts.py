@@ -17,18 +17,11 @@ Path = tuple[str, ...]  # to a leaf of it
 
 
 class Source(NamedTuple):
-  """The place of a parameter in a state dict.
-
-  Attributes:
-    key: Its name there.
-    part: Which of three equal parts along the first axis (q, k and v in one);
-      None for the whole.
-    stored_as_ours: The tensor has our order of axes already.
-  """
+  """The place of a parameter in a state dict."""
 
   key: str
-  part: int | None = None
-  stored_as_ours: bool = False
+  part: int | None = None  # of three along the first axis: q, k, v in one
+  stored_as_ours: bool = False  # in our order of axes
 
 
 def arranged(
@@ -37,16 +30,13 @@ def arranged(
   shapes: Params,
   ignored: Iterable[str] = (),
 ) -> Params:
-  """Fills a tree of parameters from a state dict.
+  """Fills a tree of float32 parameters from a state dict.
 
   Args:
     state: Name to array.
     sources: Path in the tree to the place of its values, for every leaf.
     shapes: The tree, of anything with a shape: `jax.eval_shape(net.init, ..)`.
     ignored: Names that may be in `state` and are not used.
-
-  Returns:
-    The tree of float32 arrays, on jax's default device.
 
   Raises:
     ValueError: Tensors are missing, left over, of another shape, or not of

@@ -34,7 +34,7 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
     read-only, and those that share memory in torch share it here.
 
   Raises:
-    OSError: The file cannot be opened or read.
+    OSError: The file cannot be opened.
     ValueError: It is no such file, truncated or damaged; its pickle names
       anything but tensors; it holds anything but a flat dict of tensors; a
       tensor is outside its storage, or larger than the file.
@@ -46,8 +46,6 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
       content, data = _read_zip(file) if zipped else _read_legacy(file, size)
       _check_flat(content)
       return {name: _view(t, data, size) for name, t in content.items()}
-    except OSError:
-      raise
     # Whatever a broken file can make a parser raise, the file is to blame.
     except Exception as error:
       raise ValueError(
@@ -57,24 +55,23 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def _read_zip(file: BinaryIO) -> tuple[object, dict[str, bytes]]:
   """The pickle's value, and the bytes of each storage."""
-  members = zip_files.members(file)
+  archive = zip_files.open_archive(file)
+  sizes = {member.filename: member.file_size for member in archive.infolist()}
   # The name of the folder inside is free; the file in it is not.
-  pickles = [name for name in members if name.endswith('/data.pkl')]
+  pickles = [name for name in sizes if name.endswith('/data.pkl')]
   if len(pickles) != 1:
     raise ValueError(f'the archive must have one data.pkl, got {len(pickles)}')
   folder = pickles[0].removesuffix('data.pkl')
-  if f'{folder}byteorder' in members:
-    _check_order(zip_files.read(file, members[f'{folder}byteorder']))
-  program = members[pickles[0]]
-  if program.size > MAX_PICKLE:
-    raise ValueError(f'its pickle has {program.size} bytes')
-  stream = io.BytesIO(zip_files.read(file, program))
-  content, storages = torch_pickles.load(stream)
+  if f'{folder}byteorder' in sizes:
+    _check_order(archive.read(f'{folder}byteorder'))
+  if sizes[pickles[0]] > MAX_PICKLE:
+    raise ValueError(f'its pickle has {sizes[pickles[0]]} bytes')
+  content, storages = torch_pickles.load(io.BytesIO(archive.read(pickles[0])))
   data = {}
   for storage in storages.values():
-    member = members.get(f'{folder}data/{storage.key}')
-    _check_storage(storage, member.size if member else 0)
-    data[storage.key] = zip_files.read(file, member) if member else b''
+    name = f'{folder}data/{storage.key}'
+    _check_storage(storage, sizes.get(name, 0))
+    data[storage.key] = archive.read(name) if name in sizes else b''
   return content, data
 
 

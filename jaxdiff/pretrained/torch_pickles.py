@@ -220,23 +220,17 @@ def _global(module: str, name: str) -> _Function | np.dtype:
 def _part(saved: object) -> _Part:
   """The storage of a persistent id, or a part of one, which old files have."""
   match saved:
-    case ('storage', np.dtype() as dtype, str(key), _, int(size)) | (
-      'storage',
-      np.dtype() as dtype,
-      str(key),
-      _,
-      int(size),
-      None,
-    ):
+    case ('storage', np.dtype() as dtype, str(key), _, int(size), *view):
       part = _Part(Storage(key, dtype, size), 0, size)
-    case ('storage', np.dtype() as dtype, str(key), _, int(size), view):
-      match view:
-        case (_, int(start), int(length)):
-          part = _Part(Storage(key, dtype, size), start, length)
-        case _:
-          raise ValueError('a pickle names a part that is none of a storage')
     case _:
       raise ValueError('a pickle names a storage that is none')
+  match view:
+    case [] | [None]:
+      pass
+    case [(_, int(start), int(length))]:
+      part = part._replace(start=start, size=length)
+    case _:
+      raise ValueError('a pickle names a part that is none of a storage')
   if not 0 <= part.start <= part.start + part.size <= size < MAX_NUMBER:
     raise ValueError(f'storage {key[:100]!r} has a size or a part that is none')
   return part

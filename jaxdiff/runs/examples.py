@@ -10,10 +10,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxdiff import conditioning, data, files, parallel
+from jaxdiff import data, files, parallel
 from jaxdiff.config import Categorical, Config, Spec
 from jaxdiff.data.captions import listed
-from jaxdiff.models.model import Model
 from jaxdiff.runs.run import read_config
 from jaxdiff.runs.store import Checkpoints
 
@@ -177,28 +176,6 @@ def _changes(old: Sequence[str], new: Sequence[str]) -> str:
 def _warn(line: str) -> None:
   if parallel.is_primary():
     print(f'warning: {line}', file=sys.stderr)
-
-
-def preview_conditions(
-  config: Config, model: Model, examples: Examples, num: int
-) -> dict[str, dict[str, np.ndarray]]:
-  """Returns the conditions of previews: {'cond', 'null'} of options, or {}.
-
-  Every label in turn; or the captions, or the small images, of the first
-  examples of the data set.
-  """
-  if not model.takes:
-    return {}
-  batches = data.epoch(examples.dataset, min(num, len(examples.dataset)))
-  batch = next(batches)
-  batches.close()
-  cond = {k: x for k, x in batch['cond'].items() if k in model.takes}
-  if model.takes == ('label',):
-    cond['label'] = np.arange(examples.spec.num_classes, dtype=np.int32)
-  if config.condition.low_res:
-    small = conditioning.shrink(batch['x0'], config.condition.low_res)
-    cond['low_res'] = np.asarray(small)
-  return with_null(cond, examples.null)
 
 
 def with_null(

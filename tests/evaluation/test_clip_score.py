@@ -9,8 +9,8 @@ import pytest
 import safetensors.numpy
 from networks import test_clip
 
-from jaxdiff import tokenizers
-from jaxdiff.evaluation import extractors, images, spaces
+from jaxdiff import data, tokenizers
+from jaxdiff.evaluation import extractors, spaces
 from jaxdiff.evaluation.__main__ import main
 from jaxdiff.evaluation.clip_score import clip_score
 from jaxdiff.pretrained.clip_folder import read_clip
@@ -99,7 +99,8 @@ def test_clip_score(clip_folder, tmp_path, capsys):
   pairs = [LINES[i] for i in (0, 1, 0, 1, 0)]
   value = exact(clip_folder, x, pairs)
   np.testing.assert_allclose(found['value'], value, rtol=1e-5)
-  assert result['warnings'] == [] and result['prompts'] == 5
+  assert result['warnings'] == ['2 prompts for 5 images are taken in turn']
+  assert result['prompts'] == result['prompts_given'] == 2
   assert result['samples_sha256'] and result['num_samples'] == 5
   assert 'against their prompts' in capsys.readouterr().out
 
@@ -108,7 +109,7 @@ def test_a_subset_keeps_its_pairs(clip_folder, tmp_path):
   lines = [f'{i} cats' for i in range(9)]
   x = write(tmp_path, 9, lines)
   result = score(clip_folder, tmp_path, '--num', '4')
-  chosen = images.subset_indices(9, 4)
+  chosen = data.spread(9, 4)
   value = exact(clip_folder, x[chosen], [lines[i] for i in chosen])
   (found,) = result['metrics'].values()
   np.testing.assert_allclose(found['value'], value, rtol=1e-5)

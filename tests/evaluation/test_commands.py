@@ -10,7 +10,6 @@ from measured import make_classifier, make_run
 
 from jaxdiff import conditioning, data, runs
 from jaxdiff import config as c
-from jaxdiff.config import parse_flags
 from jaxdiff.data.shuffling import permutation
 from jaxdiff.evaluation import (
   extractors,
@@ -19,15 +18,12 @@ from jaxdiff.evaluation import (
   inloop,
   measuring,
   samples,
-  spaces,
 )
-from jaxdiff.evaluation.__main__ import COMMANDS, main
-from jaxdiff.evaluation.flags import Against, Drawing, Running
+from jaxdiff.evaluation.__main__ import main
+from jaxdiff.evaluation.flags import Drawing, Running
 from jaxdiff.evaluation.spaces import FeatureSpace
 from jaxdiff.generation.sampler import Samples, make_sampler, traced_options
-from jaxdiff.networks.inception import Inception
 from jaxdiff.pretrained import resize
-from jaxdiff.pretrained.inception_weights import InceptionWeights
 from jaxdiff.runs.run import save_config
 
 
@@ -246,6 +242,10 @@ def test_an_interrupted_job_continues(tmp_path, capsys, monkeypatch):
     ('--features classifier:C --reference s.npz --floor', 'two splits'),
     ('--features classifier:C --reference s.npz --image-size 6', 'image-size'),
     (
+      '--features classifier:C --reference digits --labels train',
+      '--labels has no',
+    ),
+    (
       '--features classifier:C --reference digits --num 1',
       'at least 2 samples',
     ),
@@ -269,6 +269,9 @@ def test_what_is_wrong_is_said(flags, message, trained, tmp_path, monkeypatch):
     ('--sampler heun --eta 1', '--eta is for ddim'),
     ('--temperature 0.5', '--temperature'),
     ('--block 3', '--block'),
+    ('--sampler ddim(eta=0.5) --eta 1', '--eta is for'),
+    ('--num-processes 2', 'need --coordinator'),
+    ('--out /', 'is a folder'),
   ],
 )
 def test_flags_without_effect_on_a_run(workdir, trained, flags, message):
@@ -278,75 +281,9 @@ def test_flags_without_effect_on_a_run(workdir, trained, flags, message):
     main(command)
 
 
-def test_names_of_results_have_all_that_differs(workdir):
-  run = runs.load(workdir, machine().mesh)
-  rows = samples.conditions_of(run, 'uniform')
-
-  def path(*words, metric='classifier'):
-    command = parse_flags(COMMANDS, ['fid', '--samples', str(workdir), *words])
-    found = samples.of_run(run, rows, command.drawing, machine(), 16, draw=id)
-    return found.path(metric, command)
-
-  assert path() == workdir / 'evaluation' / 'classifier_ddim1_seed0_step3.json'
-  every = [
-    path(*words.split())
-    for words in (
-      '--num 9',
-      '--scale 3',
-      '--eta 0.5',
-      '--eta 1',
-      '--no-ema',
-      '--labels test',
-      '--reference digits:test',
-      '--reference digits',
-      '--metrics all',
-      '--seed 4',
-    )
-  ]
-  assert len({path(), *every}) == 11
-  # No number depends on these.
-  assert path('--batch-size', '7', '--mode', 'pmap', '--cache', 'x') == path()
-  assert path('--out', 'a.json').name == 'a.json'
-
-
-def test_names_beside_files(tmp_path):
-  np.savez(tmp_path / 'a.heun.npz', arr_0=noise(4))
-  np.savez(tmp_path / 'a.ddim.npz', arr_0=noise(4))
-  names = set()
-  for name in ('a.heun.npz', 'a.ddim.npz'):
-    command = parse_flags(COMMANDS, ['fid', '--samples', str(tmp_path / name)])
-    found = samples.of_files(command.samples, None, Drawing())
-    names.add(found.path('inception', command).name)
-  assert names == {'a.heun.npz.inception.json', 'a.ddim.npz.inception.json'}
-
-
 def test_few_images_have_the_metrics_they_can(trained, tmp_path):
   np.savez(tmp_path / 'x.npz', arr_0=noise(3))
   flags = ['--reference', 'digits', '--metrics', 'all']
   result = fid(tmp_path / 'x.npz', trained, tmp_path, *flags)
   assert fd(result) > 0 and len(result['metrics']) == 2
   assert any('no kernel distance' in text for text in result['warnings'])
-
-
-def test_inception_gives_what_the_metrics_take(monkeypatch, tmp_path):
-  blank = jax.ShapeDtypeStruct((1, 299, 299, 3), np.float32)
-  shapes = jax.eval_shape(Inception().init, jax.random.key(0), blank)
-  weights = InceptionWeights(shapes['params'], spaces.INCEPTION_SHA256)
-  monkeypatch.setattr(extractors, 'load_inception', lambda path: weights)
-  found = extractors.load('inception', 'pt_inception.pth', 'tf1')
-  images = jax.ShapeDtypeStruct((2, 32, 32, 3), np.uint8)
-  features = jax.eval_shape(found.feature_fn, found.params, images)
-  assert {name: x.shape for name, x in features.items()} == {
-    'pool': (2, 2048),
-    'spatial': (2, 2023),
-    'logits': (2, 1008),
-  }
-  assert found.space.resize == 'tf1' and spaces.is_published(found.space)
-  # The resize rule of published statistics is their own.
-  np.savez(tmp_path / 'adm.npz', mu=np.zeros(2048), sigma=np.eye(2048))
-  against = Against(
-    reference=str(tmp_path / 'adm.npz'), weights='pt_inception.pth'
-  )
-  comparison = measuring.compare(against, None, machine(), 10)
-  assert comparison.extractor.space.resize == 'tf1'
-  assert comparison.reference.num is None

@@ -11,8 +11,17 @@ import numpy as np
 import pytest
 
 from jaxdiff import parallel
-from jaxdiff.evaluation import features, frechet
+from jaxdiff.evaluation import (
+  extractors,
+  features,
+  frechet,
+  measuring,
+  spaces,
+)
+from jaxdiff.evaluation.flags import Against, Running
+from jaxdiff.networks.inception import Inception
 from jaxdiff.pretrained import resize
+from jaxdiff.pretrained.inception_weights import InceptionWeights
 
 PARAMS = np.random.default_rng(1).normal(size=(75, 6)).astype(np.float32)
 
@@ -186,3 +195,29 @@ def test_importing_the_metrics_needs_no_torch():
   command = [sys.executable, '-c', textwrap.dedent(script)]
   result = subprocess.run(command, capture_output=True, text=True, timeout=60)
   assert result.stdout == '[]\n', result.stderr
+
+
+def test_inception_gives_what_the_metrics_take(monkeypatch, tmp_path):
+  blank = jax.ShapeDtypeStruct((1, 299, 299, 3), np.float32)
+  shapes = jax.eval_shape(Inception().init, jax.random.key(0), blank)
+  weights = InceptionWeights(shapes['params'], spaces.INCEPTION_SHA256)
+  monkeypatch.setattr(extractors, 'load_inception', lambda path: weights)
+  found = extractors.load('inception', 'pt_inception.pth', 'tf1')
+  images = jax.ShapeDtypeStruct((2, 32, 32, 3), np.uint8)
+  features = jax.eval_shape(found.feature_fn, found.params, images)
+  assert {name: x.shape for name, x in features.items()} == {
+    'pool': (2, 2048),
+    'spatial': (2, 2023),
+    'logits': (2, 1008),
+  }
+  assert found.space.resize == 'tf1' and spaces.is_published(found.space)
+  # The resize rule of published statistics is their own.
+  np.savez(tmp_path / 'adm.npz', mu=np.zeros(2048), sigma=np.eye(2048))
+  against = Against(
+    reference=str(tmp_path / 'adm.npz'), weights='pt_inception.pth'
+  )
+  comparison = measuring.compare(
+    against, None, measuring.machine(Running()), 10
+  )
+  assert comparison.extractor.space.resize == 'tf1'
+  assert comparison.reference.num is None

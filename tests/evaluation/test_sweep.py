@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -34,7 +35,8 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
   flags = ['--features', f'classifier:{tmp_path / "classifier"}', '--floor']
   flags += ['--cache', str(tmp_path / 'cache'), '--num', '16', '--etas', '0']
   flags += ['--labels', 'uniform', '--batch-size', '16', '--steps', '1']
-  command = ['sweep', str(tmp_path / 'run'), *flags]
+  out = tmp_path / 'run' / 'sweep'
+  command = ['sweep', str(tmp_path / 'run'), '--out', str(out), *flags]
 
   # It breaks off in the third row.
   measure, count = measuring.measure, []
@@ -50,7 +52,6 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
   scales = ['--scales', '1', '2', '--ema', 'both']
   with pytest.raises(KeyboardInterrupt):
     main([*command, *scales])
-  out = tmp_path / 'run' / 'sweep'
   before = rows(out / 'sweep.csv')
   assert len(before) == 2
 
@@ -89,6 +90,18 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
 
   with pytest.raises(SystemExit, match="sampler.*got 'ddmi'"):
     main([*command, '--samplers', 'ddim', 'ddmi'])
+
+
+def test_the_table_of_other_flags_has_another_name():
+  table = lambda **flags: Sweep('run', **flags).table()
+  names = {table(), table(num=9), table(etas=(0.0,)), table(labels='test')}
+  assert len(names) == 4 and table() == Path('run/sweep/sweep')
+  assert table(out='a', num=9) == Path('a/sweep')
+
+
+def test_etas_without_effect_are_refused():
+  with pytest.raises(ValueError, match='--etas is for ddim .* heun, euler'):
+    Sweep('run', samplers=('heun', 'euler'), etas=(0.5,)).rows()
 
 
 def test_every_combination_once():
@@ -152,7 +165,7 @@ def test_table_and_plot(tmp_path):
   guided = [result('ddim', 10, scale, scale=scale) for scale in (1.0, 2.0, 4.0)]
   (axes,) = tables.plot(guided).axes
   assert axes.get_xlabel() == 'scale'
-  tables.save(guided, tmp_path)
+  tables.save(guided, tmp_path / 'sweep')
   assert [r['FD'] for r in rows(tmp_path / 'sweep.csv')] == [
     '1.0',
     '2.0',

@@ -6,11 +6,12 @@ import tiny
 
 from jaxdiff import config as c
 from jaxdiff import models
+from jaxdiff.data import Dataset
 from jaxdiff.generation import conditions, from_flags
-from jaxdiff.generation.conditions import Request
-from jaxdiff.generation.flags import Flags
+from jaxdiff.generation import flags as flags_lib
+from jaxdiff.generation.flags import Flags, SamplerFlags
 from jaxdiff.models import prompts
-from jaxdiff.runs import Run
+from jaxdiff.runs import Run, examples
 
 
 def run_of(scale=2.0, **condition):
@@ -24,7 +25,7 @@ def run_of(scale=2.0, **condition):
 
 
 def requested(run, **request):
-  return conditions.requested(run, Request(**request))
+  return conditions.requested(run, Flags(workdir='w', **request))
 
 
 def rows(found):
@@ -61,9 +62,8 @@ def test_prompts_of_a_file(tmp_path):
 def test_one_way_of_giving_prompts():
   with pytest.raises(ValueError, match='the prompt is empty'):
     conditions.read_prompts('  ', None)
-  for both_or_none in [(None, None), ('a', 'b')]:
-    with pytest.raises(ValueError, match=r'give --prompt "..." or --prompts'):
-      conditions.read_prompts(*both_or_none)
+  with pytest.raises(ValueError, match=r'give --prompt "..." or --prompts'):
+    conditions.read_prompts(None, None)
 
 
 def test_seeds():
@@ -94,13 +94,13 @@ def test_negative_prompts_and_none():
 
 
 def test_what_a_model_does_not_take_is_refused():
-  check = lambda request, *runs: conditions.check_request(runs, request)
-  with pytest.raises(ValueError, match=r'--prompt; it takes --labels'):
-    check(Request(prompt='a'), run_of(label=True))
+  check = lambda flags, *runs: conditions.check_taken(runs, flags)
+  with pytest.raises(ValueError, match=r'--prompt; it takes --label, --labels'):
+    check(Flags(workdir='w', prompt='a'), run_of(label=True))
   with pytest.raises(ValueError, match='--labels; it takes no condition'):
-    check(Request(labels='1'), run_of())
+    check(Flags(workdir='w', labels='1'), run_of())
   # Of a cascade, one stage that takes it is enough.
-  check(Request(labels='1'), run_of(label=True), run_of())
+  check(Flags(workdir='w', labels='1'), run_of(label=True), run_of())
 
 
 def test_classes_in_turn_without_labels():
@@ -112,17 +112,22 @@ def test_classes_in_turn_without_labels():
 
 
 def test_uniform_labels_are_those_of_a_model_of_labels_alone():
-  found = conditions.uniform(run_of(label=True))
+  found = conditions.uniform(run_of(label=True).model)
   np.testing.assert_array_equal(rows(found)['cond']['label'], range(10))
   for run in (run_of(), run_of(label=True, text='bytes')):
     with pytest.raises(ValueError, match='uniform is for a model of labels'):
-      conditions.uniform(run)
+      conditions.uniform(run.model)
 
 
 def test_guidance_that_cannot_be_is_refused():
-  with pytest.raises(ValueError, match='trained with condition.drop=0'):
-    requested(run_of(label=True, drop=0.0))
-  requested(run_of(scale=1.0, label=True, drop=0.0))
+  configure = lambda run, **flags: flags_lib.configure(
+    run.config, SamplerFlags(**flags)
+  )
+  without = run_of(scale=1.0, label=True, drop=0.0)
+  for run, scale in ((run_of(label=True, drop=0.0), None), (without, 2.0)):
+    with pytest.raises(ValueError, match='trained with condition.drop=0'):
+      configure(run, scale=scale)
+  configure(without)
   with pytest.raises(ValueError, match='with --scale 1 there is no guidance'):
     run = run_of(scale=1.0, text='bytes')
     requested(run, prompt='red', negative_prompt='blue')
@@ -157,27 +162,52 @@ def test_the_vocabulary_of_a_run_is_missed(tmp_path):
     prompts.make(run_of(text='bpe').config.condition, tmp_path)
 
 
+TWO = {'edit': 'interpolate', 'image': 'a.png', 'other': 'b.png'}
+
+
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [
     ({'seed': 1, 'seeds': '2'}, 'give --seed or --seeds'),
     ({'label': 1, 'labels': '2'}, 'give --label or --labels'),
+    ({'prompt': 'a', 'prompts': 'b'}, 'give --prompt or --prompts'),
+    ({'infill': 'a', 'infills': 'b'}, 'give --infill or --infills'),
     ({'strength': 0.5}, '--strength needs --edit img2img'),
     ({'jump': 2, 'edit': 'img2img'}, '--jump needs --edit inpaint'),
     ({'other': 'a.png'}, '--other needs --edit interpolate'),
     ({'blank': '.'}, '--blank needs --infill'),
     ({'blank': '..', 'infill': 'a'}, '--blank must be one character'),
-    ({'edit': 'interpolate', 'eta': 0.5}, 'interpolate has --sampler ddim'),
-    ({'edit': 'interpolate', 'num': 1}, 'shows both ends'),
+    ({**TWO, 'eta': 0.5}, 'interpolate has --sampler ddim'),
+    ({**TWO, 'num': 1}, 'shows both ends'),
+    ({**TWO, 'seed': 1}, '--seed has no effect'),
+    ({**TWO, 'other': None}, '--edit interpolate needs --other'),
+    ({'edit': 'inpaint', 'image': 'a.png'}, '--edit inpaint needs --mask'),
+    ({'edit': 'img2img'}, '--edit img2img needs --image'),
     ({'num': 0}, '--num must be in'),
     ({'eta': 1.5}, r'--eta must be in \[0, 1\]'),
     ({'scale': float('nan')}, '--scale must be a finite number'),
     ({'temperature': 0.0}, '--temperature must be above 0'),
     ({'batch_size': 0}, '--batch-size must be in'),
     ({'steps': 0}, '--steps must be in'),
-    ({'strength': -0.1, 'edit': 'img2img'}, r'--strength must be in'),
+    ({'strength': -0.1}, r'--strength must be in'),
   ],
 )
 def test_flags_that_cannot_be_are_refused(flags, message):
   with pytest.raises(ValueError, match=message):
     Flags(workdir='w', **flags)
+
+
+def test_previews_are_of_the_whole_set_in_pairs():
+  """Of a set sorted by class, previews show more than the first class."""
+  config = run_of(label=True, low_res=4).config
+  model = models.make(config, c.Spec('image', (8, 8, 1), 10, data={}))
+  labels = np.repeat(np.arange(10), 100).astype(np.int32)
+  x0 = np.broadcast_to(labels[:, None, None, None], (1000, 8, 8, 1))
+  gather = lambda i: {'x0': x0[i].astype(np.uint8), 'label': labels[i]}
+  dataset = Dataset('set', 'train', 'image', 1000, (8, 8, 1), 10, gather)
+  found = examples.Examples(dataset, model.spec, {'label': np.int32(10)})
+  cond = conditions.of_previews(config, model, found).options(np.arange(16))
+  label, small = cond['cond']['label'], cond['cond']['low_res']
+  assert len(set(label)) > 4 and small.shape == (16, 4, 4, 1)
+  pixels = np.rint((small[:, 0, 0, 0] + 1) * 127.5)
+  np.testing.assert_array_equal(pixels, label)

@@ -134,16 +134,10 @@ def test_images_that_do_not_serve_are_refused(tmp_path):
     inputs.read_image(wide, (8, 8, 4))
 
 
-def test_an_edit_is_given_its_images_and_no_others(tmp_path):
+def test_an_image_is_known_by_its_content(tmp_path):
   path = save(tmp_path / 'a.png', np.zeros((8, 8)))
   paths = {'image': path, 'mask': None, 'other': None}
-  arrays, described = inputs.read(paths, edits.IMAGES['img2img'], SHAPE)
-  assert arrays.keys() == {'image'} and described['image']['path'] == path
-  before = described['image']['sha256']
+  found = inputs.read(paths, SHAPE)
+  assert found.arrays.keys() == {'image'} and found.paths == {'image': path}
   save(tmp_path / 'a.png', np.ones((8, 8)))
-  _, described = inputs.read(paths, ('image',), SHAPE)
-  assert described['image']['sha256'] != before
-  with pytest.raises(ValueError, match='--image, --mask, got --image$'):
-    inputs.read(paths, edits.IMAGES['inpaint'], SHAPE)
-  with pytest.raises(ValueError, match='none, got --image$'):
-    inputs.read(paths, (), SHAPE)
+  assert inputs.read(paths, SHAPE).hashes['image'] != found.hashes['image']

@@ -133,8 +133,8 @@ def test_infills_that_the_model_cannot_have(tmp_path):
     read('aé#')
   with pytest.raises(ValueError, match='writes 1 to 5 characters, got 6'):
     read('aaaaaa')
-  with pytest.raises(ValueError, match='not both'):
-    read('a', 'f')
+  with pytest.raises(ValueError, match="'aaaaa' has nothing to infill"):
+    read('aaaaa')
   with pytest.raises(ValueError, match='cannot stand for MASK'):
     read('a', blank='b')
   with pytest.raises(FileNotFoundError, match='no file of infills'):

@@ -8,7 +8,6 @@ import pytest
 import tiny
 from PIL import Image
 
-from jaxdiff import models
 from jaxdiff.config import Data, describe
 from jaxdiff.runs import examples
 from jaxdiff.runs.run import save_config
@@ -55,17 +54,6 @@ def test_a_vocabulary_is_of_the_run_that_began_with_it(config_of, tmp_path):
   before = (workdir / 'tokenizer.json').read_text()
   largest(large, workdir, training=True)
   assert (workdir / 'tokenizer.json').read_text() == before
-
-
-def test_previews_pair_labels_with_their_own_small_images(config_of, tmp_path):
-  config = config_of(text='bytes', low_res=4)
-  found = examples.load(config, tmp_path)
-  model = models.make(config, found.spec, found.null)
-  rows = examples.preview_conditions(config, model, found, 5)
-  assert rows['cond']['tokens'].shape[0] == 2  # as many as there are
-  assert rows['cond']['low_res'].shape == (2, 4, 4, 3)
-  assert rows['null'].keys() == {'tokens'}
-  assert rows['null']['tokens'].shape[0] == 1
 
 
 def test_conditions_that_the_set_lacks_are_refused(config_of, tmp_path):

@@ -75,7 +75,7 @@ def test_prompts_of_a_file_make_a_labelled_grid(finished, tmp_path):
   [
     ((), r'give --prompt "..." or --prompts'),
     (('--prompt', ' '), 'the prompt is empty'),
-    (('--label', 1), 'not trained on --labels; it takes .*--prompt'),
+    (('--label', 1), 'not trained on --label; it takes --prompt'),
     (('--prompt', 'a', '--seeds', '1,2'), 'needs 1 whole numbers'),
     (('--prompt', 'a', '--base', 'x'), 'x holds no run'),
   ],

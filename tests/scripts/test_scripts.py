@@ -228,7 +228,9 @@ def test_bits_per_dim_of_a_run(finished, capsys):
   assert 'bits per value of 16 examples' in capsys.readouterr().out
   report = json.loads((finished[0] / 'likelihood.json').read_text())
   assert report['checkpoint_step'] == 30 and report['bound'][0] > 0
-  assert (finished[0] / 'likelihood.png').stat().st_size > 1000
+  assert Image.open(finished[0] / 'likelihood.png').size[0] > 500
+  (named,) = (finished[0] / 'evaluation').glob('likelihood_step30_num16_*.json')
+  assert json.loads(named.read_text())['bound'] == report['bound']
 
 
 def test_another_network_is_refused(finished):

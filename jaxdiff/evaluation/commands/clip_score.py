@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from jaxdiff import files, parallel, tokenizers
+from jaxdiff import data, files, parallel, tokenizers
 from jaxdiff.config import Section, Spec
 from jaxdiff.evaluation import (
   cache,
@@ -26,6 +26,15 @@ from jaxdiff.evaluation.samples import Samples
 from jaxdiff.generation import conditions
 from jaxdiff.pretrained.clip_folder import read_clip
 from jaxdiff.runs import examples, results
+
+
+class Pairs(NamedTuple):
+  """Images, and the prompt of each."""
+
+  samples: Samples
+  prompts: list[str]  # those that are used
+  index: np.ndarray  # [N], the prompt of image i
+  given: int  # prompts there were to choose from
 
 
 @dataclass(frozen=True)
@@ -55,24 +64,16 @@ class ClipScore(Section):
     tokenizer = tokenizers.clip_tokenizer(
       self.vocabulary or self.weights, weights.network.text.max_length
     )
-    load = self._drawn if samples.is_run(self.samples) else self._stored
-    subject, prompts = load(machine)
-    cut = sum(tokenizer.count(prompt) > tokenizer.length for prompt in prompts)
-    space = extractor.space
-    fields = {
-      **subject.fields,
-      'space': space._asdict(),
-      'prompts': len(prompts),
-      'prompts_sha256': files.json_hash(prompts),
-      'prompts_truncated': cut,
-      'warnings': [f'{cut} prompts are longer than CLIP reads'] * bool(cut),
-    }
-    path = subject.path('clip_score', self)
+    drawn = samples.is_run(self.samples)
+    pairs = self._drawn(machine) if drawn else self._stored()
+    space, fields = extractor.space, _fields(pairs, tokenizer)
+    fields['space'] = space._asdict()
+    path = pairs.samples.path('clip_score', self)
     folder = path.with_name(path.name + '.parts') / files.json_hash(fields)
     found = measuring.extract(
-      subject.dataset, extractor, machine, [IMAGE], folder=folder
+      pairs.samples.dataset, extractor, machine, [IMAGE], folder=folder
     )
-    size, tokens = machine.batch_size, tokenizer.encode(prompts)
+    size, tokens = machine.batch_size, tokenizer.encode(pairs.prompts)
     embed = features.extraction(
       extractors.text_fn(weights.network),
       weights.params,
@@ -81,8 +82,7 @@ class ClipScore(Section):
     )
     batches = (tokens[i : i + size] for i in range(0, len(tokens), size))
     texts = features.concatenate(embed(batches))[TEXT]
-    pairs = texts[np.arange(len(subject.dataset)) % len(texts)]
-    score = clip_score(found[IMAGE], pairs)
+    score = clip_score(found[IMAGE], texts[pairs.index])
     name = f'CLIP score ({space.network}, {space.weights})'
     result = {'metrics': {name: score._asdict()}, **fields}
     result = results.save(path, result, metrics.table(result))
@@ -90,35 +90,34 @@ class ClipScore(Section):
       cache.discard(folder)
     return result
 
-  def _drawn(self, machine: Machine) -> tuple[Samples, list[str]]:
-    """Draws samples of a run, each of the returned prompts in turn."""
+  def _drawn(self, machine: Machine) -> Pairs:
+    """Draws samples of a run, each of the prompts in turn."""
     run = samples.load(self.samples, self.drawing, machine)
     split, c = self.drawing.labels, run.config.data
-    if self.prompts and split != 'train':
+    if self.prompts and split:
       raise ValueError('--labels has no effect with --prompts')
-    captioned = Source(c.name, split, c.image_size, c.data_dir)
-    prompts = self._prompts(captioned, run.spec)
-    num = self.num or len(prompts)
-    if num < len(prompts):
-      chosen = images.subset_indices(len(prompts), num)
-      prompts = [prompts[i] for i in chosen]
+    captioned = Source(c.name, split or 'train', c.image_size, c.data_dir)
+    lines = self._prompts(captioned, run.spec)
+    num = self.num or len(lines)
+    chosen = data.spread(len(lines), min(num, len(lines)))
+    prompts = [lines[i] for i in chosen]
     rows = conditions.prompted(run, prompts)
     subject = samples.of_run(run, rows, self.drawing, machine, num)
-    return subject, prompts
+    return Pairs(subject, prompts, np.arange(num) % len(prompts), len(lines))
 
-  def _stored(self, machine: Machine) -> tuple[Samples, list[str]]:
-    """Reads images, and returns the prompt of each."""
-    del machine
+  def _stored(self) -> Pairs:
+    """Reads images; image i has prompt i, in turn."""
     subject = samples.of_files(self.samples, self.num, self.drawing)
     captioned = images.parse(self.samples)
-    prompts, total = self._prompts(captioned), len(captioned.load())
-    if len(prompts) > total:
+    lines, total = self._prompts(captioned), len(captioned.load())
+    if len(lines) > total:
       raise ValueError(
-        f'{len(prompts)} prompts, and {total} images in {self.samples}: give '
+        f'{len(lines)} prompts, and {total} images in {self.samples}: give '
         'the prompts of these images alone'
       )
-    rows = images.subset_indices(total, self.num or total)
-    return subject, [prompts[i % len(prompts)] for i in rows]
+    rows = data.spread(total, self.num or total) % len(lines)
+    used, index = np.unique(rows, return_inverse=True)
+    return Pairs(subject, [lines[i] for i in used], index, len(lines))
 
   def _prompts(self, captioned: Source, spec: Spec | None = None) -> list[str]:
     """Reads --prompts, or the captions of images, those of a run if `spec`.
@@ -137,3 +136,24 @@ class ClipScore(Section):
         'image, or put captions.json beside the images'
       )
     return list(dataset.gather(np.arange(len(dataset)))['caption'])
+
+
+def _fields(pairs: Pairs, tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
+  """Counts the prompts: given, used, and longer than CLIP reads."""
+  used, num = len(pairs.prompts), len(pairs.index)
+  cut = sum(tokenizer.count(x) > tokenizer.length for x in pairs.prompts)
+  warnings = []
+  if cut:
+    warnings.append(f'{cut} prompts are longer than CLIP reads')
+  if used < pairs.given:
+    warnings.append(f'{used} of {pairs.given} prompts are used, at random')
+  if used < num:
+    warnings.append(f'{used} prompts for {num} images are taken in turn')
+  return {
+    **pairs.samples.fields,
+    'prompts': used,
+    'prompts_given': pairs.given,
+    'prompts_truncated': cut,
+    'prompts_sha256': files.json_hash(pairs.prompts),
+    'warnings': warnings,
+  }

@@ -13,6 +13,7 @@ from jaxdiff.config.ranges import In, Seed
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation import bits, likelihood
 from jaxdiff.evaluation.flags import Batch, Num
+from jaxdiff.generation import writer
 from jaxdiff.generation.flags import Steps, suffix
 from jaxdiff.runs import examples, results
 
@@ -52,7 +53,11 @@ class Likelihood(Section):
     config = examples.moved(run.config, self.data_name)
     dataset = examples.load(config, run.workdir, self.split, run.spec).dataset
     if self.num is not None:
-      dataset = data.subset(dataset, min(self.num, len(dataset)))
+      dataset = data.subset(dataset, self.num)
+    name = f'likelihood_step{run.step}'
+    name += suffix(self, 'workdir', 'batch_size', 'checkpoint', 'data_name')
+    path = run.workdir / 'evaluation' / f'{name}.json'
+    writer.check_file(path)
     num_terms = self.num_terms or (32 if categories else None)
     report = likelihood.evaluate(
       run.model,
@@ -83,11 +88,8 @@ class Likelihood(Section):
       result['dequantisation'] = 'uniform (ODE), discretised Gaussian (bound)'
     if not categories:
       figure = bits.plot(report, element)
-      path = run.workdir / 'likelihood.png'
-      files.save(path, lambda file: figure.savefig(file, dpi=130))
-    flags = suffix(self, 'workdir', 'batch_size', 'checkpoint', 'data_name')
-    name = f'likelihood_step{run.step}{flags}.json'
-    path = run.workdir / 'evaluation' / name
+      plot = run.workdir / 'likelihood.png'
+      files.save(plot, lambda file: figure.savefig(file, dpi=130))
     results.save(path, result, quiet=True)
     text = bits.table(report, element)
     return results.save(run.workdir / 'likelihood.json', result, text)

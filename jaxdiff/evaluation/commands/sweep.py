@@ -10,13 +10,10 @@ import tyro
 from jaxdiff import files, parallel
 from jaxdiff.config import Section, registry
 from jaxdiff.config.ranges import In, Seed
-from jaxdiff.evaluation import (
-  cache,
-  measuring,
-  samples,
-  tables,
-)
-from jaxdiff.evaluation.flags import Against, Drawing, Flat, Running
+from jaxdiff.evaluation import cache, measuring, samples, tables
+from jaxdiff.evaluation.flags import MACHINE, Against, Drawing, Flat, Running
+from jaxdiff.generation import writer
+from jaxdiff.generation.flags import suffix, takes_eta
 from jaxdiff.generation.job import configured
 from jaxdiff.generation.sampler import make_sampler
 from jaxdiff.runs import results
@@ -26,8 +23,9 @@ from jaxdiff.runs import results
 class Sweep(Section):
   """Measure every combination of samplers, steps, etas, scales and weights.
 
-  Writes OUT/sweep.csv, sweep.md, sweep.png and a JSON for each row in OUT/rows.
-  Finished rows are not drawn again, and an unfinished one continues.
+  Writes OUT/sweep.csv, sweep.md, sweep.png and a JSON for each row in OUT/rows;
+  without --out the flags are in the names. Finished rows are not drawn again,
+  and an unfinished one continues.
   """
 
   workdir: Annotated[str, tyro.conf.Positional]
@@ -38,7 +36,7 @@ class Sweep(Section):
   ema: Literal['on', 'off', 'both'] = 'on'  # the averaged weights
   num: Annotated[int, In('[2, 10000000]')] = 5000  # samples of each row
   seed: Seed = 0
-  labels: Literal['train', 'test', 'uniform'] = 'train'
+  labels: Literal['train', 'test', 'uniform'] | None = None
   checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None
   out: str | None = None  # None: WORKDIR/sweep
   data_name: str | None = None  # where the data of the run are now
@@ -48,8 +46,8 @@ class Sweep(Section):
   def run(self) -> list[dict[str, Any]]:
     """Measures all rows and writes the table after each."""
     machine = measuring.machine(self.running)
-    out = Path(self.out or Path(self.workdir) / 'sweep')
-    rows = self.rows()
+    out, rows = self.table(), self.rows()
+    writer.check_file(out.with_name(out.name + '.csv'))
     loaded = {
       ema: samples.load(
         self.workdir,
@@ -71,7 +69,8 @@ class Sweep(Section):
       subject = samples.of_run(run, labels, row, machine, num, draws.get(like))
       draws = {like: subject.draw}  # no other is needed again
       key = comparison.key(subject.fields)
-      path, folder = out / 'rows' / f'{key}.json', out / 'parts' / key
+      path = out.parent / 'rows' / f'{key}.json'
+      folder = out.parent / 'parts' / key
       if parallel.any_process(not path.exists()):
         desc = f'row {i + 1}/{len(rows)}, {subject.dataset.name}'
         result = measuring.measure(
@@ -84,8 +83,16 @@ class Sweep(Section):
         tables.save(found, out)
     if parallel.is_primary():
       print(tables.markdown(found))
-      print(f'{out / "sweep.csv"}, {out / "sweep.png"}, {out / "rows"}')
+      print(f'{out}.csv, {out}.png, {out.parent / "rows"}')
     return found
+
+  def table(self) -> Path:
+    """Returns the path of the table, without its ending."""
+    if self.out is not None:
+      return Path(self.out) / 'sweep'
+    # Other flags make another table; rows that both have are in one folder.
+    name = f'sweep{suffix(self, "workdir", "cache", *MACHINE)}'
+    return Path(self.workdir) / 'sweep' / name
 
   def rows(self) -> list[Drawing]:
     """Returns every combination, those that share a compilation in a row."""
@@ -100,9 +107,14 @@ class Sweep(Section):
     own = Drawing(
       seed=self.seed, labels=self.labels, checkpoint=self.checkpoint
     )
+    if self.etas and self.samplers and not any(map(takes_eta, self.samplers)):
+      raise ValueError(
+        f'--etas is for {" and ".join(registry.WITH_ETA)}, and the samplers '
+        f'are {", ".join(self.samplers)}'
+      )
     rows = []
     for sampler, steps, ema, eta, scale in combinations:
-      if sampler and sampler.partition('(')[0] not in registry.WITH_ETA:
+      if sampler and not takes_eta(sampler):
         eta = None
       row = {'sampler': sampler, 'steps': steps, 'ema': ema}
       rows.append(replace(own, **row, eta=eta, scale=scale))

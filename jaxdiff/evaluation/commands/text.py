@@ -36,7 +36,9 @@ class Text(Kept):
     lines = sums or train.name.startswith('lines:')
     known = set(vocabulary.decode_all(train)) if lines else None
     found = texts.summary(read_texts(path), known, sums)
-    infills = self.infills if self.infills is not None else 1000 * sums
+    infills = self.infills
+    if infills is None:
+      infills = min(1000, len(test)) if sums else 0
     if infills:
       found |= self._complete(test, infills)
     name = '' if self.infills is None else f'_infills{infills}'
@@ -45,7 +47,7 @@ class Text(Kept):
 
   def _complete(self, test: Dataset, num: int) -> dict[str, float]:
     """Completes sums of the test split and counts the correct results."""
-    correct = vocabulary.decode_all(data.subset(test, min(num, len(test))))
+    correct = vocabulary.decode_all(data.subset(test, num))
     file = Path(self.workdir) / 'evaluation' / f'infills_{len(correct)}.txt'
     blanks = [text[: text.index('=') + 1] + '___' for text in correct]
     files.write_text('\n'.join(blanks) + '\n', file)
