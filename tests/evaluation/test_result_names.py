@@ -9,6 +9,7 @@ from jaxdiff.config import parse_flags
 from jaxdiff.evaluation import measuring, samples
 from jaxdiff.evaluation.__main__ import COMMANDS
 from jaxdiff.evaluation.flags import Drawing, Running
+from jaxdiff.generation import conditions
 
 
 @pytest.fixture(scope='module')
@@ -89,3 +90,4 @@ def test_labels_of_a_model_without_are_refused(workdir):
   run = run._replace(model=run.model._replace(takes=()))
   with pytest.raises(ValueError, match='--labels test has no effect'):
     samples.conditions_of(run, 'test')
+  assert samples.conditions_of(run, None) == conditions.NONE
