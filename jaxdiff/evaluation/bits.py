@@ -77,7 +77,7 @@ def table(report: Report, element: str) -> str:
 
 
 def plot(report: Report, element: str) -> Figure:
-  """Plots the bits over t: their density, and the bound as it adds up."""
+  """Plots the density of the bits over t, and their cumulative sum."""
   edges = np.asarray(report.edges)
   mean = np.array([term.mean for term in report.terms])
   error = np.array([term.standard_error for term in report.terms])

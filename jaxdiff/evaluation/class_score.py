@@ -1,4 +1,4 @@
-"""Class score: confident and varied predictions of a classifier.
+"""Class score, the formula of the Inception Score.
 
   exp E_x KL(p(y | x) || p(y)),    p(y) = E_x p(y | x)
 

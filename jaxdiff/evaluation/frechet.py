@@ -1,9 +1,9 @@
-"""Frechet distance of two sets of features, each taken as a Gaussian.
+"""Frechet distance of two sets of features, the formula of FID.
 
   d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2
 
-with means m and covariances S: the squared 2-Wasserstein distance of the two
-Gaussians. It is called FID for the pool features of the published Inception.
+with means m and covariances S: the squared 2-Wasserstein distance of Gaussians
+with the moments of the sets.
 
 All of it is float64 on the host. Float32 sums over a data set are off by 2 % of
 the covariance, and by 0.1 of the distance where the covariance is singular.

@@ -1,4 +1,4 @@
-"""Kernel distance: maximum mean discrepancy with a cubic kernel.
+"""Kernel distance, the formula of KID: MMD^2 with a cubic kernel.
 
   MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y),   k(x, y) = (x.y / D + 1)^3
 

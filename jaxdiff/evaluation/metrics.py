@@ -1,4 +1,4 @@
-"""Every metric of a set of features, each with its proper name."""
+"""Metrics of features against a reference, by their established names."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

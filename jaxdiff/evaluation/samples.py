@@ -106,6 +106,14 @@ def conditions_of(run: Run, labels: str | None) -> Conditions:
   return conditions.of_split(run, labels or 'train')
 
 
+def check_data_name(
+  name: str | None, reference: str | None, rows: Conditions
+) -> None:
+  """Raises ValueError for --data-name where the run's data are not read."""
+  if name and reference and rows.name in ('none', conditions.EACH_CLASS):
+    raise ValueError('--data-name has no effect: the data are not read')
+
+
 def of_run(
   run: Run,
   rows: Conditions,

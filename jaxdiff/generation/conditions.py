@@ -3,12 +3,10 @@
 Sample i has row i modulo M of M rows.
 """
 
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxdiff import conditioning
@@ -44,6 +42,7 @@ class Conditions(NamedTuple):
 
 
 NONE = Conditions('none', lambda index: {}, {})
+EACH_CLASS = 'each class in turn'
 
 
 def requested(run: Run, flags: Flags) -> Conditions:
@@ -156,11 +155,8 @@ def uniform(model: Model) -> Conditions:
     )
   num = model.spec.num_classes
   labels = np.arange(num, dtype=np.int32)
-  return Conditions(
-    'each class in turn',
-    lambda index: {'label': labels},
-    {'label': np.int32(num)},
-  )
+  null = {'label': np.int32(num)}
+  return Conditions(EACH_CLASS, lambda index: {'label': labels}, null)
 
 
 def prompted(run: Run, lines: Sequence[str]) -> Conditions:
@@ -237,14 +233,6 @@ def read_seeds(text: str | None, seed: int, num: int) -> Any:
   if max(seeds) >= 2**31:
     raise ValueError(f'--seeds must be below 2^31, got {text!r}')
   return np.array(seeds, np.int32)
-
-
-def digest(*trees: Any) -> str:
-  """Computes the SHA-256 of arrays."""
-  sha256 = hashlib.sha256()
-  for array in jax.tree.leaves(trees):
-    sha256.update(np.ascontiguousarray(array).tobytes())
-  return sha256.hexdigest()
 
 
 def _in_rows(index: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from jaxdiff.generation.sampler import Edit, Parts
 
 
 def img2img(strength: float) -> Edit:
-  """Variations of 'image'; see `editing.sdedit`."""
+  """Builds variations of 'image'; see `editing.sdedit`."""
 
   def edit(parts: Parts, options: Mapping[str, Array], index: Array) -> Array:
     start = editing.sdedit(
@@ -32,7 +32,7 @@ def img2img(strength: float) -> Edit:
 
 
 def inpaint(jump: int, repeats: int) -> Edit:
-  """'image' with new content where 'mask' [H, W, 1] is true, by RePaint.
+  """Builds RePaint: new content in 'image' where 'mask' [H, W, 1] is true.
 
   repeats = 1 is replacement alone; see `editing.repaint_times`.
   """
@@ -58,7 +58,7 @@ def inpaint(jump: int, repeats: int) -> Edit:
 
 
 def interpolate(num: int, iterations: int = 10) -> Edit:
-  """Image i is i / (num - 1) of the way from 'image' to 'other'.
+  """Builds an interpolation: image i is i / (num - 1) from 'image' to 'other'.
 
   By DDIM both ways, whatever the step; see `editing.interpolate`.
   """

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 
@@ -13,11 +13,19 @@ from jaxdiff.config.sections import Sampling
 
 Steps = Annotated[int, In('[1, 1000000]')]
 Scale = Annotated[float, In('[-1000, 1000]')]
-# Edit -> the images that it needs, and its numbers.
-EDITS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-  'img2img': (('image',), ('strength',)),
-  'inpaint': (('image', 'mask'), ('jump', 'repeats')),
-  'interpolate': (('image', 'other'), ()),
+
+
+class Needs(NamedTuple):
+  """The flags of an edit: images that it needs, numbers and their defaults."""
+
+  images: tuple[str, ...]
+  numbers: dict[str, float] = {}
+
+
+EDITS = {
+  'img2img': Needs(('image',), {'strength': 0.6}),
+  'inpaint': Needs(('image', 'mask'), {'jump': 5, 'repeats': 5}),
+  'interpolate': Needs(('image', 'other')),
 }
 
 
@@ -73,11 +81,11 @@ class Flags(SamplerFlags):
     for name in ('label', 'seed', 'prompt', 'infill'):
       if None not in (getattr(self, name), getattr(self, f'{name}s')):
         raise ValueError(f'give --{name} or --{name}s, not both')
-    for edit, (images, numbers) in EDITS.items():
-      for name in sorted({*images, *numbers} - {'image'}):
+    for edit, needs in EDITS.items():
+      for name in (*needs.images[1:], *needs.numbers):
         if getattr(self, name) is not None and self.edit != edit:
           raise ValueError(f'--{name} needs --edit {edit}')
-    for name in EDITS[self.edit][0] if self.edit else ():
+    for name in EDITS[self.edit].images if self.edit else ():
       if getattr(self, name) is None:
         raise ValueError(f'--edit {self.edit} needs --{name}')
     if self.blank is not None and (self.infill or self.infills) is None:
@@ -139,7 +147,7 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
 
 
 def takes_eta(sampler: str) -> bool:
-  """Tells whether --eta has an effect; of other packages it may."""
+  """Tells whether --eta has an effect; on samplers of others it may."""
   call = names.parse(sampler, '--sampler')
   name, colon, _ = call.name.partition(':')
   outside = colon and name not in registry.WITH_VARIANCE
@@ -148,7 +156,7 @@ def takes_eta(sampler: str) -> bool:
 
 
 def changed(flags: Any, *except_for: str) -> dict[str, Any]:
-  """Returns the flags of a command, with its groups, that are no defaults."""
+  """Returns the flags of a command and its groups that are not the default."""
   found = {}
   for field in dataclasses.fields(flags):
     value = getattr(flags, field.name)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxdiff import modalities, parallel
+from jaxdiff import modalities, parallel, runs
 from jaxdiff.generation import conditions as conditions_lib
 from jaxdiff.generation import edits, inputs, sampler
-from jaxdiff.generation.flags import Flags, suffix
+from jaxdiff.generation.flags import EDITS, Flags, changed, suffix
 from jaxdiff.generation.infills import read_infills
 from jaxdiff.generation.job import Job, describe, load_run, name_of
 from jaxdiff.generation.writer import UNCOMPARED
@@ -83,9 +83,8 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     metadata['base'] = loaded[0].step
   if names:
     metadata['negative_prompt'] = flags.negative_prompt
-    metadata['conditions_sha256'] = conditions_lib.digest(
-      rows, given and given.arrays, seeds
-    )
+    values = rows, given and given.arrays, seeds
+    metadata['conditions_sha256'] = runs.digest(values)
   return Job(
     run,
     parallel.compile_sample_step(draw, mesh, mode=flags.mode),
@@ -151,20 +150,13 @@ def _check_flags(flags: Flags, loaded: list[Run]) -> None:
 
 def _edit(flags: Flags, num: int) -> tuple[edits.Edit | None, dict[str, Any]]:
   """Builds the edit, and the numbers on which it depends."""
-  or_else = lambda value, default: default if value is None else value
-  match flags.edit:
-    case 'img2img':
-      numbers = {'strength': or_else(flags.strength, 0.6)}
-      return edits.img2img(**numbers), numbers
-    case 'inpaint':
-      numbers = {
-        'jump': or_else(flags.jump, 5),
-        'repeats': or_else(flags.repeats, 5),
-      }
-      return edits.inpaint(**numbers), numbers
-    case 'interpolate':
-      return edits.interpolate(num), {'num': num}
-  return None, {}
+  if flags.edit is None:
+    return None, {}
+  numbers = dict(EDITS[flags.edit].numbers)
+  numbers |= {k: x for k, x in changed(flags).items() if k in numbers}
+  if flags.edit == 'interpolate':
+    numbers['num'] = num
+  return getattr(edits, flags.edit)(**numbers), numbers
 
 
 def _name(flags: Flags, run: Run, metadata: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Infilling: texts with blanks, and what a model is to write there."""
+"""Infilling: texts whose blanks a model is to write."""
 
 from pathlib import Path
 from typing import NamedTuple

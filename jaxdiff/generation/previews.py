@@ -1,4 +1,4 @@
-"""Previews: samples that train.py draws on the way and at the end."""
+"""Previews: samples that train.py draws during training and at its end."""
 
 from pathlib import Path
 from typing import Any

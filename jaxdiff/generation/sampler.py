@@ -20,7 +20,7 @@ CASCADE = 1_000_003  # between the seeds of two stages
 
 
 class Samples(NamedTuple):
-  """Samples as they come off the device."""
+  """Samples of a compiled sampler."""
 
   x: Any  # [B, ...], or with `trajectory` [B, steps + 1, ...]
   size: Array | None = None  # [B] the number of elements; None: all

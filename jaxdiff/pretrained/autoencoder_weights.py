@@ -69,8 +69,7 @@ _FIXED = {
 
 
 class AutoencoderWeights(NamedTuple):
-  """A network, `params` for its `apply({'params': params}, ..)`, and the hash
-  of the weights, which a result has to name."""
+  """A network, its parameters, and their SHA-256 for results."""
 
   network: AutoencoderKL | AutoencoderVQ
   params: Params
@@ -225,7 +224,7 @@ def _shapes(network: Autoencoder) -> Params:
 
 
 def _key(path: tuple[str, ...], network: Autoencoder) -> str:
-  """Our path -> their name."""
+  """Renames our path to their name."""
   *layers, leaf = path
   leaf = _LEAVES.get(leaf, leaf)
   if path[0] == 'codebook':
@@ -263,7 +262,7 @@ def _flag(config: Config, name: str) -> bool:
 def _config(
   network: AutoencoderKL | AutoencoderVQ, scale: float
 ) -> dict[str, object]:
-  """The config.json of a network."""
+  """Builds the config.json of a network."""
   levels = len(network.channel_mults)
   config = {
     'act_fn': _FIXED['act_fn'],

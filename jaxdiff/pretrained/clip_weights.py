@@ -24,8 +24,7 @@ _FETCH = (
 
 
 class ClipWeights(NamedTuple):
-  """A network, `params` for its `apply({'params': params}, ..)`, and the hash
-  of the file, which a result has to name."""
+  """A network, its parameters, and the SHA-256 of their file for results."""
 
   network: Clip | ClipText
   params: Params

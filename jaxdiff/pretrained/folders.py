@@ -1,5 +1,4 @@
-"""Weights in a folder as diffusers and transformers write it, in one file or in
-several (shards)."""
+"""Folders of weights of diffusers and transformers: one file, or shards."""
 
 import hashlib
 import os
@@ -13,8 +12,7 @@ from jaxdiff.pretrained.files import read_weights, sha256
 
 
 def find_weights(folder: str | os.PathLike, stem: str, fetch: str) -> Path:
-  """Finds the weights in a folder: `stem`.safetensors, the index of its shards,
-  or `stem`.bin.
+  """Finds `stem`.safetensors in a folder, the index of its shards, or .bin.
 
   Args:
     folder: The folder.
@@ -67,7 +65,7 @@ def read_state(path: Path, fetch: str) -> tuple[dict[str, np.ndarray], str]:
 
 
 def _shards(config: Config) -> dict[str, str]:
-  """Tensor -> name of the file beside the index."""
+  """Returns tensor -> name of the file beside the index."""
   index = section(config, 'weight_map')
   for name in index.values():
     if not isinstance(name, str) or Path(name).name != name:

@@ -24,8 +24,7 @@ _NORM = {
 
 
 class InceptionWeights(NamedTuple):
-  """`params` for `Inception().apply({'params': params}, images)`, and the hash
-  of the file, which a result has to name."""
+  """Parameters of `Inception`, and the SHA-256 of their file for results."""
 
   params: Params
   sha256: str

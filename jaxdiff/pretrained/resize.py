@@ -42,7 +42,7 @@ class Rule(NamedTuple):
 
 
 def pytorch_fid(size: int = 299) -> Rule:
-  """Bilinear between pixel centres, no antialiasing; in [-1, 1] exactly.
+  """Builds the rule of pytorch-fid: bilinear between pixel centres, in [-1, 1].
 
   Source: pytorch-fid, which feeds [0, 1] to `F.interpolate(mode='bilinear',
   align_corners=False)` and then takes 2 x - 1.
@@ -51,7 +51,7 @@ def pytorch_fid(size: int = 299) -> Rule:
 
 
 def torchmetrics(size: int = 299) -> Rule:
-  """Bilinear between pixel centres, antialiased.
+  """Builds the rule of torchmetrics: bilinear, antialiased.
 
   Source: torchmetrics' FrechetInceptionDistance, `antialias=True`.
   """
@@ -59,7 +59,7 @@ def torchmetrics(size: int = 299) -> Rule:
 
 
 def tf1(size: int = 299) -> Rule:
-  """Bilinear between pixel corners, the right and lower edges repeated.
+  """Builds the rule of TensorFlow 1: bilinear between pixel corners.
 
   Source: TensorFlow 1's `resize_bilinear`, whose float32 positions these are.
   """
@@ -81,7 +81,7 @@ def tf1(size: int = 299) -> Rule:
 
 
 def clean(size: int = 299) -> Rule:
-  """Pillow's bicubic on float images, clipped to [0, 255] and not rounded.
+  """Builds the rule of clean-fid: Pillow's bicubic on floats, not rounded.
 
   Source: Parmar et al. 2022, "On aliased resizing and surprising subtleties in
   GAN evaluation".
@@ -101,7 +101,7 @@ def clean(size: int = 299) -> Rule:
 
 
 def clip(size: int = 224) -> Rule:
-  """The preprocessing of CLIP: resize to 8 bits, centre crop, normalisation.
+  """Builds the preprocessing of CLIP: resize, centre crop, normalisation.
 
   Source: Radford et al. 2021, `preprocess` of the published code.
   """
@@ -123,7 +123,7 @@ def clip(size: int = 224) -> Rule:
 
 
 def none(size: int | None = None) -> Rule:
-  """No resizing, for a network of the images' `size`; in [-1, 1]."""
+  """Builds no resizing, for a network of the images' `size`; in [-1, 1]."""
 
   def host(images: np.ndarray) -> np.ndarray:
     images = _checked(images)

@@ -106,7 +106,7 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-  """A dict of pairs, no key twice."""
+  """Builds a dict of pairs in which no key is twice."""
   found = dict(pairs)
   if len(found) != len(pairs):
     raise ValueError('the header has a name twice')

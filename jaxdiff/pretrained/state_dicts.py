@@ -1,4 +1,4 @@
-"""State dicts of torch as trees of our parameters, no tensor left over.
+"""State dicts of torch, renamed to trees of our parameters.
 
 torch keeps kernels output first: a convolution is [out, in, H, W] where ours is
 [H, W, in, out], a matrix [out, in] where ours is [in, out].
@@ -101,7 +101,7 @@ def _fits(tensor: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 
 def _axes(path: Path, ndim: int, source: Source) -> tuple[int, ...]:
-  """The order in which our axes stand in theirs."""
+  """Returns the order in which our axes stand in theirs."""
   if path[-1] == 'kernel' and not source.stored_as_ours:
     return {2: (1, 0), 4: (2, 3, 1, 0)}[ndim]
   return tuple(range(ndim))

@@ -54,7 +54,7 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _read_zip(file: BinaryIO) -> tuple[object, dict[str, bytes]]:
-  """The pickle's value, and the bytes of each storage."""
+  """Reads the pickle's value and the bytes of each storage."""
   archive = zip_files.open_archive(file)
   sizes = {member.filename: member.file_size for member in archive.infolist()}
   # The name of the folder inside is free; the file in it is not.
@@ -76,7 +76,7 @@ def _read_zip(file: BinaryIO) -> tuple[object, dict[str, bytes]]:
 
 
 def _read_legacy(file: BinaryIO, size: int) -> tuple[object, dict[str, bytes]]:
-  """The pickle's value, and the bytes of each storage."""
+  """Reads the pickle's value and the bytes of each storage."""
   file.seek(0)
   head = file.read(min(size, MAX_PICKLE))
   if not head.startswith(_LEGACY):
@@ -142,7 +142,7 @@ def _check_flat(content: object) -> None:
 
 
 def _view(tensor: Tensor, data: dict[str, bytes], most: int) -> np.ndarray:
-  """The tensor's elements where they lie in its storage; read-only."""
+  """Returns a tensor as a read-only view of its storage."""
   storage, start, size, offset, shape, strides = tensor
   flat = np.frombuffer(data[storage.key], storage.dtype)[start : start + size]
   number = math.prod(shape)

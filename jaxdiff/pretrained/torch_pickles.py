@@ -173,7 +173,7 @@ class _Machine:
     self.stack.append(value)
 
   def top(self, kind: type) -> Any:
-    """The object on top of the stack, of that type."""
+    """Returns the top of the stack, checked to be of a type."""
     if not self.stack:
       raise ValueError('a pickle takes more from the stack than is there')
     _check(self.stack[-1], kind)
@@ -184,7 +184,7 @@ class _Machine:
     return self.stack.pop()
 
   def marked(self) -> list[object]:
-    """What is on the stack above the last mark, taken off with it."""
+    """Takes everything above the last mark off the stack."""
     if not self.outer:
       raise ValueError('a pickle has no mark where it needs one')
     items, self.stack = self.stack, self.outer.pop()
@@ -218,7 +218,7 @@ def _global(module: str, name: str) -> _Function | np.dtype:
 
 
 def _part(saved: object) -> _Part:
-  """The storage of a persistent id, or a part of one, which old files have."""
+  """Parses a persistent id: a storage, or in old files a part of one."""
   match saved:
     case ('storage', np.dtype() as dtype, str(key), _, int(size), *view):
       part = _Part(Storage(key, dtype, size), 0, size)
@@ -253,7 +253,7 @@ def _rebuild_tensor(
 
 
 def _ordered_dict(*items: object) -> dict[str, object]:
-  """Python 2 gives pairs in a list, Python 3 nothing, and sets them later."""
+  """Builds a dict. Python 2 gives pairs in a list; Python 3 adds them later."""
   table = {}
   for pairs in items:
     _check(pairs, list)

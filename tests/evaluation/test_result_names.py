@@ -91,3 +91,6 @@ def test_labels_of_a_model_without_are_refused(workdir):
   with pytest.raises(ValueError, match='--labels test has no effect'):
     samples.conditions_of(run, 'test')
   assert samples.conditions_of(run, None) == conditions.NONE
+  samples.check_data_name('digits', None, conditions.NONE)
+  with pytest.raises(ValueError, match='--data-name has no effect'):
+    samples.check_data_name('digits', 'x.npz', conditions.NONE)

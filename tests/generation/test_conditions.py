@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from jaxdiff import config as c
-from jaxdiff import models
+from jaxdiff import models, runs
 from jaxdiff.data import Dataset
 from jaxdiff.generation import conditions, from_flags
 from jaxdiff.generation import flags as flags_lib
@@ -135,7 +135,7 @@ def test_guidance_that_cannot_be_is_refused():
 
 def test_samples_are_told_apart_by_a_hash():
   run = run_of(text='bytes')
-  of = lambda **request: conditions.digest(rows(requested(run, **request)))
+  of = lambda **request: runs.digest(rows(requested(run, **request)))
   assert of(prompt='red') == of(prompt='red')
   others = of(prompt='blue'), of(prompt='red', negative_prompt='a')
   assert len({of(prompt='red'), *others}) == 3

@@ -94,8 +94,9 @@ class ClipScore(Section):
     """Draws samples of a run, each of the prompts in turn."""
     run = samples.load(self.samples, self.drawing, machine)
     split, c = self.drawing.labels, run.config.data
-    if self.prompts and split:
-      raise ValueError('--labels has no effect with --prompts')
+    if self.prompts and (split or self.drawing.data_name):
+      flag = '--labels' if split else '--data-name'
+      raise ValueError(f'{flag} has no effect with --prompts')
     captioned = Source(c.name, split or 'train', c.image_size, c.data_dir)
     lines = self._prompts(captioned, run.spec)
     num = self.num or len(lines)

@@ -31,6 +31,8 @@ class Fid(Section):
     if samples.is_run(self.samples):
       run = samples.load(self.samples, self.drawing, machine)
       rows = samples.conditions_of(run, self.drawing.labels)
+      name, reference = self.drawing.data_name, self.against.reference
+      samples.check_data_name(name, reference, rows)
       num = self.num or measuring.NUM_SAMPLES
       subject = samples.of_run(run, rows, self.drawing, machine, num)
     else:

@@ -1,4 +1,4 @@
-"""Command `graphs`: graphs of a model beside its data set."""
+"""Command `graphs`: MMD, valid, unique and novel graphs of a model."""
 
 from dataclasses import dataclass
 from typing import Any

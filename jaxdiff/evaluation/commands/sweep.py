@@ -60,8 +60,8 @@ class Sweep(Section):
     # Errors come before the work.
     for run in runs:
       make_sampler(run.model, run.config.sampling)
-    labels = samples.conditions_of(runs[0], self.labels)
-    num = self.num
+    labels, num = samples.conditions_of(runs[0], self.labels), self.num
+    samples.check_data_name(self.data_name, self.against.reference, labels)
     comparison = measuring.compare(self.against, runs[0], machine, num)
     found, draws = [], {}
     for i, (row, run) in enumerate(zip(rows, runs, strict=True)):

@@ -1,4 +1,4 @@
-"""Metrics of graphs beside the data set.
+"""Metrics of graphs: MMD to the test set, valid, unique, novel.
 
   MMD^2   to the test set by degree, clustering, orbits and spectrum; the floor
           is that of the training set
