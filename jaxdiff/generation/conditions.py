@@ -19,6 +19,11 @@ from jaxdiff.models import prompts as prompts_lib
 from jaxdiff.runs import Run, examples
 
 Cond = dict[str, np.ndarray]
+# Field of `config.condition` -> the flags that ask for it.
+_FLAGS = {
+  'label': ('label', 'labels'),
+  'text': ('prompt', 'prompts', 'negative_prompt'),
+}
 
 
 class Conditions(NamedTuple):
@@ -84,15 +89,12 @@ def requested(run: Run, flags: Flags) -> Conditions:
 
 def check_taken(runs: Sequence[Run], flags: Flags) -> None:
   """Raises ValueError for conditions that none of the runs was trained on."""
-  takes_labels = any(run.config.condition.label for run in runs)
-  takes_text = any(run.config.condition.text for run in runs)
-  taken = ['label', 'labels'] * takes_labels
-  taken += ['prompt', 'prompts', 'negative_prompt'] * takes_text
-  useless = [
-    name
-    for name in ('label', 'labels', 'prompt', 'prompts', 'negative_prompt')
-    if getattr(flags, name) is not None and name not in taken
-  ]
+  taken, useless = [], []
+  for condition, names in _FLAGS.items():
+    if any(getattr(run.config.condition, condition) for run in runs):
+      taken += names
+    else:
+      useless += [n for n in names if getattr(flags, n) is not None]
   if useless:
     shown = lambda names: ', '.join(f'--{n}' for n in names).replace('_', '-')
     raise ValueError(

@@ -32,12 +32,12 @@ def check_file(path: Path) -> None:
   """
   if path.exists() and not path.is_file():
     kind = 'a folder' if path.is_dir() else 'not a regular file'
-    raise ValueError(f'--out {path} is {kind}: give the name of a file')
+    raise ValueError(f'{path} is {kind}, and a file was to be written')
   parent = next(parent for parent in path.parents if parent.exists())
   if not parent.is_dir():
-    raise NotADirectoryError(f'{parent} is not a folder: give another --out')
+    raise NotADirectoryError(f'{path} cannot be: {parent} is not a folder')
   if not os.access(parent, os.W_OK):
-    raise PermissionError(f'{parent} is read-only: give another --out')
+    raise PermissionError(f'{path} cannot be written: {parent} is read-only')
 
 
 def check_output(out: str | os.PathLike[str], modality: Modality) -> None:

@@ -111,7 +111,7 @@ def test_a_file_system_that_says_no_is_one_line(tmp_path, monkeypatch):
     writer.write(tmp_path / 'x', 2, draw, METADATA, images, batch_size=2)
   assert names(tmp_path) == []
   monkeypatch.setattr(os, 'access', lambda path, mode: False)
-  with pytest.raises(PermissionError, match='read-only: give another --out'):
+  with pytest.raises(PermissionError, match='x.json cannot be written'):
     writer.check_file(tmp_path / 'x.json')
 
 
