@@ -32,11 +32,7 @@ class Samples(NamedTuple):
   draw: Callable[..., Any] | None = None  # compiled sampler of a run
 
   def path(self, metric: str, command: Any) -> Path:
-    """Returns the path of a result: --out, or a name with all other flags.
-
-    Raises:
-      ValueError, OSError: it cannot be written.
-    """
+    """Returns the path of a result: --out, or a name with all other flags."""
     # The name of a job has some flags already.
     named = ('steps', 'seed', 'checkpoint') if self.draw else ()
     named = ('samples', 'out', 'cache', *MACHINE, *named)

@@ -181,11 +181,7 @@ def prompted(run: Run, lines: Sequence[str]) -> Conditions:
 
 
 def read_labels(text: str | None, num_classes: int) -> np.ndarray:
-  """Parses '0,1,2' into int32 [M]; None is every label.
-
-  Raises:
-    ValueError: Not a number, or not a label of the model.
-  """
+  """Parses '0,1,2' into int32 [M]; None is every label."""
   if text is None:
     return np.arange(num_classes, dtype=np.int32)
   labels = _whole_numbers(text)
@@ -197,12 +193,7 @@ def read_labels(text: str | None, num_classes: int) -> np.ndarray:
 
 
 def read_prompts(prompt: str | None, file: str | None) -> list[str]:
-  """Returns the prompt, or the lines of a file.
-
-  Raises:
-    ValueError: Neither is given, or one is empty.
-    FileNotFoundError: There is no such file.
-  """
+  """Returns the prompt, or the lines of a file; none may be empty."""
   if prompt is None and file is None:
     raise ValueError(
       'this model draws what a text says: give --prompt "..." or --prompts '
@@ -219,11 +210,7 @@ def read_prompts(prompt: str | None, file: str | None) -> list[str]:
 
 
 def read_seeds(text: str | None, seed: int, num: int) -> Any:
-  """Returns the seed, or parses '3,4,5', one for each row: int32 [M].
-
-  Raises:
-    ValueError: Not numbers, or not as many as there are rows.
-  """
+  """Returns the seed, or parses '3,4,5', one for each row: int32 [M]."""
   if text is None:
     return seed
   seeds = _whole_numbers(text)

@@ -40,31 +40,25 @@ def read_infills(
     return None
   if spec.symbols is None or isinstance(spec.shape, dict):
     raise ValueError('--infill is for a model of text')
-  lines = one_or_lines(text, file, 'infill')
-  for number, line in enumerate(lines, 1):
-    if not 0 < len(line) <= spec.shape[0]:
-      raise ValueError(
-        f'this model writes 1 to {spec.shape[0]} characters, got {len(line)} '
-        f'to infill in line {number}'
-      )
-  x0 = np.zeros((len(lines), spec.shape[0]), np.int32)
+  lines, length = one_or_lines(text, file, 'infill'), spec.shape[0]
+  x0 = np.zeros((len(lines), length), np.int32)
   known = np.zeros(x0.shape, bool)
   for i, line in enumerate(lines):
+    if not 0 < len(line) <= length:
+      raise ValueError(
+        f'this model writes 1 to {length} characters, got {len(line)} to '
+        f'infill in line {i + 1}'
+      )
     ids = vocabulary.encode(line, spec.symbols, blank)
     known[i, : len(line)] = ids < len(spec.symbols)
     x0[i, : len(line)] = np.where(known[i, : len(line)], ids, 0)
-  full = [
-    line
-    for line, row in zip(lines, known, strict=True)
-    if row[: len(line) if spec.sizes else None].all()
-  ]
-  if full:
-    raise ValueError(
-      f'{full[0]!r} has nothing to infill: {blank} is what is to be written'
-    )
+    if known[i, : len(line) if spec.sizes else length].all():
+      raise ValueError(
+        f'{line!r} has nothing to infill: {blank} is what is to be written'
+      )
   sizes = [len(line) for line in lines]
   if spec.sizes is None:
-    sizes = [spec.shape[0]] * len(lines)
+    sizes = [length] * len(lines)
   arrays = {'x0': x0, 'known': known, 'size': np.array(sizes, np.int32)}
   return Infills(arrays, lines)
 

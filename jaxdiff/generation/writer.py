@@ -24,11 +24,10 @@ UNCOMPARED = ('paths', 'versions', 'workdir')
 
 
 def check_file(path: Path) -> None:
-  """Raises an error, before the work, for a file that cannot be written.
+  """Raises ValueError or OSError for a file that cannot be written.
 
-  Raises:
-    ValueError: A folder, a device or a pipe is there.
-    OSError: Its folder is no folder, or not to be written to.
+  Called before the work, not after it. A folder or a device may be there, or
+  the folder may be read-only.
   """
   if path.exists() and not path.is_file():
     kind = 'a folder' if path.is_dir() else 'not a regular file'
@@ -41,12 +40,7 @@ def check_file(path: Path) -> None:
 
 
 def check_output(out: str | os.PathLike[str], modality: Modality) -> None:
-  """Raises an error, before the work, unless samples can be written to `out`.
-
-  Raises:
-    ValueError: Another ending, or as `check_file`.
-    OSError: As `check_file`.
-  """
+  """Raises ValueError or OSError unless samples can be written to `out`."""
   out = Path(out)
   if out.suffix not in ('', *modality.endings):
     raise ValueError(
