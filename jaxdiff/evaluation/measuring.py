@@ -22,7 +22,7 @@ from jaxdiff.evaluation.extractors import Extractor
 from jaxdiff.evaluation.features import Features, Reduced
 from jaxdiff.evaluation.flags import Against, Running
 from jaxdiff.evaluation.images import Source
-from jaxdiff.evaluation.references import Reference
+from jaxdiff.evaluation.references import Reference, cache_folder
 from jaxdiff.evaluation.spaces import LOGITS
 from jaxdiff.runs import Run, examples
 
@@ -90,10 +90,10 @@ def compare(
   if published:
     reference = references.read_statistics(file, extractor.space)
   else:
-    real = _load(source, extractor)
+    real, folder = _load(source, extractor), cache_folder(against.cache)
     if run and source.name == run.config.data.name:
       examples.check(run.spec, real)
-    reference = _reference(real, extractor, machine, whole, against.cache)
+    reference = _reference(real, extractor, machine, whole, folder)
   found = Comparison(extractor, reference, whole, machine)
   fields = {
     'reference': reference.name,
@@ -218,7 +218,7 @@ def _reference(
   extractor: Extractor,
   machine: Machine,
   whole: bool,
-  folder: str | None,
+  folder: Path,
 ) -> Reference:
   """Computes the reference's moments, or reads them from the cache."""
   desc = f'reference {images.title(real)}'

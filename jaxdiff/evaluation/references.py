@@ -34,7 +34,7 @@ def cached(
   dataset: Dataset,
   space: FeatureSpace,
   compute: Callable[[], Mapping[str, Moments]],
-  folder: str | Path | None = None,
+  folder: Path,
 ) -> Reference:
   """Reads the moments of a data set from the cache, or computes them.
 
@@ -45,9 +45,8 @@ def cached(
     dataset: Of the images.
     space: Of the features.
     compute: Returns the moments of all features of this space.
-    folder: Of the cache; ~/.cache/jaxdiff/references by default.
+    folder: Of the cache.
   """
-  folder = Path(folder or _default_folder())
   # Reading the images is much faster than the network.
   sha256 = images.digest(dataset)
   name = files.json_hash([_FORMAT, sha256, space])
@@ -69,10 +68,15 @@ def cached(
   return Reference(images.title(dataset), sha256, num, moments)
 
 
-def _default_folder() -> Path:
+def cache_folder(path: str | None) -> Path:
+  """Returns the folder of the cache, ~/.cache/jaxdiff/references by default.
+
+  Raises:
+    ValueError: The user has no home.
+  """
   try:
-    return Path.home() / '.cache' / 'jaxdiff' / 'references'
-  except RuntimeError as error:  # of a user without a home
+    return Path(path or Path.home() / '.cache' / 'jaxdiff' / 'references')
+  except RuntimeError as error:
     raise ValueError(f'{error} Give --cache FOLDER.') from error
 
 
