@@ -85,9 +85,6 @@ class Flags(SamplerFlags):
       for name in (*needs.images[1:], *needs.numbers):
         if getattr(self, name) is not None and self.edit != edit:
           raise ValueError(f'--{name} needs --edit {edit}')
-    for name in EDITS[self.edit].images if self.edit else ():
-      if getattr(self, name) is None:
-        raise ValueError(f'--edit {self.edit} needs --{name}')
     if self.blank is not None and (self.infill or self.infills) is None:
       raise ValueError('--blank needs --infill or --infills')
     if self.blank is not None and len(self.blank) != 1:
@@ -101,6 +98,9 @@ class Flags(SamplerFlags):
         )
       if self.num == 1:
         raise ValueError('--edit interpolate shows both ends: --num 2 or more')
+    for name in EDITS[self.edit].images if self.edit else ():
+      if getattr(self, name) is None:
+        raise ValueError(f'--edit {self.edit} needs --{name}')
 
 
 def configure(config: Config, flags: SamplerFlags) -> Config:
