@@ -38,6 +38,7 @@ from jaxdiff.config.sections import (
   Evaluation,
   Optimizer,
   Parallel,
+  Processes,
   Sampling,
   Training,
 )
@@ -59,6 +60,7 @@ __all__ = [
   'GraphTransformer',
   'Optimizer',
   'Parallel',
+  'Processes',
   'Sampling',
   'Section',
   'Spec',

@@ -1,6 +1,13 @@
 """A run on disk: its configuration, examples, checkpoints and logs."""
 
-from jaxdiff.runs.run import Run, check_continues, digest, load, read_config
+from jaxdiff.runs.run import (
+  Run,
+  check_continues,
+  digest,
+  load,
+  read_config,
+  start,
+)
 from jaxdiff.runs.store import Checkpoints, DamagedCheckpointError
 
 __all__ = [
@@ -11,4 +18,5 @@ __all__ = [
   'digest',
   'load',
   'read_config',
+  'start',
 ]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from jaxdiff import files
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(ValueError):
   """The loss or the gradient became nan or infinite."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxdiff import files, models, parallel
-from jaxdiff.config import FIXED, Config, Spec, describe, undescribe
+from jaxdiff.config import FIXED, Config, Processes, Spec, describe, undescribe
 from jaxdiff.data.sets import FILES
 from jaxdiff.models import Model
 from jaxdiff.runs.store import Checkpoints
@@ -104,6 +104,53 @@ def _without_paths(described: Mapping[str, Any]) -> dict[str, Any]:
   return settings
 
 
+def start(
+  c: Processes, settings: Mapping[str, Any], *, stops: bool = False
+) -> None:
+  """Joins the other processes of a job, if they were started alike.
+
+  Args:
+    c: how to find them.
+    settings: of this process, see `check_alike`.
+    stops: as in `parallel.start`.
+  """
+  parallel.start(
+    c.coordinator, c.num_processes, c.process_id, c.timeout, stops=stops
+  )
+  check_alike(settings)
+
+
+def check_alike(settings: Mapping[str, Any]) -> None:
+  """Checks that all processes of a job were started alike; all must ask.
+
+  Args:
+    settings: of this process, nested mappings of what JSON can hold.
+
+  Raises:
+    ValueError: on every process, if any differs; names the fields.
+  """
+  own = ('coordinator', 'process_id')  # what a process may have for itself
+  fields = [
+    f
+    for name, x in settings.items()
+    if name != 'config'
+    for f in _fields(name, x)
+  ]
+  mine = {name: x for name, x in fields if name.rpartition('.')[2] not in own}
+  text = json.dumps(mine, sort_keys=True)
+  if len(set(parallel.gather_texts(files.json_hash(mine)))) == 1:
+    return
+  first, *others = map(json.loads, parallel.gather_texts(text))
+  differ = [
+    f'{name} is {first.get(name)!r} on process 0 and {other.get(name)!r} on '
+    f'process {i}'
+    for i, other in enumerate(others, 1)
+    for name in sorted(first | other)
+    if first.get(name) != other.get(name)
+  ]
+  raise ValueError(f'all processes must be started alike: {"; ".join(differ)}')
+
+
 def load(
   workdir: str | Path,
   mesh: Mesh,
@@ -191,8 +238,8 @@ def check_config(
     ]
   if differing:
     raise ValueError(
-      'the checkpoints were made with another configuration:\n  '
-      + '\n  '.join(differing)
+      'the checkpoints were made with another configuration: '
+      + '; '.join(differing)
     )
 
 
