@@ -2,7 +2,11 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
 
 import jax
 
@@ -16,6 +20,26 @@ _ADVICE = {
   errno.EPERM: 'change its permissions, or name another folder',
   errno.EROFS: 'name a folder that is not read-only',
 }
+
+
+def run(main: Callable[[], None]) -> None:
+  """Runs the main function of a script; its last line is the last of all."""
+  # What goes wrong in a library's thread is raised where it is waited for.
+  threading.excepthook = lambda _: None
+  for library in ('absl', 'asyncio'):
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+  try:
+    main()
+  except SystemExit as error:
+    code = error.code
+    if isinstance(code, str):
+      sys.stdout.flush()
+      print(code, file=sys.stderr)
+      code = 1
+    if code:
+      sys.stderr.flush()
+      os._exit(code)  # libraries have more to say at exit
+    raise
 
 
 @contextlib.contextmanager

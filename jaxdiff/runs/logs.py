@@ -1,5 +1,6 @@
 """The record of a run: `metrics.jsonl`, TensorBoard, and a progress bar."""
 
+import contextlib
 import json
 import os
 import time
@@ -131,7 +132,9 @@ class Log:
   def __exit__(self, *_: object) -> None:
     self._bar.close()
     if self._board:
-      self._board.close()
+      # metrics.jsonl has the same, and its errors are raised.
+      with contextlib.suppress(OSError):
+        self._board.close()
 
 
 def save_loss_curve(workdir: str | os.PathLike[str]) -> Path:

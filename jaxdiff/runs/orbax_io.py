@@ -1,5 +1,7 @@
 """One checkpoint by Orbax: written in the background under a seal, and read."""
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +125,11 @@ class OrbaxIO:
     # again at every later call, though the disk may have space by then.
     self._saving = self._orbax = None
     text = ' '.join(str(error).split())
-    return SaveError(
-      f'checkpoint {directory} could not be saved, those before it are whole: '
-      f'{type(error).__name__}: {text[:300]}'
+    system = re.search(r'os_error_code=.(\d+)', text)
+    number = int(system[1]) if system else getattr(error, 'errno', None)
+    found = SaveError(
+      f'checkpoint {directory} could not be saved, older ones are whole: '
+      + (os.strerror(number) if number else f'{type(error).__name__}: {text}')
     )
+    found.errno = number
+    return found
