@@ -97,8 +97,10 @@ def read_json(path: Path, what: str) -> Any:
   """
   try:
     return json.loads(read_text(path))
-  except ValueError as error:
-    raise ValueError(f'{what} {path} is damaged: {error}') from error
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{what} {path} is damaged, bring it back from a copy: {error}'
+    ) from error
 
 
 def read_pieces(

@@ -14,7 +14,7 @@ from jaxdiff import conditioning, data, files, parallel
 from jaxdiff.config import Categorical, Config, Spec
 from jaxdiff.data.captions import listed
 from jaxdiff.models.model import Model
-from jaxdiff.runs.run import read_config
+from jaxdiff.runs.config_json import read_config
 from jaxdiff.runs.store import Checkpoints
 
 

@@ -11,13 +11,13 @@ import jax
 
 from jaxdiff import data, parallel
 from jaxdiff.config import Config
-from jaxdiff.runs.logs import Log
-from jaxdiff.runs.run import (
+from jaxdiff.runs.config_json import (
   check_alike,
   check_continues,
   only_writer,
   save_config,
 )
+from jaxdiff.runs.logs import Log
 from jaxdiff.runs.store import Checkpoints
 from jaxdiff.training import Task
 

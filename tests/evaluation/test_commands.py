@@ -28,7 +28,7 @@ from jaxdiff.generation.sampler import Samples, make_sampler, traced_options
 from jaxdiff.networks.inception import Inception
 from jaxdiff.pretrained import resize
 from jaxdiff.pretrained.inception_weights import InceptionWeights
-from jaxdiff.runs.run import save_config
+from jaxdiff.runs.config_json import save_config
 
 
 @pytest.fixture(autouse=True)
