@@ -11,7 +11,7 @@ if __name__ == '__main__':
   malloc.relaunch()  # before the second that importing jax takes
 
 from jaxdiff import config as configs
-from jaxdiff import models, parallel, runs, scripts, training
+from jaxdiff import files, models, parallel, runs, scripts, training
 from jaxdiff.config import Config
 from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
@@ -60,8 +60,8 @@ def announce(config: Config, data: examples.Examples) -> None:
   warmup = optimizers.warmup_steps(c, steps)
   if warmup != c.warmup_steps:
     print(
-      f'--optimizer.warmup-steps {c.warmup_steps} is as long as the run of '
-      f'{steps} steps: shortened to {warmup}'
+      f'--optimizer.warmup-steps {c.warmup_steps} would last longer than the '
+      f'run of {steps} steps: shortened to {warmup}'
     )
 
 
@@ -79,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
   with scripts.ending('train.py'):
     config = configs.parse(argv)
     runs.start(config.parallel, configs.to_dict(config), stops=True)
+    files.check_target(config.workdir, folder=True)
     train(config)
 
 

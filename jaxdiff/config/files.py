@@ -153,6 +153,8 @@ def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
 
   if not isinstance(saved.get('spec'), dict):
     raise ValueError('spec, the properties of its data set, is missing')
+  if not isinstance(saved.get('history', []), list):
+    raise ValueError('history must be a list')
   config, spec = from_dict(values), Spec(**tuples(saved['spec']))
   _check_spec(spec, isinstance(config.diffusion, Categorical))
   return config, spec
@@ -171,7 +173,8 @@ def _check_spec(spec: Spec, categorical: bool) -> None:
     value = getattr(spec, name)
     if (value is not None) != categorical:
       raise ValueError(f'spec.{name} does not fit the noise: {value}')
-    if categorical and set(parts) != set(value if parts else ()):
+    keys = value if isinstance(value, dict) else ()
+    if set(keys) != set(parts):
       raise ValueError(f'spec.{name} is not that of {spec.modality}: {value}')
   if not isinstance((spec.data or {}).get('classes', ()), tuple):
     raise ValueError('spec.data.classes must be a list')

@@ -16,21 +16,29 @@ def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
     c: of the configuration.
     num_steps: of the run, over which the learning rate decays.
   """
+  learning_rate = rate(c, num_steps)
+  adam = {
+    'adam': optax.adam(learning_rate, c.b1, c.b2, c.eps),
+    'adamw': optax.adamw(
+      learning_rate, c.b1, c.b2, c.eps, weight_decay=c.weight_decay
+    ),
+  }[c.name]
+  return optax.chain(clip(c.clip_norm), adam) if c.clip_norm else adam
+
+
+def rate(c: Optimizer, num_steps: int) -> optax.Schedule:
+  """Builds the learning rate of each step: warm-up, then decay."""
   warmup = warmup_steps(c, num_steps)
   decay_steps = num_steps - warmup
-  rate = {
+  decay = {
     'constant': optax.constant_schedule(c.learning_rate),
     'cosine': optax.cosine_decay_schedule(c.learning_rate, decay_steps),
     'linear': optax.linear_schedule(c.learning_rate, 0.0, decay_steps),
   }[c.schedule]
-  if warmup:
-    rising = optax.linear_schedule(0.0, c.learning_rate, warmup)
-    rate = optax.join_schedules([rising, rate], [warmup])
-  adam = {
-    'adam': optax.adam(rate, c.b1, c.b2, c.eps),
-    'adamw': optax.adamw(rate, c.b1, c.b2, c.eps, weight_decay=c.weight_decay),
-  }[c.name]
-  return optax.chain(clip(c.clip_norm), adam) if c.clip_norm else adam
+  if not warmup:
+    return decay
+  rising = optax.linear_schedule(0.0, c.learning_rate, warmup)
+  return optax.join_schedules([rising, decay], [warmup])
 
 
 def warmup_steps(c: Optimizer, num_steps: int) -> int:

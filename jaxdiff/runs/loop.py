@@ -11,6 +11,7 @@ import jax
 
 from jaxdiff import data, parallel
 from jaxdiff.config import Config
+from jaxdiff.models import optimizer
 from jaxdiff.runs.config_json import (
   check_alike,
   check_continues,
@@ -132,18 +133,18 @@ def fit(
 def _say_rate(
   config: Config, history: Sequence[Mapping[str, Any]], first: int
 ) -> None:
-  """Says that the learning rate jumps where a decay was made longer."""
-  changed = history[-1]['changed'] if history else {}
-  steps = changed.get('training.num_steps')
-  if (
-    steps
-    and history[-1]['step'] == first
-    and config.optimizer.schedule != 'constant'
-  ):
+  """Says that the learning rate jumps where a decay is made longer."""
+  latest = history[-1] if history else {'step': None}
+  if latest['step'] != first or 'training.num_steps' not in latest['changed']:
+    return
+  old, new = latest['changed']['training.num_steps']
+  rates = [
+    float(optimizer.rate(config.optimizer, n)(first)) for n in (old, new)
+  ]
+  if rates[0] != rates[1]:
     print(
-      f'training.num-steps is {steps[1]} and was {steps[0]}: from here on the '
-      f'learning rate follows the {config.optimizer.schedule} decay of '
-      f'{steps[1]} steps'
+      f'--training.num-steps is {new} and was {old}: the learning rate goes on '
+      f'at {rates[1]:.2g} instead of {rates[0]:.2g}'
     )
 
 
