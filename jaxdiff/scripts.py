@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import jax
 
@@ -31,15 +32,19 @@ def run(main: Callable[[], None]) -> None:
   try:
     main()
   except SystemExit as error:
-    code = error.code
-    if isinstance(code, str):
-      sys.stdout.flush()
-      print(code, file=sys.stderr)
-      code = 1
-    if code:
-      sys.stderr.flush()
-      os._exit(code)  # libraries have more to say at exit
-    raise
+    if not error.code:
+      raise
+    end(*(error.code, 1) if isinstance(error.code, str) else ('', error.code))
+
+
+def end(line: str, code: int) -> NoReturn:
+  """Says a last line and ends the process: libraries have more to say."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  stderr = os.dup(2)
+  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+  os.write(stderr, line.encode() + b'\n' if line else b'')
+  os._exit(code)
 
 
 @contextlib.contextmanager

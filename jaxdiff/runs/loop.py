@@ -91,7 +91,7 @@ def fit(
     _check_start(first, at_once)
     if first and parallel.is_primary():
       print(f'{workdir} continues from step {first}')
-      _say_rate(config, history, first)
+      say_rate(config, history, first)
     parallel.advise(lambda: _advice(workdir, store))
     log = stack.enter_context(
       Log(workdir, first, total, c.batch_size, parallel.is_primary())
@@ -130,7 +130,7 @@ def fit(
     return parallel.gather(state.ema_params, mesh)
 
 
-def _say_rate(
+def say_rate(
   config: Config, history: Sequence[Mapping[str, Any]], first: int
 ) -> None:
   """Says that the learning rate jumps where a decay is made longer."""
@@ -138,13 +138,11 @@ def _say_rate(
   if latest['step'] != first or 'training.num_steps' not in latest['changed']:
     return
   old, new = latest['changed']['training.num_steps']
-  rates = [
-    float(optimizer.rate(config.optimizer, n)(first)) for n in (old, new)
-  ]
-  if rates[0] != rates[1]:
+  rate = lambda num_steps: optimizer.rate(config.optimizer, num_steps)(first)
+  if rate(old) != rate(new):
     print(
       f'--training.num-steps is {new} and was {old}: the learning rate goes on '
-      f'at {rates[1]:.2g} instead of {rates[0]:.2g}'
+      f'at {rate(new):.2g} instead of {rate(old):.2g}'
     )
 
 
