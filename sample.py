@@ -24,7 +24,6 @@ A model of text writes; what is given stays, and _ is what it is to write:
   --infill "037+481=___"                 --show prints it step by step
 """
 
-import sys
 from pathlib import Path
 
 from jaxdiff import malloc
@@ -35,7 +34,7 @@ if __name__ == '__main__':
 import jax
 import numpy as np
 
-from jaxdiff import parallel, runs
+from jaxdiff import parallel, scripts
 from jaxdiff.config import parse_flags
 from jaxdiff.generation import writer
 from jaxdiff.generation.flags import Flags
@@ -72,16 +71,11 @@ def show(job: Job) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-  try:
+  with scripts.ending('sample.py'):
     flags = parse_flags(Flags, argv)
     parallel.start()
     sample(flags)
-  except (ValueError, OSError, runs.DamagedCheckpointError) as error:
-    sys.exit(f'sample.py: {error}')
 
 
 if __name__ == '__main__':
-  try:
-    main()
-  except KeyboardInterrupt:
-    sys.exit('sample.py: interrupted; the same command continues')
+  scripts.run(main)

@@ -3,7 +3,6 @@
 The same command in the same workdir continues where the run was.
 """
 
-import sys
 from pathlib import Path
 
 from jaxdiff import malloc
@@ -12,9 +11,8 @@ if __name__ == '__main__':
   malloc.relaunch()  # before the second that importing jax takes
 
 from jaxdiff import config as configs
-from jaxdiff import models, parallel, runs, training
+from jaxdiff import files, models, parallel, runs, scripts, training
 from jaxdiff.config import Config
-from jaxdiff.generation import previews
 from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import examples, logs, loop
@@ -39,6 +37,8 @@ def train(config: Config) -> None:
   )
 
   # Steps on all devices, with logs, checkpoints and pictures on the way.
+  from jaxdiff.generation import previews
+
   pictures = previews.make(config, model, data)
   reports = [loop.Report(c.preview_every, pictures.save)]
   if config.evaluation.every is not None:
@@ -61,8 +61,8 @@ def announce(config: Config, data: examples.Examples) -> None:
   warmup = optimizers.warmup_steps(c, steps)
   if warmup != c.warmup_steps:
     print(
-      f'--optimizer.warmup-steps {c.warmup_steps} is as long as the run of '
-      f'{steps} steps: shortened to {warmup}'
+      f'--optimizer.warmup-steps {c.warmup_steps} would last longer than the '
+      f'run of {steps} steps: shortened to {warmup}'
     )
 
 
@@ -77,19 +77,12 @@ checkpoints  {workdir / 'checkpoints'}
 
 
 def main(argv: list[str] | None = None) -> None:
-  try:
+  with scripts.ending('train.py'):
     config = configs.parse(argv)
-    c = config.parallel
-    parallel.start(c.coordinator, c.num_processes, c.process_id)
+    runs.start(config.parallel, configs.to_dict(config), stops=True)
+    files.check_target(config.workdir, folder=True)
     train(config)
-  except (
-    ValueError,
-    OSError,
-    logs.NonFiniteLossError,
-    runs.DamagedCheckpointError,
-  ) as error:
-    sys.exit(f'train.py: {error}')
 
 
 if __name__ == '__main__':
-  main()
+  scripts.run(main)

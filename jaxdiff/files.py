@@ -1,5 +1,7 @@
 """Files that are there whole or not at all."""
 
+import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -30,12 +32,50 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
 def save(path: Path, write: Callable[[Path], None]) -> None:
   """Writes a file whole or not at all.
 
-  `write` makes a temporary file beside it, of the same ending, which is moved.
+  A link is followed, and a file that is replaced passes on its mode.
+
+  Args:
+    path: of the file.
+    write: writes a temporary file beside it, of the same ending, which is
+      moved.
+
+  Raises:
+    OSError: it cannot be written; see `check_target`.
   """
+  check_target(path)
+  path = Path(path).resolve()
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-  write(temporary)
-  temporary.replace(path)
+  try:
+    if path.exists():
+      temporary.touch(path.stat().st_mode & 0o777)
+      temporary.chmod(path.stat().st_mode & 0o777)
+    write(temporary)
+    temporary.replace(path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      temporary.unlink()
+    raise
+
+
+def check_target(path: str | os.PathLike[str], folder: bool = False) -> None:
+  """Checks that a file can be written, or a folder with files in it.
+
+  Raises:
+    OSError: something else stands there, or the folder is not writable.
+  """
+  path = Path(path)
+  if path.exists() and not (path.is_dir() if folder else path.is_file()):
+    found = 'a folder' if path.is_dir() else 'a file or a device'
+    wanted = 'a folder' if folder else 'a file'
+    raise FileExistsError(f'{path} is {found}, and {wanted} was to be written')
+  parent = path.resolve() if folder else path.resolve().parent
+  while not parent.exists():
+    parent = parent.parent
+  if not parent.is_dir():
+    raise NotADirectoryError(f'{parent} is no folder: {path} cannot be written')
+  if not os.access(parent, os.W_OK | os.X_OK):
+    raise PermissionError(errno.EACCES, 'cannot be written to', str(parent))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -57,8 +97,10 @@ def read_json(path: Path, what: str) -> Any:
   """
   try:
     return json.loads(read_text(path))
-  except ValueError as error:
-    raise ValueError(f'{what} {path} is damaged: {error}') from error
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{what} {path} is damaged, bring it back from a copy: {error}'
+    ) from error
 
 
 def read_pieces(

@@ -11,7 +11,7 @@ from jaxdiff import config as c
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.networks.classifier import Classifier
 from jaxdiff.runs import Checkpoints
-from jaxdiff.runs.run import save_config
+from jaxdiff.runs.config_json import save_config
 
 
 def make_run(workdir):

@@ -1,6 +1,5 @@
 """The command `python -m jaxdiff.classifier train digits`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,11 +12,10 @@ if __name__ == '__main__':
 import tyro
 
 from jaxdiff import config as c
-from jaxdiff import models, parallel, runs, training
+from jaxdiff import models, parallel, scripts, training
 from jaxdiff.classifier.report import Accuracy
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import examples, loop
-from jaxdiff.runs.logs import NonFiniteLossError
 
 
 @dataclass(frozen=True)
@@ -84,18 +82,11 @@ class Train(c.Section):
 
 
 def main(argv: list[str] | None = None) -> None:
-  try:
+  with scripts.ending('jaxdiff.classifier'):
     command = c.parse_flags({'train': Train}, argv)
     parallel.start()
     command.run()
-  except (
-    ValueError,
-    OSError,
-    NonFiniteLossError,
-    runs.DamagedCheckpointError,
-  ) as error:
-    sys.exit(f'jaxdiff.classifier: {error}')
 
 
 if __name__ == '__main__':
-  main()
+  scripts.run(main)

@@ -3,13 +3,14 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import jax
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxdiff import files
+from jaxdiff.config.ranges import Size, check
 from jaxdiff.networks.classifier import Classifier
 
 _WEIGHTS, _ABOUT = 'classifier.safetensors', 'classifier.json'
@@ -20,8 +21,8 @@ class About(NamedTuple):
 
   dataset: str
   image_shape: tuple[int, int, int]
-  num_classes: int
-  width: int
+  num_classes: Size
+  width: Size
   seed: int
   num_steps: int
   test_accuracy: float
@@ -65,15 +66,28 @@ def load(workdir: str | os.PathLike) -> Trained:
       f'jaxdiff.classifier train SET --workdir {workdir}'
     )
   described = files.read_json(workdir / _ABOUT, 'the classifier')
-  sha256 = described.pop('sha256')
-  shape = tuple(described.pop('image_shape'))
-  about = About(image_shape=shape, **described)
+  advice = 'train it again in another workdir'
+  try:
+    sha256 = described.pop('sha256')
+    shape = tuple(described.pop('image_shape'))
+    about = About(image_shape=shape, **described)
+    for name, hint in get_type_hints(About, include_extras=True).items():
+      check(getattr(about, name), hint, name)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f'{workdir / _ABOUT} is damaged ({error}): {advice}'
+    ) from error
   content = (workdir / _WEIGHTS).read_bytes()
   if hashlib.sha256(content).hexdigest() != sha256:
     raise ValueError(
-      f'{workdir / _WEIGHTS} is damaged: its SHA-256 is not that in {_ABOUT}; '
-      'train it again in another workdir'
+      f'{workdir / _WEIGHTS} is damaged, its SHA-256 is not that in {_ABOUT}: '
+      f'{advice}'
     )
   params = unflatten_dict(safetensors.numpy.load(content), sep='/')
   network = Classifier(about.num_classes, about.width)
+  blank = jax.ShapeDtypeStruct((1, *about.image_shape), 'float32')
+  wanted = jax.eval_shape(network.init, jax.random.key(0), blank)['params']
+  shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+  if shapes(wanted) != shapes(params):
+    raise ValueError(f'{workdir / _ABOUT} does not fit the weights: {advice}')
   return Trained(network, params, about, sha256)

@@ -39,6 +39,7 @@ from jaxdiff.config.sections import (
   Evaluation,
   Optimizer,
   Parallel,
+  Processes,
   Sampling,
   Training,
 )
@@ -61,6 +62,7 @@ __all__ = [
   'GraphTransformer',
   'Optimizer',
   'Parallel',
+  'Processes',
   'Sampling',
   'Section',
   'Spec',

@@ -95,12 +95,6 @@ def _check_together(config: Config) -> None:
       '--parallel.mode pmap keeps a whole copy of the parameters on every '
       'device; use --parallel.mode jit with --parallel.fsdp > 1'
     )
-  several = parallel.num_processes, parallel.process_id
-  if parallel.coordinator is None and several != (None, None):
-    raise ValueError(
-      '--parallel.num-processes and --parallel.process-id need '
-      "--parallel.coordinator, 'auto' or host:port of process 0"
-    )
 
 
 def _check_gaussian(config: Config) -> None:

@@ -9,11 +9,12 @@ import typing
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxdiff.config import migration
 from jaxdiff.config.config import Config
-from jaxdiff.config.ranges import parse_flags
+from jaxdiff.config.diffusion import Categorical
+from jaxdiff.config.ranges import Count, Size, check, parse_flags
 
 
 class Spec(NamedTuple):
@@ -23,15 +24,18 @@ class Spec(NamedTuple):
   marginals are dicts too.
   """
 
-  modality: str  # 'points', 'image', 'text' or 'graph', said by the data set
-  shape: Any  # of one example: a tuple, or a dict of them
-  num_classes: int | None = None
+  modality: Literal['points', 'image', 'text', 'graph']
+  shape: tuple[Size, ...] | dict[str, tuple[int, ...]]  # of one example
+  num_classes: Count | None = None
   text_dims: tuple[int, int] | None = None  # text sequence and text vector
-  categories: Any = None  # the number of categories; None: real numbers
+  # The number of categories; None: real numbers.
+  categories: Count | dict[str, int] | None = None
   symbols: tuple[str, ...] | None = None  # how a category is written
-  marginals: Any = None  # the frequency of each category
+  # The frequency of each category.
+  marginals: tuple[float, ...] | dict[str, tuple[float, ...]] | None = None
   sizes: tuple[float, ...] | None = None  # distribution of sizes; None: fixed
-  data: Any = None  # `Dataset.identity`, cut texts; None in older runs
+  # `Dataset.identity`, cut texts; None in older runs.
+  data: dict[str, Any] | None = None
 
 
 def load_file(path: str) -> Config:
@@ -147,14 +151,30 @@ def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
       return {name: tuples(value) for name, value in x.items()}
     return tuple(map(tuples, x)) if isinstance(x, list) else x
 
-  spec = saved.get('spec')
-  if not isinstance(spec, dict) or not spec.keys() <= set(Spec._fields):
-    raise ValueError('spec must be an object with the fields of a data set')
-  if not isinstance(spec.get('modality'), str) or not spec.get('shape'):
-    raise ValueError('spec must have a modality and a shape')
-  data = spec.get('data') or {}
-  if not isinstance(data, dict) or not isinstance(
-    data.get('classes', []), list
-  ):
-    raise ValueError('spec.data must be an object with a list of classes')
-  return from_dict(values), Spec(**tuples(spec))
+  if not isinstance(saved.get('spec'), dict):
+    raise ValueError('spec, the properties of its data set, is missing')
+  if not isinstance(saved.get('history', []), list):
+    raise ValueError('history must be a list')
+  config, spec = from_dict(values), Spec(**tuples(saved['spec']))
+  _check_spec(spec, isinstance(config.diffusion, Categorical))
+  return config, spec
+
+
+def _check_spec(spec: Spec, categorical: bool) -> None:
+  """Raises ValueError for fields of the wrong type, or that do not fit."""
+  hints = typing.get_type_hints(Spec, include_extras=True)
+  for name, value in spec._asdict().items():
+    check(value, hints[name], f'spec.{name}')
+  rank = {'points': 1, 'image': 3, 'text': 1}.get(spec.modality)
+  parts = spec.shape if isinstance(spec.shape, dict) else ()
+  if len(spec.shape) != rank if rank else 'edges' not in parts:
+    raise ValueError(f'spec.shape is not that of {spec.modality}: {spec.shape}')
+  for name in ('categories', 'marginals'):
+    value = getattr(spec, name)
+    if (value is not None) != categorical:
+      raise ValueError(f'spec.{name} does not fit the noise: {value}')
+    keys = value if isinstance(value, dict) else ()
+    if set(keys) != set(parts):
+      raise ValueError(f'spec.{name} is not that of {spec.modality}: {value}')
+  if not isinstance((spec.data or {}).get('classes', ()), tuple):
+    raise ValueError('spec.data.classes must be a list')

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import tyro
 
 from jaxdiff import names
+from jaxdiff.checks import number
 
 
 @dataclass(frozen=True)
@@ -28,27 +29,11 @@ class In:
 
   text: str
 
-  @property
-  def bounds(self) -> tuple[float, float]:
-    low, high = self.text[1:-1].split(',')
-    return float(low), float(high)
-
   def check(self, value: Any, flag: str) -> None:
     """Raises ValueError for a number outside; None is not a number."""
-    low, high = self.bounds
     for x in value if isinstance(value, tuple) else (value,):
-      if x is None:
-        continue
-      above = x > low or (x == low and self.text[0] == '[')
-      below = x < high or (x == high and self.text[-1] == ']')
-      if not (above and below):
-        raise ValueError(f'{flag} must be {self}, got {x}')
-
-  def __str__(self) -> str:
-    low, high = self.bounds
-    if high == math.inf:
-      return f'{"at least" if self.text[0] == "[" else "above"} {low:g}'
-    return f'in {self.text}'
+      if x is not None:
+        number(flag, x, self.text)
 
 
 @dataclass(frozen=True)
@@ -189,7 +174,11 @@ def _matches(value: Any, hint: Any) -> bool:
     if args[-1] is Ellipsis:
       return all(_matches(x, args[0]) for x in value)
     return len(value) == len(args) and all(map(_matches, value, args))
-  if hint in (Any, typing.Any):
+  if origin is dict:
+    return isinstance(value, dict) and all(
+      _matches(x, args[1]) for x in value.values()
+    )
+  if hint is Any:
     return True
   if hint is type(None):
     return value is None

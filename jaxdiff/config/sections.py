@@ -195,12 +195,43 @@ class Checkpoint(Section):
 
 
 @dataclass(frozen=True)
-class Parallel(Section):
+class Processes(Section):
+  """The processes of a job."""
+
+  # 'auto' where jax finds them by itself (TPU pods, SLURM, ...), or host:port
+  # of process 0.
+  coordinator: str | None = None
+  num_processes: Size | None = None
+  process_id: Annotated[int, In('[0, 65535]')] | None = None
+  # Seconds to wait for a process that is not there or falls silent.
+  timeout: Annotated[float, In('[1, 86400]')] = 300.0
+
+  def check(self) -> None:
+    super().check()
+    flag = f'--{self.prefix}'
+    ids = f'{flag}num-processes and {flag}process-id'
+    num, index = self.num_processes, self.process_id
+    host, _, port = (self.coordinator or '').rpartition(':')
+    if self.coordinator in (None, 'auto'):
+      if (num, index) != (None, None):
+        raise ValueError(f'{ids} need {flag}coordinator host:port of process 0')
+    elif not (host and port.isdecimal() and 0 < int(port) < 65536):
+      raise ValueError(
+        f"{flag}coordinator must be 'auto' or host:port of process 0, got "
+        f'{self.coordinator!r}'
+      )
+    elif num is None or index is None:
+      raise ValueError(f'{flag}coordinator {self.coordinator} needs {ids}')
+    elif index >= num:
+      raise ValueError(
+        f'{flag}process-id must be below {flag}num-processes {num}, got {index}'
+      )
+
+
+@dataclass(frozen=True)
+class Parallel(Processes):
   """The devices and hosts."""
 
   prefix: ClassVar[str] = 'parallel.'
   mode: Literal['jit', 'pmap'] = 'jit'
   fsdp: Size = 1  # devices over which each parameter is divided
-  coordinator: str | None = None  # several hosts: 'auto', or host:port
-  num_processes: Size | None = None
-  process_id: Annotated[int, In('[0, 65535]')] | None = None

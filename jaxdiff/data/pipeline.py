@@ -26,8 +26,7 @@ def batches(
   seed: int,
   start_step: int = 0,
   flip: bool = False,
-  process_index: int = 0,
-  process_count: int = 1,
+  part: tuple[int, int] = (0, 1),
   prefetch: int = 2,
   at_once: int = 1,
 ) -> grain.DatasetIterator[Batch]:
@@ -41,8 +40,7 @@ def batches(
     seed: Not negative.
     start_step: Step of the first batch.
     flip: Mirror each image left to right with probability 1/2.
-    process_index: This host, p.
-    process_count: Number of hosts, P.
+    part: Index of this host and number of hosts, (p, P).
     prefetch: Number of batches that a background thread keeps ready. `close()`
       of the iterator ends the thread; `next` raises what fails in it.
     at_once: n; from 2 on n batches come as one, with [n] before each shape.
@@ -59,23 +57,22 @@ def batches(
       number is out of range, or `flip` is given without images.
   """
   _check_sizes(dataset, batch_size, prefetch)
-  if process_count < 1 or batch_size % process_count:
+  host, num_hosts = part
+  if num_hosts < 1 or batch_size % num_hosts:
     raise ValueError(
-      'batch_size must be a multiple of the number of processes, got '
-      f'{batch_size} and {process_count}'
+      'batch_size must be a multiple of the number of hosts, got '
+      f'{batch_size} and {num_hosts}'
     )
-  if not 0 <= process_index < process_count:
-    raise ValueError(
-      f'process_index must be in [0, {process_count}), got {process_index}'
-    )
+  if not 0 <= host < num_hosts:
+    raise ValueError(f'host must be in [0, {num_hosts}), got {host}')
   if flip and dataset.modality != 'image':
     raise ValueError(f'flip is for images, and {dataset.name} has none')
   if seed < 0 or start_step < 0:
     raise ValueError(
       f'seed and start_step must not be negative, got {seed} and {start_step}'
     )
-  rows = batch_size // process_count
-  first = process_index * rows
+  rows = batch_size // num_hosts
+  first = host * rows
 
   def batch(step: int) -> Batch:
     places = step * batch_size + first + np.arange(rows)

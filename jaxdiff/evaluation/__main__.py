@@ -8,14 +8,14 @@ likelihood  bits/dim of held-out data
 sweep       samplers, steps, scales, weights: a table and a plot
 """
 
-import sys
+import dataclasses
 
 from jaxdiff import malloc
 
 if __name__ == '__main__':
   malloc.relaunch()  # before the second that importing jax takes
 
-from jaxdiff import parallel
+from jaxdiff import runs, scripts
 from jaxdiff.config import parse_flags
 from jaxdiff.evaluation.commands.clip_score import ClipScore
 from jaxdiff.evaluation.commands.fid import Fid
@@ -24,7 +24,6 @@ from jaxdiff.evaluation.commands.likelihood import Likelihood
 from jaxdiff.evaluation.commands.sweep import Sweep
 from jaxdiff.evaluation.commands.text import Text
 from jaxdiff.evaluation.flags import Running
-from jaxdiff.runs import DamagedCheckpointError
 
 COMMANDS = {
   'fid': Fid,
@@ -37,17 +36,12 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-  try:
+  with scripts.ending('jaxdiff.evaluation'):
     command = parse_flags(COMMANDS, argv)
-    c = getattr(command, 'running', Running())
-    parallel.start(c.coordinator, c.num_processes, c.process_id)
+    running = getattr(command, 'running', Running())
+    runs.start(running, dataclasses.asdict(command))
     command.run()
-  except (ValueError, OSError, DamagedCheckpointError) as error:
-    sys.exit(f'jaxdiff.evaluation: {error}')
 
 
 if __name__ == '__main__':
-  try:
-    main()
-  except KeyboardInterrupt:
-    sys.exit('jaxdiff.evaluation: interrupted')
+  scripts.run(main)

@@ -10,9 +10,9 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxdiff import parallel
 from jaxdiff.evaluation import frechet
 from jaxdiff.evaluation.frechet import Moments
+from jaxdiff.parallel.batches import join, over_batches
 
 Features = dict[str, np.ndarray]  # {name: float32 [N, D]}
 Reduced = dict[str, np.ndarray | Moments]
@@ -33,7 +33,7 @@ def extraction(
   Args:
     feature_fn: (params, images [B, ...]) -> {name: [B, D]}, each image alone.
     params: Of the network.
-    mesh, mode: As in `parallel.over_batches`.
+    mesh, mode: As in `parallel.batches.over_batches`.
     prepare: Runs on the host, such as `resize.Rule.host`.
     progress: Called with the number of further images, after each batch.
 
@@ -52,7 +52,7 @@ def extraction(
         )
     return jax.tree.map(lambda x: x.astype(jnp.float32), found)
 
-  run = parallel.over_batches(step, params, mesh=mesh, mode=mode)
+  run = over_batches(step, params, mesh=mesh, mode=mode)
 
   def extract(batches: Iterable[np.ndarray]) -> Iterator[Features]:
     for part in run(map(prepare, batches)):
@@ -89,13 +89,13 @@ def reduce(parts: Iterable[Features], keep: Collection[str]) -> Reduced:
       yield {name: x for name, x in part.items() if name not in keep}
 
   moments = frechet.accumulate(others())
-  whole = {k: parallel.join(np.concatenate(kept[k])) for k in sorted(kept)}
+  whole = {k: join(np.concatenate(kept[k])) for k in sorted(kept)}
   return {**whole, **{k: join_moments(moments[k]) for k in sorted(moments)}}
 
 
 def join_moments(moments: Moments) -> Moments:
   """Computes the moments over all processes; all of them must call."""
-  rows = (parallel.join(np.asarray(x)[None]) for x in moments)
+  rows = (join(np.asarray(x)[None]) for x in moments)
   parts = [Moments(m, c, int(n)) for m, c, n in zip(*rows, strict=True)]
   total = parts[0]
   for part in parts[1:]:

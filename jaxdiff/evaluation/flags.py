@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxdiff.config import Section
+from jaxdiff.config import Processes, Section
 from jaxdiff.config.ranges import In, Seed, Size
 from jaxdiff.generation.flags import SamplerFlags
 
@@ -16,7 +16,7 @@ Batch = Annotated[int, In('[1, 1048576]')]
 # Flags on which no number depends.
 MACHINE = (
   *('batch_size', 'mode', 'data_name'),
-  *('coordinator', 'num_processes', 'process_id'),
+  *('coordinator', 'num_processes', 'process_id', 'timeout'),
 )
 
 
@@ -65,21 +65,8 @@ class Kept(SamplerFlags):
 
 
 @dataclass(frozen=True)
-class Running(Section):
+class Running(Processes):
   """The devices; no number depends on them."""
 
   batch_size: Batch = 64
   mode: Literal['jit', 'pmap'] = 'jit'
-  coordinator: str | None = None  # several hosts: 'auto', or host:port
-  num_processes: Size | None = None
-  process_id: Annotated[int, In('[0, 65535]')] | None = None
-
-  def check(self) -> None:
-    super().check()
-    if self.coordinator is None and (
-      (self.num_processes, self.process_id) != (None, None)
-    ):
-      raise ValueError(
-        "--num-processes and --process-id need --coordinator, 'auto' or "
-        'host:port of process 0'
-      )

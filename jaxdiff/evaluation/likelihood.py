@@ -21,6 +21,7 @@ from jaxdiff.evaluation.bits import Report, mean_of
 from jaxdiff.evaluation.features import concatenate
 from jaxdiff.likelihood import ode, probability_flow
 from jaxdiff.models import Model
+from jaxdiff.parallel.batches import over_batches
 
 Step = Callable[..., dict[str, Array]]
 TOLERANCE = 1e-4  # of the ODE's adaptive steps, absolute and relative
@@ -134,13 +135,13 @@ def evaluate(
     params: The weights.
     batches: {'x0', 'cond'}, and 'mask' where examples differ in size.
     times: [N + 1] grid of the bound, decreasing to 0.
-    mesh, mode: As in `parallel.over_batches`.
+    mesh, mode: As in `parallel.batches.over_batches`.
     **options: Of `make_step`.
   """
   if parallel.process()[1] > 1:
     raise ValueError('the likelihood is evaluated by one process, on one host')
   step = make_step(model, times, **options)
-  run = parallel.over_batches(step, params, mesh=mesh, mode=mode)
+  run = over_batches(step, params, mesh=mesh, mode=mode)
   values = concatenate(run(_numbered(batches)))
   sizes = values.get('elements')
   # Sums of numbers are float64; `mean_of` converts categories.

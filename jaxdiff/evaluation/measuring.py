@@ -24,6 +24,7 @@ from jaxdiff.evaluation.flags import Against, Running
 from jaxdiff.evaluation.images import Source
 from jaxdiff.evaluation.references import Reference, cache_folder
 from jaxdiff.evaluation.spaces import LOGITS
+from jaxdiff.parallel.batches import local_range
 from jaxdiff.runs import Run, examples
 
 NUM_SAMPLES = 50_000  # of published results
@@ -146,7 +147,7 @@ def extract(
   written to `folder`, if given, so that an interrupted job continues.
   """
   extractors.check(extractor, dataset)
-  start, stop = parallel.local_range(len(dataset))
+  start, stop = local_range(len(dataset))
   size, quiet = machine.batch_size, machine.quiet or not parallel.is_primary()
   block = -(-BLOCK // size) * size
 

@@ -65,7 +65,7 @@ def nelbo(
   xt). On log-ratios: the denoising score entropy of SEDD.
 
   Args:
-    apply: the network, (params, xt, t[B], cond, dropout_key).
+    apply: the network, (params, xt, t[B], cond, dropout_keys).
     process: one with terms.
     times: u[B] -> t[B], uniform or nearly so; None is uniform over (0, 1], for
       Gaussian noise over (1e-5, 1]. A t_min above 0 leaves out what is below.
@@ -208,7 +208,7 @@ def _loss(
     cond = batch.get('cond', {})
     if mask is not None:
       cond = {**cond, 'mask': mask}
-    estimate = apply(params, xt, t, cond, dropout_keys[0])
+    estimate = apply(params, xt, t, cond, dropout_keys)
     seen = Seen(real(mask, xt), real(mask, x0), mask, t, estimate)
     total, count = jax.vmap(nats)(seen)
     return total / (length or jnp.maximum(count, 1)), {}

@@ -92,7 +92,7 @@ def hybrid(
   the mean squared error of `kind`.
 
   Args:
-    apply: the network, (params, xt, t, cond, dropout_key) -> (y, v); see
+    apply: the network, (params, xt, t, cond, dropout_keys) -> (y, v); see
       `split_output`.
     kind: what y is.
     num_steps: T, of the bound and of the grid of times.
@@ -109,8 +109,8 @@ def hybrid(
   term = bound_term(kind, schedule, num_steps)
 
   def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
-    xt, t, target, dropout_key = corrupt(keys, batch)
-    y, v = apply(params, xt, t, batch.get('cond', {}), dropout_key)
+    xt, t, target, dropout_keys = corrupt(keys, batch)
+    y, v = apply(params, xt, t, batch.get('cond', {}), dropout_keys)
     simple = jnp.mean(jnp.square(y - target), axis=range(1, y.ndim))
     still = jax.lax.stop_gradient(y)
     vlb = num_steps * jax.vmap(term)(still, v, batch['x0'], xt, t)
@@ -132,8 +132,8 @@ def variational(
   term = bound_term(kind, schedule, num_steps)
 
   def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
-    xt, t, _, dropout_key = corrupt(keys, batch)
-    y, v = apply(params, xt, t, batch.get('cond', {}), dropout_key)
+    xt, t, _, dropout_keys = corrupt(keys, batch)
+    y, v = apply(params, xt, t, batch.get('cond', {}), dropout_keys)
     return num_steps * jax.vmap(term)(y, v, batch['x0'], xt, t), {}
 
   return loss

@@ -22,7 +22,7 @@ from jaxdiff.losses.weightings import Weighting
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import NoiseLevel, Schedule, log_snr
 
-Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_key=None)
+Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_keys=None)
 Batch = Mapping[str, Any]
 LossValue = tuple[Array, dict[str, Array]]  # per_example[B], metrics
 Loss = Callable[[Any, Array, Batch], LossValue]
@@ -35,14 +35,14 @@ class Noisy(NamedTuple):
   xt: Array  # [B, ...]
   t: Array  # [B]
   target: Array  # [B, ...]
-  dropout_key: Array
+  dropout_keys: Array  # [B]
 
 
 def clean_apply(apply: Apply, kind: Kind, schedule: Schedule) -> Apply:
   """Turns the prediction of a network into E[x0 | xt].
 
   Args:
-    apply: the network, (params, xt[B, ...], t[B], cond, dropout_key=None).
+    apply: the network, (params, xt[B, ...], t[B], cond, dropout_keys=None).
   """
 
   def clean(params: Any, xt: Array, t: Array, *args: Any) -> Array:
@@ -80,7 +80,7 @@ def corruption(
     u = batch['u'] if 'u' in batch else jax.vmap(jax.random.uniform)(time_keys)
     t = times(u)
     xt, target = jax.vmap(one)(noise_keys, batch['x0'], t)
-    return Noisy(xt, t, target, dropout_keys[0])
+    return Noisy(xt, t, target, dropout_keys)
 
   return corrupt
 
@@ -158,7 +158,7 @@ def denoising(
   2020, eq. 14).
 
   Args:
-    apply: the network, (params, xt[B, ...], t[B], cond, dropout_key).
+    apply: the network, (params, xt[B, ...], t[B], cond, dropout_keys).
     space: the kind in which the error is measured; None is `kind`.
     weighting: instead of space, one of `weightings`.
     per_log_snr: weigh each nat of log-SNR alike; see `weightings`.
@@ -173,7 +173,7 @@ def denoising(
   Example:
     >>> import jax, jax.numpy as jnp
     >>> from jaxdiff import losses, predictions, schedules
-    >>> apply = lambda params, xt, t, cond, dropout_key=None: params * xt
+    >>> apply = lambda params, xt, t, cond, dropout_keys=None: params * xt
     >>> loss = losses.denoising(apply, schedules.cosine(), predictions.v)
     >>> keys = jax.random.split(jax.random.key(0), 4)
     >>> per_example, _ = loss(0.5, keys, {'x0': jnp.ones((4, 8, 8, 1))})
@@ -186,8 +186,8 @@ def denoising(
   )
 
   def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
-    xt, t, target, dropout_key = corrupt(keys, batch)
-    y = apply(params, xt, t, batch.get('cond', {}), dropout_key)
+    xt, t, target, dropout_keys = corrupt(keys, batch)
+    y = apply(params, xt, t, batch.get('cond', {}), dropout_keys)
     # Unequal shapes would broadcast into a loss that looks like one.
     chex.assert_equal_shape([y, target])
     one = lambda y, target, t: jnp.mean(

@@ -258,9 +258,9 @@ def _scaled(apply: losses.Apply, schedule: Schedule) -> losses.Apply:
   """
 
   def scaled(
-    params: Params, xt: Array, t: Array, cond: Any, dropout_key: Any = None
+    params: Params, xt: Array, t: Array, cond: Any, dropout_keys: Any = None
   ) -> Any:
     size = jnp.hypot(*schedule(t)).reshape(-1, *[1] * (xt.ndim - 1))
-    return apply(params, xt / size, t, cond, dropout_key)
+    return apply(params, xt / size, t, cond, dropout_keys)
 
   return scaled

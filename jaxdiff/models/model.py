@@ -1,15 +1,19 @@
 """The Model: everything that training, sampling and evaluation call."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jax import Array
 
 from jaxdiff.config import Sampling, Spec
-from jaxdiff.losses import Loss
-from jaxdiff.processes import Process
-from jaxdiff.samplers import Denoiser, Solver, Step
-from jaxdiff.schedules import Schedule
+
+if TYPE_CHECKING:  # a model of one kind needs not the mathematics of all
+  from jaxdiff.losses import Loss
+  from jaxdiff.processes import Process
+  from jaxdiff.samplers import Denoiser, Solver, Step
+  from jaxdiff.schedules import Schedule
 
 Params = Any
 Cond = Mapping[str, Array]

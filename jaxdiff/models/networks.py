@@ -26,7 +26,7 @@ class Network(NamedTuple):
   """A network as functions.
 
   init: key -> params.
-  apply: (params, xt, t, cond, dropout_key=None) -> output.
+  apply: (params, xt, t, cond, dropout_keys[B]=None) -> output.
   encode: (params, cond) -> cond, its tokens encoded.
   takes: the conditions that it reads.
   """
@@ -73,13 +73,16 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
   taken = (*takes, 'mask') if spec.categories else takes
 
   def apply(
-    params: Params, xt: Any, t: Array, cond: Any, dropout_key: Any = None
+    params: Params, xt: Any, t: Array, cond: Any, dropout_keys: Any = None
   ) -> Any:
-    train = dropout_key is not None
-    rngs = {'dropout': dropout_key} if train else None
     # Data may have labels of which the network has no use.
     cond = {name: x for name, x in cond.items() if name in taken} or None
-    return module.apply({'params': params}, xt, t, cond, train=train, rngs=rngs)
+    inputs = {'params': params}, xt, t, cond
+    if dropout_keys is None:
+      return module.apply(*inputs, train=False)
+    with nn.intercept_methods(_dropout(dropout_keys)):
+      rngs = {'dropout': jax.random.key(0)}
+      return module.apply(*inputs, train=True, rngs=rngs)
 
   def encode(params: Params, cond: Cond) -> Cond:
     if 'tokens' not in cond:
@@ -89,6 +92,36 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
     return {**rest, **encoded}
 
   return Network(init, apply, encode, takes)
+
+
+def _dropout(keys: Array) -> Callable[..., Any]:
+  """Makes each example's dropout a function of its own key and of the layer.
+
+  Flax draws one mask for the batch, which would then depend on how the batch is
+  divided into microbatches and over devices.
+  """
+
+  def intercept(
+    call: Callable[..., Any], args: Any, kwargs: Any, context: Any
+  ) -> Any:
+    layer = context.module
+    if not isinstance(layer, nn.Dropout) or context.method_name != '__call__':
+      return call(*args, **kwargs)
+    if layer.rate == 0 or layer.deterministic:
+      return args[0]
+    number = jax.random.bits(layer.make_rng('dropout'))  # of this layer
+    (x,) = args
+
+    def drop(key: Array, x: Array) -> Array:
+      keep = 1 - layer.rate
+      kept = jax.random.bernoulli(
+        jax.random.fold_in(key, number), keep, x.shape
+      )
+      return jnp.where(kept, x / keep, 0)
+
+    return jax.vmap(drop)(keys, x)
+
+  return intercept
 
 
 def with_conditions(

@@ -23,7 +23,7 @@ def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
     registry.OPTIMIZERS,
     c.name,
     '--optimizer.name',
-    learning_rate=learning_rate(c, num_steps),
+    learning_rate=rate(c, num_steps),
     b1=c.b1,
     b2=c.b2,
     eps=c.eps,
@@ -44,10 +44,10 @@ def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
   return optax.chain(*parts) if len(parts) > 1 else optimizer
 
 
-def learning_rate(c: Optimizer, num_steps: int) -> optax.Schedule:
+def rate(c: Optimizer, num_steps: int) -> optax.Schedule:
   """Builds the learning rate of a step: a linear warm-up, then its schedule."""
   warmup = warmup_steps(c, num_steps)
-  rate = names.make(
+  decay = names.make(
     registry.LEARNING_RATES,
     c.schedule,
     '--optimizer.schedule',
@@ -55,9 +55,9 @@ def learning_rate(c: Optimizer, num_steps: int) -> optax.Schedule:
     num_steps=num_steps - warmup,
   )
   if not warmup:
-    return rate
+    return decay
   rising = optax.linear_schedule(0.0, c.learning_rate, warmup)
-  return optax.join_schedules([rising, rate], [warmup])
+  return optax.join_schedules([rising, decay], [warmup])
 
 
 def constant(peak: float) -> optax.Schedule:

@@ -1,14 +1,19 @@
 """Devices: all that names them. The processes, the mesh, a step on all."""
 
-from jaxdiff.parallel.agreement import check_same
-from jaxdiff.parallel.batches import join, local_range, over_batches
 from jaxdiff.parallel.hosts import (
+  advise,
+  alone,
   any_process,
+  fail,
+  from_first,
   gather,
+  gather_texts,
   is_primary,
   joined,
+  leave,
   process,
   start,
+  stopping,
 )
 from jaxdiff.parallel.mesh import (
   batch_size,
@@ -29,27 +34,30 @@ from jaxdiff.parallel.steps import (
 )
 
 __all__ = [
+  'advise',
+  'alone',
   'any_process',
   'batch_size',
   'check_batch_size',
-  'check_same',
   'compile_sample_step',
   'compile_step',
   'compile_train_step',
   'divided',
+  'fail',
+  'from_first',
   'gather',
+  'gather_texts',
   'initialise',
   'is_primary',
-  'join',
   'jit_train_step',
   'joined',
+  'leave',
   'local_mesh',
-  'local_range',
   'make_mesh',
-  'over_batches',
   'placed',
   'process',
   'replicated',
   'start',
   'state_sharding',
+  'stopping',
 ]

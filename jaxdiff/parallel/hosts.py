@@ -1,7 +1,9 @@
-"""The processes of a job: how one starts, and what all of them must do."""
+"""The processes of a job: their start and end, and what all of them must do."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -11,11 +13,16 @@ from jax.sharding import Mesh, NamedSharding
 from jaxdiff.parallel import cpu
 from jaxdiff.parallel.mesh import replicated
 
+_peers: Any = None  # of this process, in a job of several
+
 
 def start(
   coordinator: str | None = None,
   num_processes: int | None = None,
   process_id: int | None = None,
+  timeout: float = 300,
+  *,
+  stops: bool = False,
 ) -> None:
   """Joins the other processes of the job and turns the compile cache on.
 
@@ -28,16 +35,59 @@ def start(
       itself (TPU pods, SLURM, ...); else host:port of process 0.
     num_processes: with host:port, how many there are.
     process_id: with host:port, which one this is.
+    timeout: seconds to wait for a process that is not there or falls silent.
+    stops: whether SIGTERM waits for `stopping` in a job of several processes.
+
+  Raises:
+    OSError: a process is missing; the message names it.
   """
+  global _peers
   cpu.divide_convolutions()
   cpu.compile_quickly()
+  if coordinator:
+    jax.config.update('jax_enable_preemption_service', stops)
   if coordinator == 'auto':
-    jax.distributed.initialize()
+    seconds = max(1, int(timeout))
+    jax.distributed.initialize(
+      initialization_timeout=seconds, heartbeat_timeout_seconds=seconds
+    )
   elif coordinator:
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+    from jaxdiff.parallel.peers import Peers
+
+    _peers = Peers(coordinator, num_processes, process_id, timeout)
+    # Later than `Peers`, who have more to say.
+    seconds = 2 * int(timeout) + 60
+    jax.distributed.initialize(
+      coordinator, num_processes, process_id, heartbeat_timeout_seconds=seconds
+    )
   if not jax.config.jax_compilation_cache_dir:
-    cache = Path.home() / '.cache' / 'jaxdiff' / 'xla'
+    try:
+      cache = Path.home() / '.cache' / 'jaxdiff' / 'xla'
+    except RuntimeError:  # HOME is not set: nowhere to keep anything
+      return
     jax.config.update('jax_compilation_cache_dir', str(cache))
+
+
+def advise(advice: Callable[[], str]) -> None:
+  """Sets what a process says last when another one is lost."""
+  if _peers:
+    _peers.advice = advice
+
+
+def leave() -> None:
+  """Waits until all processes of the job are done."""
+  if _peers:
+    _peers.leave()
+
+
+def fail(line: str, code: int = 1) -> NoReturn:
+  """Ends this process with a last line, and the job with it."""
+  if _peers:
+    _peers.fail(line, code)
+  if code == 1:
+    sys.exit(line)
+  print(line, file=sys.stderr)
+  sys.exit(code)
 
 
 def is_primary() -> bool:
@@ -50,11 +100,45 @@ def process() -> tuple[int, int]:
   return jax.process_index(), jax.process_count()
 
 
+def alone() -> bool:
+  """Tells whether this is the only process of its job."""
+  return jax.process_count() == 1
+
+
 def any_process(flag: bool) -> bool:
   """Whether the flag is up on any process. All of them must ask."""
-  if jax.process_count() == 1:
+  if alone():
     return flag
   return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
+def stopping(step: int, signalled: bool) -> bool:
+  """Whether to stop after a step: all processes say yes at the same one.
+
+  In a job of several SIGTERM is caught by jax, which chooses the step; all must
+  ask after every step.
+  """
+  if alone():
+    return signalled
+  return multihost_utils.reached_preemption_sync_point(step)
+
+
+def from_first(number: int) -> int:
+  """Returns the number that process 0 has. All of them must ask."""
+  if alone():
+    return number
+  return int(multihost_utils.broadcast_one_to_all(np.int64(number)))
+
+
+def gather_texts(text: str) -> list[str]:
+  """Returns the text of each process. All of them must ask."""
+  if alone():
+    return [text]
+  gather, raw = multihost_utils.process_allgather, text.encode()
+  sizes = gather(np.int32(len(raw))).reshape(-1)
+  padded = np.frombuffer(raw.ljust(max(sizes), b'\0'), np.uint8)
+  rows = zip(np.asarray(gather(padded)), sizes, strict=True)
+  return [bytes(row[:n]).decode() for row, n in rows]
 
 
 def joined(tree: Any, sharding: Any) -> Any:
@@ -62,7 +146,7 @@ def joined(tree: Any, sharding: Any) -> Any:
 
   Nothing is copied. With one process, or under jit, it is that already.
   """
-  if jax.process_count() == 1:
+  if alone():
     return tree
 
   def join(x: Any, where: NamedSharding) -> Any:

@@ -1,6 +1,7 @@
 """A run on disk: its configuration, examples, checkpoints and logs."""
 
-from jaxdiff.runs.run import Run, check_continues, digest, load, read_config
+from jaxdiff.runs.config_json import check_continues, read_config, start
+from jaxdiff.runs.run import Run, digest, load
 from jaxdiff.runs.store import Checkpoints, DamagedCheckpointError
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
   'digest',
   'load',
   'read_config',
+  'start',
 ]

@@ -13,7 +13,7 @@ import numpy as np
 from jaxdiff import data, files, parallel
 from jaxdiff.config import Categorical, Config, Spec
 from jaxdiff.data.captions import listed
-from jaxdiff.runs.run import read_config
+from jaxdiff.runs.config_json import read_config
 from jaxdiff.runs.store import Checkpoints
 
 

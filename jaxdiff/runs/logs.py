@@ -1,5 +1,6 @@
 """The record of a run: `metrics.jsonl`, TensorBoard, and a progress bar."""
 
+import contextlib
 import json
 import os
 import time
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from jaxdiff import files
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(ValueError):
   """The loss or the gradient became nan or infinite."""
 
 
@@ -131,7 +132,9 @@ class Log:
   def __exit__(self, *_: object) -> None:
     self._bar.close()
     if self._board:
-      self._board.close()
+      # metrics.jsonl has the same, and its errors are raised.
+      with contextlib.suppress(OSError):
+        self._board.close()
 
 
 def save_loss_curve(workdir: str | os.PathLike[str]) -> Path:
@@ -161,14 +164,22 @@ def save_loss_curve(workdir: str | os.PathLike[str]) -> Path:
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, float]]:
-  """The lines of a metrics.jsonl. A last line cut by a kill is left out."""
+  """Reads the lines of a metrics.jsonl, but for a last one cut by a kill.
+
+  Raises:
+    ValueError: a line is damaged; the message names it.
+  """
   path = Path(path)
-  lines = path.read_text().splitlines() if path.exists() else []
+  lines = path.read_bytes().split(b'\n') if path.exists() else [b'']
   rows = []
-  for number, line in enumerate(lines):
+  # After the last end of line there is nothing, or what was cut.
+  for number, line in enumerate(lines[:-1], 1):
     try:
-      rows.append(json.loads(line))
-    except ValueError:
-      if number + 1 < len(lines):
-        raise ValueError(f'{path} line {number + 1} is damaged') from None
+      row = json.loads(line)
+      step, loss = int(row['step']), float(row['loss'])
+      rows.append({**row, 'step': step, 'loss': loss})
+    except (ValueError, TypeError, KeyError, AttributeError):
+      raise ValueError(
+        f'{path} line {number} is damaged: delete that line'
+      ) from None
   return rows

@@ -11,8 +11,14 @@ import jax
 
 from jaxdiff import data, parallel
 from jaxdiff.config import Config
+from jaxdiff.models import optimizer
+from jaxdiff.runs.config_json import (
+  check_alike,
+  check_continues,
+  only_writer,
+  save_config,
+)
 from jaxdiff.runs.logs import Log
-from jaxdiff.runs.run import check_continues, only_writer, save_config
 from jaxdiff.runs.store import Checkpoints
 from jaxdiff.training import Task
 
@@ -57,9 +63,7 @@ def fit(
   total, at_once = c.num_steps, c.steps_per_execution
   mesh = parallel.make_mesh(config.parallel.fsdp)
   parallel.check_batch_size(c.batch_size, mesh, c.accumulate)
-  # What a process may have for itself.
-  own = ('config', 'parallel')
-  parallel.check_same({k: v for k, v in described.items() if k not in own})
+  check_alike(described)
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
   sharding = parallel.state_sharding(abstract, mesh)
@@ -71,7 +75,7 @@ def fit(
     if parallel.is_primary():
       stack.enter_context(only_writer(workdir))
       save_config(workdir, {**described, 'history': history})
-    stopped = stack.enter_context(signals())
+    received = stack.enter_context(signals())
     store = stack.enter_context(
       Checkpoints(
         workdir,
@@ -87,19 +91,18 @@ def fit(
     _check_start(first, at_once)
     if first and parallel.is_primary():
       print(f'{workdir} continues from step {first}')
-      _say_rate(config, history, first)
+      say_rate(config, history, first)
+    parallel.advise(lambda: _advice(workdir, store))
     log = stack.enter_context(
       Log(workdir, first, total, c.batch_size, parallel.is_primary())
     )
-    process_index, process_count = parallel.process()
     batches = data.batches(
       dataset,
       c.batch_size,
       seed=config.seed,
       start_step=first,
       flip=config.data.flip,
-      process_index=process_index,
-      process_count=process_count,
+      part=parallel.process(),
       at_once=at_once,
     )
     stack.callback(batches.close)
@@ -108,9 +111,7 @@ def fit(
       state, metrics = step(state, next(batches))
       log.add(now, metrics)
       due = lambda every, now=now: now % every == 0 or now == total
-      # Hosts can agree to stop only where all of them ask.
-      asking = process_count == 1 or due(c.log_every)
-      stopping = asking and parallel.any_process(bool(stopped))
+      stopping = parallel.stopping(now, bool(received))
       saving = stopping or due(config.checkpoint.every)
       if saving or due(c.log_every):
         log.flush()  # raises before a state gone wrong is saved
@@ -125,25 +126,23 @@ def fit(
         store.wait()
         if parallel.is_primary():
           print(f'\nstopped at step {now}, saved; the same command continues')
-        sys.exit(130 if signal.SIGINT in stopped else 0)
+        sys.exit(130 if signal.SIGINT in received else 0)
     return parallel.gather(state.ema_params, mesh)
 
 
-def _say_rate(
+def say_rate(
   config: Config, history: Sequence[Mapping[str, Any]], first: int
 ) -> None:
-  """Says that the learning rate jumps where a decay was made longer."""
-  changed = history[-1]['changed'] if history else {}
-  steps = changed.get('training.num_steps')
-  if (
-    steps
-    and history[-1]['step'] == first
-    and config.optimizer.schedule != 'constant'
-  ):
+  """Says that the learning rate jumps where a decay is made longer."""
+  latest = history[-1] if history else {'step': None}
+  if latest['step'] != first or 'training.num_steps' not in latest['changed']:
+    return
+  old, new = latest['changed']['training.num_steps']
+  rate = lambda num_steps: optimizer.rate(config.optimizer, num_steps)(first)
+  if rate(old) != rate(new):
     print(
-      f'training.num-steps is {steps[1]} and was {steps[0]}: from here on the '
-      f'learning rate follows the {config.optimizer.schedule} decay of '
-      f'{steps[1]} steps'
+      f'--training.num-steps is {new} and was {old}: the learning rate goes on '
+      f'at {rate(new):.2g} instead of {rate(old):.2g}'
     )
 
 
@@ -155,19 +154,30 @@ def _check_start(first: int, at_once: int) -> None:
     )
 
 
+def _advice(workdir: Path, store: Checkpoints) -> str:
+  """Says what is left of a job that has lost a process."""
+  saved = store.steps()
+  last = f'step {saved[-1]} is saved' if saved else 'nothing is saved yet'
+  return f'{last} in {workdir}: start all again, and the job continues'
+
+
 @contextlib.contextmanager
 def signals() -> Iterator[list[int]]:
-  """Collects SIGTERM and SIGINT; the second SIGINT ends the process."""
+  """Collects SIGTERM and SIGINT; the second SIGINT ends the process.
+
+  In a job of several processes SIGTERM is jax's, see `parallel.stopping`.
+  """
   received: list[int] = []
 
   def handle(number: int, frame: Any) -> None:
     if number == signal.SIGINT and received:
       raise KeyboardInterrupt
     received.append(number)
+    if not parallel.alone():
+      signal.raise_signal(signal.SIGTERM)
 
-  before = {
-    n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)
-  }
+  own = (signal.SIGTERM,) if parallel.alone() else ()
+  before = {n: signal.signal(n, handle) for n in (signal.SIGINT, *own)}
   try:
     yield received
   finally:

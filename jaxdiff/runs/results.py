@@ -20,7 +20,7 @@ from typing import Any
 from jaxdiff import files, parallel
 from jaxdiff.config import describe
 from jaxdiff.data import Dataset
-from jaxdiff.runs.run import read_config
+from jaxdiff.runs.config_json import read_config
 
 Result = dict[str, Any]
 _LIBRARIES = ('jaxdiff', 'jax', 'jaxlib', 'flax', 'numpy', 'pillow')

@@ -42,7 +42,11 @@ def seal(
 
 
 def damages(directory: Path) -> Iterator[str]:
-  """Yields what differs from the seal, one sentence a file; reads them all."""
+  """Yields what differs from the seal, one sentence a file; reads them all.
+
+  Raises:
+    PermissionError: a file may not be read, so nobody can tell.
+  """
   try:
     if not any(directory.iterdir()):
       yield 'the directory is empty'
@@ -51,6 +55,8 @@ def damages(directory: Path) -> Iterator[str]:
   except FileNotFoundError:
     yield f'{_NAME} is missing'
     return
+  except PermissionError:
+    raise
   except (OSError, ValueError) as error:
     yield f'{_NAME} cannot be read: {error}'
     return
@@ -64,6 +70,8 @@ def damages(directory: Path) -> Iterator[str]:
           yield f'{name} is not what was written: its SHA-256 differs'
     except FileNotFoundError:
       yield f'{name} is missing'
+    except PermissionError:
+      raise
     except OSError as error:
       yield f'{name} cannot be read: {error}'
 

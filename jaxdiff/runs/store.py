@@ -21,25 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
+from jaxdiff import parallel
 from jaxdiff.runs import seals
-from jaxdiff.runs.leaves import (
-  differences,
-  from_arrays,
-  named_leaves,
-  to_arrays,
-)
-
-# Orbax takes half a second to import, so only what needs it imports it.
-
-_UNFINISHED = '.orbax-checkpoint-tmp'
-# Orbax writes the time into these after the seal; restoring ignores them.
-_UNSEALED = ('_CHECKPOINT_METADATA', 'commit_success.txt')
+from jaxdiff.runs.orbax_io import UNFINISHED, OrbaxIO
 
 
-class DamagedCheckpointError(RuntimeError):
+class DamagedCheckpointError(ValueError):
   """All checkpoints that could be restored are damaged."""
 
 
@@ -75,8 +62,7 @@ class Checkpoints:
     self._root = Path(workdir).absolute() / 'checkpoints'
     self._max_to_keep = max_to_keep
     self._keep_every = keep_every
-    self._orbax = None
-    self._saving: tuple[int, dict[str, Any]] | None = None
+    self._io = OrbaxIO()
     self._damaged: set[int] = set()
 
   def __enter__(self) -> 'Checkpoints':
@@ -108,10 +94,8 @@ class Checkpoints:
     Raises:
       ValueError: if `step` or a newer one is already saved.
       TypeError: if a leaf of `state` is not an array.
-      RuntimeError: if this save could not start, or the one before it failed.
+      SaveError: if this save could not start, or the one before it failed.
     """
-    import orbax.checkpoint as ocp
-
     self.wait()
     newer = [s for s in self.steps() if s >= step and s not in self._damaged]
     if newer:
@@ -120,16 +104,9 @@ class Checkpoints:
         f' {self._path(newer[-1])} exists; move what is newer away, or use'
         ' another workdir'
       )
-    arrays, note = to_arrays(state)
-    self._saving = step, note
-    try:
-      if jax.process_index() == 0:
-        self._clear_the_way()
-      self._checkpointer().save(
-        self._path(step), args=ocp.args.PyTreeSave(arrays)
-      )
-    except Exception as error:
-      raise self._save_error(step, error) from error
+    if parallel.is_primary():
+      self._clear_the_way()
+    self._io.save(self._path(step), state)
 
   def restore(
     self,
@@ -160,16 +137,16 @@ class Checkpoints:
         damaged; names each.
       ValueError: if the checkpoint's leaves have other names, shapes or dtypes
         than those of `abstract_state`; names each.
-      RuntimeError: if the save before this failed.
+      SaveError: if the save before this failed.
     """
     self.wait()
     while True:
       saved = self.steps()
       try:
         return self._restore(saved, abstract_state, step, partial)
-      except (OSError, ValueError, DamagedCheckpointError):
+      except (OSError, ValueError):
         # A job that writes here may have removed what was being read.
-        if jax.process_count() > 1 or self.steps() == saved:
+        if not parallel.alone() or self.steps() == saved:
           raise
 
   def _restore(
@@ -183,36 +160,32 @@ class Checkpoints:
       raise FileNotFoundError(f'no step {step} in {self._root}, only {saved}')
     candidates = saved[::-1] if step is None else [step]
     good, damaged = None, [f'{self._root}: process 0 says which']
-    if jax.process_index() == 0:
+    if parallel.is_primary():
       good, damaged = self._newest_good(candidates)
-    good = _as_process_0_says(good)
+    found = parallel.from_first(-1 if good is None else good)
+    good = None if found < 0 else found
     if good is None:
       if not candidates:
         return None
       raise DamagedCheckpointError(
         'no good checkpoint; bring one back from a copy, or move these away to'
-        ' start again:\n  ' + '\n  '.join(damaged)
+        ' start again: ' + '; '.join(damaged)
       )
     if step is None:
       self._damaged = {s for s in candidates if s > good}
-    return good, self._read(self._path(good), abstract_state, partial)
+    return good, self._io.read(self._path(good), abstract_state, partial)
 
   def wait(self) -> None:
     """Waits for the save in progress, then drops checkpoints not to be kept.
 
     Raises:
-      RuntimeError: if the save failed; those before it are untouched.
+      SaveError: if the save failed; those before it are untouched.
     """
-    if self._saving is None:
+    if not self._io.saving:
       return
-    step, _ = self._saving
-    try:
-      self._checkpointer().wait_until_finished()
-    except Exception as error:
-      raise self._save_error(step, error) from error
-    self._saving = None
+    self._io.wait()
     # Older ones go only now that the newer one is known to be on the disk.
-    if jax.process_index() == 0:
+    if parallel.is_primary():
       for old in self.steps()[: -self._max_to_keep]:
         if self._keep_every is None or old % self._keep_every:
           shutil.rmtree(self._path(old))
@@ -221,35 +194,15 @@ class Checkpoints:
     """Waits for the save in progress and ends Orbax's threads.
 
     Raises:
-      RuntimeError: if the save failed.
+      SaveError: if the save failed.
     """
     try:
       self.wait()
     finally:
-      if self._orbax is not None:
-        self._orbax.close()
-        self._orbax = None
+      self._io.close()
 
   def _path(self, step: int) -> Path:
     return self._root / str(step)
-
-  def _checkpointer(self):
-    import orbax.checkpoint as ocp
-
-    if self._orbax is None:
-      # Not its CheckpointManager, which quietly declines any step up to the
-      # newest on disk: after falling back, just the ones to be saved.
-      self._orbax = ocp.AsyncCheckpointer(
-        ocp.PyTreeCheckpointHandler(),
-        async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
-      )
-    return self._orbax
-
-  def _seal(self) -> None:
-    """Orbax's thread calls this on process 0, just before its rename."""
-    step, note = self._saving
-    (directory,) = self._root.glob(f'{step}{_UNFINISHED}*')
-    seals.seal(directory, note, skip=_UNSEALED)
 
   def _clear_the_way(self) -> None:
     self._root.mkdir(parents=True, exist_ok=True)
@@ -260,23 +213,14 @@ class Checkpoints:
       self._path(step).rename(aside)
       _warn(f'damaged checkpoint {self._path(step)} is now {aside}')
     self._damaged = set()
-    for path in self._root.glob(f'*{_UNFINISHED}*'):
+    for path in self._root.glob(f'*{UNFINISHED}*'):
       shutil.rmtree(path)
-
-  def _save_error(self, step: int, error: Exception) -> RuntimeError:
-    # A checkpointer that has failed to write its metadata would raise that
-    # again at every later call, though the disk may have space by then.
-    self._saving = self._orbax = None
-    return RuntimeError(
-      f'checkpoint {self._path(step)} could not be saved:'
-      f' {type(error).__name__}: {error}\nSaved so far: {self.steps()}'
-    )
 
   def _newest_good(
     self, candidates: Sequence[int]
   ) -> tuple[int | None, list[str]]:
     """The first candidate without damage, and what is wrong with the others."""
-    for path in sorted(self._root.glob(f'*{_UNFINISHED}*')):
+    for path in sorted(self._root.glob(f'*{UNFINISHED}*')):
       _warn(
         f'half-written checkpoint {path} is not used: its save was interrupted,'
         ' or is still running'
@@ -290,44 +234,6 @@ class Checkpoints:
         return step, damaged
       damaged.append(f'{self._path(step)}: {damage}')
     return None, damaged
-
-  def _read(self, directory: Path, abstract_state: Any, partial: bool) -> Any:
-    import orbax.checkpoint as ocp
-
-    def restore_args(leaf):
-      sharding = getattr(leaf, 'sharding', None)
-      if sharding is None:
-        return ocp.RestoreArgs(restore_type=np.ndarray)
-      return ocp.ArrayRestoreArgs(sharding=sharding)
-
-    note = seals.read_note(directory)
-    differing = differences(note, abstract_state, partial)
-    if differing:
-      raise ValueError(
-        f'{directory} holds another state than the one asked for:\n  '
-        + '\n  '.join(differing)
-      )
-    leaves = named_leaves(abstract_state)
-    arrays = self._checkpointer().restore(
-      directory,
-      args=ocp.args.PyTreeRestore(
-        item={name: 0 for name in leaves},
-        restore_args={n: restore_args(leaf) for n, leaf in leaves.items()},
-        partial_restore=partial,
-      ),
-    )
-    return from_arrays(arrays, note, abstract_state)
-
-
-def _as_process_0_says(step: int | None) -> int | None:
-  """The same in every process, though one alone has looked."""
-  if jax.process_count() == 1:
-    return step
-  from jax.experimental import multihost_utils
-
-  code = np.int32(-1 if step is None else step)
-  code = int(multihost_utils.broadcast_one_to_all(code))
-  return None if code < 0 else code
 
 
 def _warn(message: str) -> None:

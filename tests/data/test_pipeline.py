@@ -85,8 +85,7 @@ def test_hosts_side_by_side_are_one_host(process_count):
         seed=1,
         flip=True,
         start_step=2,
-        process_index=p,
-        process_count=process_count,
+        part=(p, process_count),
       ),
       5,
     )
@@ -160,9 +159,9 @@ def test_epoch_is_everything_in_order(batch_size):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    ({'batch_size': 6, 'process_count': 4}, 'multiple of the number'),
+    ({'batch_size': 6, 'part': (0, 4)}, 'multiple of the number'),
     ({'batch_size': 0}, 'at least 1'),
-    ({'batch_size': 4, 'process_index': 1}, 'process_index must be in'),
+    ({'batch_size': 4, 'part': (1, 1)}, 'host must be in'),
     ({'batch_size': 4, 'start_step': -1}, 'must not be negative'),
   ],
 )

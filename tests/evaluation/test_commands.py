@@ -24,7 +24,7 @@ from jaxdiff.evaluation.flags import Drawing, Running
 from jaxdiff.evaluation.spaces import FeatureSpace
 from jaxdiff.generation.sampler import Samples, make_sampler, traced_options
 from jaxdiff.pretrained import resize
-from jaxdiff.runs.run import save_config
+from jaxdiff.runs.config_json import save_config
 
 
 @pytest.fixture(autouse=True)

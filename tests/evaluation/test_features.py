@@ -20,6 +20,7 @@ from jaxdiff.evaluation import (
 )
 from jaxdiff.evaluation.flags import Against, Running
 from jaxdiff.networks.inception import Inception
+from jaxdiff.parallel.batches import join, local_range
 from jaxdiff.pretrained import resize
 from jaxdiff.pretrained.inception_weights import InceptionWeights
 
@@ -130,12 +131,12 @@ jax.config.update('jax_num_cpu_devices', 2)
 jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 jax.distributed.initialize(f'127.0.0.1:{sys.argv[1]}', 2, int(sys.argv[2]))
 import numpy as np
-from jaxdiff import parallel
 from jaxdiff.evaluation import features
+from jaxdiff.parallel.batches import local_range
 from evaluation.test_features import PARAMS, batched, feature_fn, pictures
 
 images = pictures(11)
-start, stop = parallel.local_range(11)
+start, stop = local_range(11)
 assert stop - start == 5 + jax.process_index()
 run = features.extraction(feature_fn, PARAMS)
 parts = list(run(batched(images[start:stop], 4)))
@@ -176,11 +177,11 @@ def test_two_processes_share_the_images(tmp_path):
 
 
 def test_one_process_has_all():
-  assert parallel.local_range(7) == (0, 7)
+  assert local_range(7) == (0, 7)
   with pytest.raises(ValueError, match='cannot be divided'):
-    parallel.local_range(0)
+    local_range(0)
   x = np.ones((2, 3), np.float32)
-  assert parallel.join(x) is x
+  assert join(x) is x
   assert features.join_moments(frechet.moments(x)).num == 2
 
 

@@ -21,6 +21,7 @@ from jaxdiff.evaluation import (
 from jaxdiff.evaluation.flags import Drawing
 from jaxdiff.evaluation.spaces import FeatureSpace
 from jaxdiff.generation.flags import suffix
+from jaxdiff.parallel.batches import local_range
 from jaxdiff.pretrained import resize
 from jaxdiff.runs import results
 
@@ -187,7 +188,7 @@ def test_from_images_to_metrics(tmp_path):
     run = features.extraction(feature_fn, weights, mesh=mesh, prepare=rule.host)
 
     def moments(source):
-      span = parallel.local_range(len(source))
+      span = local_range(len(source))
       return features.reduce(run(images.batches(source, batch_size, *span)), [])
 
     against = read(tmp_path / 'reference.npz')

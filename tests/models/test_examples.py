@@ -10,7 +10,7 @@ from PIL import Image
 
 from jaxdiff.config import Data, describe
 from jaxdiff.runs import examples
-from jaxdiff.runs.run import save_config
+from jaxdiff.runs.config_json import save_config
 
 CAPTIONS = {'0.png': 'a red square', '1.png': 'a large blue square'}
 

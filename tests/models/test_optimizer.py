@@ -53,7 +53,7 @@ def test_adam_is_optax_adam():
 
 def rate(step, num_steps=1000, **settings):
   settings = c.Optimizer(learning_rate=0.1, **settings)
-  return float(optimizers.learning_rate(settings, num_steps)(step))
+  return float(optimizers.rate(settings, num_steps)(step))
 
 
 def test_power_decay_halves_at_four_times_its_steps():

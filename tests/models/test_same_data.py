@@ -15,7 +15,7 @@ from jaxdiff.evaluation.commands.drawing import load_data
 from jaxdiff.evaluation.flags import Kept
 from jaxdiff.models import prompts
 from jaxdiff.runs import check_continues, examples
-from jaxdiff.runs.run import load_config, save_config
+from jaxdiff.runs.config_json import load_config, save_config
 
 
 def draw(folder, level, name='0.png'):

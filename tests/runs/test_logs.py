@@ -1,10 +1,14 @@
 """The record of a run: what it says of steps, one by one or several at once."""
 
 import sys
+from dataclasses import replace
 
 import jax.numpy as jnp
 import pytest
+import tiny
 
+from jaxdiff import config as c
+from jaxdiff.runs import loop
 from jaxdiff.runs.logs import Log, NonFiniteLossError, read_metrics
 
 
@@ -35,3 +39,37 @@ def test_tensorboard_waits_until_there_is_something_to_write(
     log.add(1, {'loss': jnp.asarray(1.0)})
     log.flush()
   assert list(tmp_path.glob('events.out.tfevents.*'))
+
+
+def test_a_damaged_line_is_named_and_a_cut_one_left_out(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  good = '{"step": 1, "loss": 2.0}\n'
+  path.write_text(good + '{"step": 2, "lo')
+  assert [row['step'] for row in read_metrics(path)] == [1]
+  assert read_metrics(tmp_path / 'nothing') == []
+  for line in ('{"step": 2, "lo', '7', '{"loss": 1.0}', '{"step": 2}', '\0'):
+    path.write_text(f'{good}{line}\n{good}')
+    with pytest.raises(ValueError, match='jsonl line 2 is damaged: delete'):
+      read_metrics(path)
+  path.write_bytes(b'\xff\n')
+  with pytest.raises(ValueError, match='line 1 is damaged'):
+    read_metrics(path)
+
+
+def test_a_rate_that_jumps_is_said(capsys):
+  """A finished cosine run that is given more steps, and no other change."""
+  changed = lambda **fields: [{'step': 40, 'changed': fields}]
+  longer = changed(**{'training.num_steps': [40, 80]})
+  say = lambda history, first=40, **options: loop.say_rate(
+    replace(tiny.config, optimizer=c.Optimizer(**options)), history, first
+  )
+  say(longer, schedule='cosine', learning_rate=0.1)
+  assert capsys.readouterr().out == (
+    '--training.num-steps is 80 and was 40: the learning rate goes on at 0.05 '
+    'instead of 0\n'
+  )
+  say(longer, schedule='constant')
+  say(longer, first=60, schedule='linear')
+  say(changed(**{'sampling.steps': [2, 3]}), schedule='cosine')
+  say([], schedule='cosine')
+  assert not capsys.readouterr().out

@@ -1,70 +1,170 @@
-"""The configuration beside the checkpoints."""
+"""config.json of a run: kept whole, compared field by field, with a history."""
+
+import dataclasses
+import json
+import threading
 
 import pytest
+import tiny
 
-from jaxdiff.runs.run import check_config, load_config, save_config
+from jaxdiff import config as c
+from jaxdiff.runs import config_json
+from jaxdiff.runs.config_json import (
+  check_alike,
+  check_continues,
+  read_config,
+  save_config,
+)
 
-CONFIG = {
-  'network': {'name': 'unet', 'channels': 64, 'attention': (8, 16), 'no': {}},
-  'optimizer': {'rate': 2e-4, 'clip': None},
-  'seed': 0,
-}
+CONFIG = tiny.config
 
 
-def test_what_is_saved_is_loaded_and_agrees(tmp_path):
+def replaced(**sections):
+  """The configuration with fields of sections replaced, as JSON holds it."""
+  changed = {
+    name: dataclasses.replace(getattr(CONFIG, name), **fields)
+    if isinstance(fields, dict)
+    else fields
+    for name, fields in sections.items()
+  }
+  return c.describe(dataclasses.replace(CONFIG, **changed), tiny.SPEC)
+
+
+@pytest.fixture
+def run(tmp_path):
+  """A workdir with a checkpoint of step 40, as far as its names tell."""
+  (tmp_path / 'checkpoints' / '40').mkdir(parents=True)
+  save_config(tmp_path, replaced())
+  return tmp_path
+
+
+def test_what_is_saved_is_read(tmp_path):
   save_config(tmp_path / 'run', {'seed': 1})
-  save_config(tmp_path / 'run', CONFIG)
-  saved = load_config(tmp_path / 'run')
-  assert saved['network']['channels'] == 64
-  assert saved['network']['attention'] == [8, 16]
+  save_config(tmp_path / 'run', replaced())
   assert [p.name for p in (tmp_path / 'run').iterdir()] == ['config.json']
-  check_config(saved, CONFIG, ['network', 'optimizer', 'seed'])
-
-
-def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
-  save_config(tmp_path, CONFIG)
+  assert read_config(tmp_path / 'run') == (CONFIG, tiny.SPEC)
   with pytest.raises(TypeError):
-    save_config(tmp_path, {'network': object()})
-  assert load_config(tmp_path)['seed'] == 0
-
-
-def test_missing_or_damaged_is_said(tmp_path):
+    save_config(tmp_path / 'run', {'network': object()})
+  assert read_config(tmp_path / 'run') == (CONFIG, tiny.SPEC)
   with pytest.raises(FileNotFoundError, match='holds no run'):
-    load_config(tmp_path)
-  save_config(tmp_path, CONFIG)
-  path = tmp_path / 'config.json'
-  path.write_text(path.read_text()[:-20])
-  with pytest.raises(ValueError, match='config.json is damaged'):
-    load_config(tmp_path)
-  path.write_text('[1, 2]')
-  with pytest.raises(ValueError, match='config.json is damaged'):
-    load_config(tmp_path)
+    read_config(tmp_path)
 
 
-def test_every_differing_field_is_listed(tmp_path):
-  save_config(tmp_path, CONFIG)
-  new = {
-    'network': {'name': 'unet', 'channels': 128, 'attention': (8,), 'new': 1},
-    'optimizer': {'rate': 2e-4, 'clip': 1.0},
-    'seed': 5,
-  }
+def test_every_change_is_kept_in_the_history(run):
+  assert check_continues(run, replaced()) == []
+  longer = replaced(training={'num_steps': 80}, workdir='elsewhere')
+  first = check_continues(run, longer)
+  old = CONFIG.training.num_steps
+  assert first == [{'step': 40, 'changed': {'training.num_steps': [old, 80]}}]
+  save_config(run, {**longer, 'history': first})
+  (run / 'checkpoints' / '80').mkdir()
+  again = replaced(training={'num_steps': 90}, sampling={'steps': 7})
+  history = check_continues(run, again)
+  assert history[0] == first[0] and history[1]['step'] == 80
+  assert set(history[1]['changed']) == {'training.num_steps', 'sampling.steps'}
+
+
+def test_what_must_not_change_is_named_in_one_line(run):
+  new = replaced(seed=5, optimizer={'b1': 0.5}, training={'num_steps': 80})
   with pytest.raises(ValueError) as raised:
-    check_config(load_config(tmp_path), new, ['network', 'optimizer'])
-  _, *lines = str(raised.value).splitlines()
-  assert {line.strip() for line in lines} == {
-    'network.channels: checkpoint has 64, config has 128',
-    'network.attention: checkpoint has [8, 16], config has [8]',
-    'network.no: checkpoint has {}, config has no such field',
-    'network.new: checkpoint has no such field, config has 1',
-    'optimizer.clip: checkpoint has None, config has 1.0',
-  }
-  check_config(load_config(tmp_path), new | CONFIG, ['network'])
+    check_continues(run, new)
+  message = str(raised.value)
+  assert '\n' not in message and 'num_steps' not in message
+  assert f'seed: checkpoint has {CONFIG.seed}, config has 5' in message
+  assert 'optimizer.b1: checkpoint has 0.9, config has 0.5' in message
+  (run / 'checkpoints' / '40').rmdir()  # nothing to continue
+  assert check_continues(run, new) == []
 
 
-def test_a_whole_section_may_differ_but_not_be_misspelt():
-  with pytest.raises(ValueError, match='network: checkpoint has None'):
-    check_config({'network': None}, CONFIG, ['network'])
-  with pytest.raises(ValueError, match='network.channels: checkpoint has no'):
-    check_config({}, CONFIG, ['network'])
-  with pytest.raises(ValueError, match='netwrok'):
-    check_config(CONFIG, CONFIG, ['netwrok'])
+@pytest.mark.parametrize(
+  'harm',
+  [
+    lambda text: text[:-20],
+    lambda text: '[1, 2]',
+    lambda text: '[' * 100_000,
+    lambda text: changed(text, 'spec', None),
+    lambda text: changed(text, 'spec', {}),
+    lambda text: changed(text, 'seed', 'one'),
+    lambda text: changed(text, 'network', 3),
+    lambda text: changed(text, 'network.channels', [1]),
+    lambda text: changed(text, 'training.num_steps', None),
+    lambda text: changed(text, 'spec.shape', [8, 'a', 1]),
+    lambda text: changed(text, 'spec.shape', [8, 8]),
+    lambda text: changed(text, 'spec.shape', {'edges': [1]}),
+    lambda text: changed(text, 'spec.num_classes', 'x'),
+    lambda text: changed(text, 'spec.categories', 3),
+    lambda text: changed(text, 'spec.data', 3),
+    lambda text: changed(text, 'spec.unknown', 3),
+    lambda text: changed(text, 'history', 3),
+  ],
+)
+def test_a_damaged_file_is_named(run, harm):
+  path = run / 'config.json'
+  path.write_text(harm(path.read_text()))
+  with pytest.raises(ValueError) as raised:
+    read_config(run)
+  message = str(raised.value)
+  assert str(path) in message and 'from a copy' in message
+  assert '\n' not in message
+
+
+def changed(text, name, value):
+  """JSON with a field replaced."""
+  config = json.loads(text)
+  *sections, field = name.split('.')
+  at = config
+  for section in sections:
+    at = at[section]
+  at[field] = value
+  return json.dumps(config)
+
+
+def test_processes_started_unlike_are_told_the_fields(monkeypatch):
+  """Process 1 runs beside process 0 here, and each waits for the other."""
+  meeting, texts = threading.Barrier(2, timeout=20), {}
+  settings = [
+    replaced(data={'data_dir': '/a'}),
+    replaced(seed=1, optimizer={'b1': 0.5}, data={'data_dir': '/b'}),
+  ]
+
+  def gather(text):
+    meeting.wait()
+    texts[threading.current_thread().name] = text
+    meeting.wait()
+    return [texts[name] for name in ('0', '1')]
+
+  def message(i):
+    try:
+      check_alike(settings[i])
+    except ValueError as error:
+      found[i] = str(error)
+
+  def run():
+    threads = [
+      threading.Thread(target=message, args=(i,), name=str(i)) for i in (0, 1)
+    ]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join()
+
+  found = {}
+  monkeypatch.setattr(config_json.parallel, 'gather_texts', gather)
+  run()
+  assert (
+    found[0]
+    == found[1]
+    == (
+      'all processes must be started alike: '
+      'seed is 0 on process 0 and 1 on process 1; '
+      'optimizer.b1 is 0.9 on process 0 and 0.5 on process 1'
+    )
+  )
+  # Paths may differ, and the data that they lead to must not.
+  found.clear()
+  settings[1] = replaced(data={'data_dir': '/b'})
+  run()
+  assert not found
+  settings[1]['spec']['data'] = {'sha256': 'other'}
+  run()
+  assert 'spec.data.sha256 is' in found[0]

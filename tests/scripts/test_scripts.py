@@ -25,7 +25,7 @@ from jaxdiff.evaluation import __main__ as evaluation
 from jaxdiff.generation.flags import Flags
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import Checkpoints, loop
-from jaxdiff.runs.run import only_writer
+from jaxdiff.runs.config_json import only_writer
 
 ROOT = Path(__file__).parents[2]
 FLAGS = (

@@ -1,0 +1,198 @@
+"""config.json of a run: what it may continue with, and who may write there."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxdiff import files, parallel
+from jaxdiff.config import FIXED, Config, Processes, Spec, describe, undescribe
+from jaxdiff.data.sets import FILES
+from jaxdiff.runs.store import Checkpoints
+
+# Where data are. `runs.examples` compares the data themselves.
+PATHS = ('data.data_dir', 'data.tokenizer', 'condition.clip')
+# What a process of a job may have for itself.
+_OWN = ('config', 'parallel.process_id', 'running.process_id')
+_ABSENT = 'no such field'
+
+
+def read_config(workdir: str | Path) -> tuple[Config, Spec]:
+  """Reads config.json, written by this version or an older one.
+
+  Raises:
+    FileNotFoundError: no run there.
+    ValueError: the file is damaged.
+  """
+  saved = load_config(workdir)
+  try:
+    return undescribe(saved)
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    raise ValueError(
+      f'{Path(workdir) / "config.json"} is damaged or of another version, '
+      f'bring it back from a copy: {error}'
+    ) from error
+
+
+def check_continues(
+  workdir: str | Path, described: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+  """Checks that a run may continue with a configuration.
+
+  Args:
+    workdir: of the run; one without a checkpoint may change in everything.
+    described: the configuration, from `config.describe`.
+
+  Returns:
+    The history of the run: for each change {'step': the newest checkpoint,
+    'changed': {field: [old, new]}}.
+
+  Raises:
+    ValueError: fields have changed that must not; the message names them.
+  """
+  steps = Checkpoints(workdir).steps()
+  if not steps:
+    return []
+  history = list(load_config(workdir).get('history', []))
+  # As it is read today: a field that did not exist had today's default.
+  before = describe(*read_config(workdir))
+  changed = differences(before, described)
+  fixed = [
+    f'{name}: checkpoint has {old!r}, config has {new!r}'
+    for name, (old, new) in changed.items()
+    if name.partition('.')[0] in FIXED and not name.startswith('spec.data')
+  ]
+  if fixed:
+    raise ValueError(
+      'the checkpoints were made with another configuration: '
+      + '; '.join(fixed)
+    )
+  unsaid = ('config', 'workdir', 'parallel', 'spec')
+  changed = {
+    name: list(values)
+    for name, values in changed.items()
+    if name.partition('.')[0] not in unsaid
+  }
+  if changed:
+    history.append({'step': steps[-1], 'changed': changed})
+  return history
+
+
+def differences(
+  before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+  """Returns {field: (old, new)} of the fields that differ, but for paths."""
+  old, new = _fields(before), _fields(after)
+  return {
+    name: (old.get(name, _ABSENT), new.get(name, _ABSENT))
+    for name in old | new
+    if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+  }
+
+
+def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns {'network.channels': 64, ...} of every leaf, but for paths."""
+
+  def leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+      for key, below in value.items():
+        yield from leaves(below, f'{name}.{key}' if name else key)
+    else:
+      yield name, value
+
+  # Through JSON, so that a tuple equals its list.
+  fields = dict(leaves(json.loads(json.dumps(settings)), ''))
+  kind = str(fields.get('data.name')).partition(':')[0]
+  if kind in FILES:
+    fields['data.name'] = kind
+  return {name: x for name, x in fields.items() if name not in PATHS}
+
+
+def start(
+  c: Processes, settings: Mapping[str, Any], *, stops: bool = False
+) -> None:
+  """Joins the other processes of a job, if they were started alike.
+
+  Args:
+    c: how to find them.
+    settings: of this process, see `check_alike`.
+    stops: as in `parallel.start`.
+  """
+  parallel.start(
+    c.coordinator, c.num_processes, c.process_id, c.timeout, stops=stops
+  )
+  check_alike(settings)
+
+
+def check_alike(settings: Mapping[str, Any]) -> None:
+  """Checks that all processes of a job were started alike; all must ask.
+
+  Args:
+    settings: of this process, nested mappings of what JSON can hold.
+
+  Raises:
+    ValueError: on every process, if any differs; names the fields.
+  """
+  mine = {k: x for k, x in _fields(settings).items() if k not in _OWN}
+  if len(set(parallel.gather_texts(files.json_hash(mine)))) == 1:
+    return
+  first, *others = map(json.loads, parallel.gather_texts(json.dumps(mine)))
+  differ = [
+    f'{name} is {here!r} on process 0 and {there!r} on process {i}'
+    for i, other in enumerate(others, 1)
+    for name, (here, there) in differences(first, other).items()
+  ]
+  raise ValueError(f'all processes must be started alike: {"; ".join(differ)}')
+
+
+def save_config(
+  workdir: str | os.PathLike[str], config: Mapping[str, Any]
+) -> None:
+  """Writes `workdir/config.json`, whole or not at all.
+
+  Args:
+    workdir: made if it does not exist.
+    config: nested mappings of what JSON can hold; tuples become lists.
+  """
+  files.write_json(Path(workdir) / 'config.json', config)
+
+
+def load_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
+  """Reads what `save_config` wrote.
+
+  Raises:
+    FileNotFoundError: if there is none, so `workdir` is not that of a run.
+    ValueError: if it is damaged.
+  """
+  path = Path(workdir) / 'config.json'
+  if not path.exists():
+    raise FileNotFoundError(f'{path} does not exist: {workdir} holds no run')
+  config = files.read_json(path, 'the configuration')
+  if not isinstance(config, dict):
+    raise ValueError(
+      f'{path} is damaged, bring it back from a copy: it is not an object'
+    )
+  return config
+
+
+@contextlib.contextmanager
+def only_writer(workdir: str | os.PathLike[str]) -> Iterator[None]:
+  """Holds the workdir for this process; a killed one lets it go.
+
+  Raises:
+    BlockingIOError: another process holds it.
+  """
+  path = Path(workdir) / '.lock'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with open(path, 'w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise BlockingIOError(
+        f'another run is writing to {workdir}: wait for it, or use another '
+        'workdir'
+      ) from None
+    yield

@@ -1,0 +1,135 @@
+"""One checkpoint by Orbax: written in the background under a seal, and read."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxdiff.runs import seals
+from jaxdiff.runs.leaves import (
+  differences,
+  from_arrays,
+  named_leaves,
+  to_arrays,
+)
+
+# Orbax takes half a second to import, so only what needs it imports it.
+
+UNFINISHED = '.orbax-checkpoint-tmp'
+# Orbax writes the time into these after the seal; restoring ignores them.
+_UNSEALED = ('_CHECKPOINT_METADATA', 'commit_success.txt')
+
+
+class SaveError(OSError):
+  """A checkpoint could not be saved."""
+
+
+class OrbaxIO:
+  """Reads checkpoints, and writes one at a time."""
+
+  def __init__(self):
+    self._orbax: Any = None
+    self._saving: tuple[Path, dict[str, Any]] | None = None
+
+  @property
+  def saving(self) -> bool:
+    """Whether a save has begun that `wait` has not waited for."""
+    return self._saving is not None
+
+  def save(self, directory: Path, state: Any) -> None:
+    """Copies `state` to the host, and writes it in the background.
+
+    Raises:
+      TypeError: a leaf of `state` is not an array.
+      SaveError: the save could not start.
+    """
+    import orbax.checkpoint as ocp
+
+    arrays, note = to_arrays(state)
+    self._saving = directory, note
+    try:
+      self._checkpointer().save(directory, args=ocp.args.PyTreeSave(arrays))
+    except Exception as error:
+      raise self._save_error(directory, error) from error
+
+  def wait(self) -> None:
+    """Waits for the save in progress.
+
+    Raises:
+      SaveError: it failed.
+    """
+    if self._saving is None:
+      return
+    try:
+      self._checkpointer().wait_until_finished()
+    except Exception as error:
+      raise self._save_error(self._saving[0], error) from error
+    self._saving = None
+
+  def close(self) -> None:
+    """Ends Orbax's threads."""
+    if self._orbax is not None:
+      self._orbax.close()
+      self._orbax = None
+
+  def read(self, directory: Path, abstract_state: Any, partial: bool) -> Any:
+    """Reads a checkpoint; see `Checkpoints.restore`."""
+    import orbax.checkpoint as ocp
+
+    def restore_args(leaf: Any) -> Any:
+      sharding = getattr(leaf, 'sharding', None)
+      if sharding is None:
+        return ocp.RestoreArgs(restore_type=np.ndarray)
+      return ocp.ArrayRestoreArgs(sharding=sharding)
+
+    note = seals.read_note(directory)
+    differing = differences(note, abstract_state, partial)
+    if differing:
+      raise ValueError(
+        f'{directory} holds another state than the one asked for: '
+        + '; '.join(differing)
+      )
+    leaves = named_leaves(abstract_state)
+    arrays = self._checkpointer().restore(
+      directory,
+      args=ocp.args.PyTreeRestore(
+        item={name: 0 for name in leaves},
+        restore_args={n: restore_args(leaf) for n, leaf in leaves.items()},
+        partial_restore=partial,
+      ),
+    )
+    return from_arrays(arrays, note, abstract_state)
+
+  def _checkpointer(self) -> Any:
+    import orbax.checkpoint as ocp
+
+    if self._orbax is None:
+      # Not its CheckpointManager, which quietly declines any step up to the
+      # newest on disk: after falling back, just the ones to be saved.
+      self._orbax = ocp.AsyncCheckpointer(
+        ocp.PyTreeCheckpointHandler(),
+        async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+      )
+    return self._orbax
+
+  def _seal(self) -> None:
+    """Orbax's thread calls this on process 0, just before its rename."""
+    path, note = self._saving
+    (directory,) = path.parent.glob(f'{path.name}{UNFINISHED}*')
+    seals.seal(directory, note, skip=_UNSEALED)
+
+  def _save_error(self, directory: Path, error: Exception) -> SaveError:
+    # A checkpointer that has failed to write its metadata would raise that
+    # again at every later call, though the disk may have space by then.
+    self._saving = self._orbax = None
+    text = ' '.join(str(error).split())
+    system = re.search(r'os_error_code=.(\d+)', text)
+    number = int(system[1]) if system else getattr(error, 'errno', None)
+    found = SaveError(
+      f'checkpoint {directory} could not be saved, older ones are whole: '
+      + (os.strerror(number) if number else f'{type(error).__name__}: {text}')
+    )
+    found.errno = number
+    return found

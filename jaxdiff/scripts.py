@@ -1,0 +1,84 @@
+"""The end of a script: one line for every error that a user can cause."""
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+import jax
+
+from jaxdiff import parallel
+
+_ADVICE = {
+  errno.ENOSPC: 'free some space, then the same command continues',
+  errno.EDQUOT: 'free some space, then the same command continues',
+  errno.EFBIG: 'lift the limit on sizes of files; the same command continues',
+  errno.EACCES: 'change its permissions, or name another folder',
+  errno.EPERM: 'change its permissions, or name another folder',
+  errno.EROFS: 'name a folder that is not read-only',
+}
+
+
+def run(main: Callable[[], None]) -> None:
+  """Runs the main function of a script; its last line is the last of all."""
+  # What goes wrong in a library's thread is raised where it is waited for.
+  threading.excepthook = lambda _: None
+  for library in ('absl', 'asyncio'):
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+  try:
+    main()
+  except SystemExit as error:
+    if not error.code:
+      raise
+    end(*(error.code, 1) if isinstance(error.code, str) else ('', error.code))
+
+
+def end(line: str, code: int) -> NoReturn:
+  """Says a last line and ends the process: libraries have more to say."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  stderr = os.dup(2)
+  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+  os.write(stderr, line.encode() + b'\n' if line else b'')
+  os._exit(code)
+
+
+@contextlib.contextmanager
+def ending(name: str) -> Iterator[None]:
+  """Ends the script `name` with one line, its last, instead of a traceback.
+
+  The other processes of a job are told, so that they end too.
+  """
+  try:
+    yield
+  except KeyboardInterrupt:
+    parallel.fail(f'{name}: interrupted; the same command continues', 130)
+  except Exception as error:
+    message = _message(error)
+    if message is None:
+      raise
+    parallel.fail(f'{name}: {message}')
+  parallel.leave()
+
+
+def _message(error: Exception) -> str | None:
+  """Returns what to tell a user; None for an error of the program."""
+  text = str(error)
+  if isinstance(error, jax.errors.JaxRuntimeError):
+    if 'RESOURCE_EXHAUSTED' not in text:
+      return None
+    return f'out of memory, use a smaller batch: {text.splitlines()[0]}'
+  if isinstance(error, MemoryError):
+    return 'out of memory: use a smaller batch, or a machine with more memory'
+  if isinstance(error, RuntimeError):
+    # From `Path.home` and `expanduser`.
+    known = 'home directory' in text
+    return f'{text} Set HOME, or give full paths.' if known else None
+  if not isinstance(error, ValueError | OSError):
+    return None
+  advice = _ADVICE.get(getattr(error, 'errno', None))
+  return f'{text}: {advice}' if advice else text
