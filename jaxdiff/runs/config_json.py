@@ -10,7 +10,6 @@ from typing import Any
 
 from jaxdiff import files, parallel
 from jaxdiff.config import FIXED, Config, Processes, Spec, describe, undescribe
-from jaxdiff.data.sets import FILES
 from jaxdiff.runs.store import Checkpoints
 
 # Where data are. `runs.examples` compares the data themselves.
@@ -102,6 +101,8 @@ def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
         yield from leaves(below, f'{name}.{key}' if name else key)
     else:
       yield name, value
+
+  from jaxdiff.data.sets import FILES  # imports grain and Orbax, two seconds
 
   # Through JSON, so that a tuple equals its list.
   fields = dict(leaves(json.loads(json.dumps(settings)), ''))
