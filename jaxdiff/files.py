@@ -66,7 +66,9 @@ def check_target(path: str | os.PathLike[str], folder: bool = False) -> None:
   """
   path = Path(path)
   if path.exists() and not (path.is_dir() if folder else path.is_file()):
-    found = 'a folder' if path.is_dir() else 'a file or a device'
+    found = 'no regular file'
+    if path.is_dir() or path.is_file():
+      found = 'a folder' if path.is_dir() else 'a file'
     wanted = 'a folder' if folder else 'a file'
     raise FileExistsError(f'{path} is {found}, and {wanted} was to be written')
   parent = path.resolve() if folder else path.resolve().parent

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdiff import data
+from jaxdiff import data, files
 from jaxdiff.config import Config, Spec
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation import images
 from jaxdiff.evaluation.flags import MACHINE, Drawing
 from jaxdiff.evaluation.measuring import Machine
-from jaxdiff.generation import conditions, writer
+from jaxdiff.generation import conditions
 from jaxdiff.generation.conditions import Conditions
 from jaxdiff.generation.flags import changed, suffix
 from jaxdiff.generation.job import job_of_run, load_run
@@ -39,7 +39,7 @@ class Samples(NamedTuple):
     before, after = self.name
     default = f'{before}{metric}{after}{suffix(command, *named)}.json'
     path = Path(command.out or default)
-    writer.check_file(path)
+    files.check_target(path)
     return path
 
 

@@ -23,22 +23,6 @@ _METADATA = 'metadata.json'
 UNCOMPARED = ('paths', 'versions', 'workdir')
 
 
-def check_file(path: Path) -> None:
-  """Raises ValueError or OSError for a file that cannot be written.
-
-  Called before the work, not after it. A folder or a device may be there, or
-  the folder may be read-only.
-  """
-  if path.exists() and not path.is_file():
-    kind = 'a folder' if path.is_dir() else 'not a regular file'
-    raise ValueError(f'{path} is {kind}, and a file was to be written')
-  parent = next(parent for parent in path.parents if parent.exists())
-  if not parent.is_dir():
-    raise NotADirectoryError(f'{path} cannot be: {parent} is not a folder')
-  if not os.access(parent, os.W_OK):
-    raise PermissionError(f'{path} cannot be written: {parent} is read-only')
-
-
 def check_output(out: str | os.PathLike[str], modality: Modality) -> None:
   """Raises ValueError or OSError unless samples can be written to `out`."""
   out = Path(out)
@@ -48,8 +32,8 @@ def check_output(out: str | os.PathLike[str], modality: Modality) -> None:
       f'{out}'
     )
   if out.suffix:
-    check_file(out)
-    check_file(_beside(out))
+    files.check_target(out)
+    files.check_target(_beside(out))
   elif out.exists() and not out.is_dir():
     raise ValueError(f'--out {out} is a file: give a folder')
 

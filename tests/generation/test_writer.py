@@ -91,11 +91,11 @@ def test_links_are_followed_and_nothing_but_files_replaced(tmp_path):
   (tmp_path / 'a.png.json').mkdir()
   (tmp_path / 'file').write_text('')
   for name, reason in {
-    'pipe.png': 'not a regular file',
+    'pipe.png': 'no regular file',
     'dir.png': 'is a folder',
     'a.png': 'a.png.json is a folder',
     'file': 'is a file: give a folder',
-    'file/x.png': 'file is not a folder',
+    'file/x.png': 'file is no folder',
     'x.gif': 'must end in .png or .npz',
   }.items():
     with pytest.raises((ValueError, OSError), match=reason):
@@ -111,8 +111,8 @@ def test_a_file_system_that_says_no_is_one_line(tmp_path, monkeypatch):
     writer.write(tmp_path / 'x', 2, draw, METADATA, images, batch_size=2)
   assert names(tmp_path) == []
   monkeypatch.setattr(os, 'access', lambda path, mode: False)
-  with pytest.raises(PermissionError, match='x.json cannot be written'):
-    writer.check_file(tmp_path / 'x.json')
+  with pytest.raises(PermissionError, match='cannot be written'):
+    writer.check_output(tmp_path / 'x.png', IMAGES)
 
 
 def test_a_damaged_sample_is_named_and_an_empty_one_drawn_again(tmp_path):

@@ -13,7 +13,6 @@ from jaxdiff.config.ranges import In, Seed
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation import bits, likelihood
 from jaxdiff.evaluation.flags import Batch, Num
-from jaxdiff.generation import writer
 from jaxdiff.generation.flags import Steps, suffix
 from jaxdiff.runs import examples, results
 
@@ -57,7 +56,7 @@ class Likelihood(Section):
     name = f'likelihood_step{run.step}'
     name += suffix(self, 'workdir', 'batch_size', 'checkpoint', 'data_name')
     path = run.workdir / 'evaluation' / f'{name}.json'
-    writer.check_file(path)
+    files.check_target(path)
     num_terms = self.num_terms or (32 if categories else None)
     report = likelihood.evaluate(
       run.model,

@@ -12,7 +12,6 @@ from jaxdiff.config import Section, registry
 from jaxdiff.config.ranges import In, Seed
 from jaxdiff.evaluation import cache, measuring, samples, tables
 from jaxdiff.evaluation.flags import MACHINE, Against, Drawing, Flat, Running
-from jaxdiff.generation import writer
 from jaxdiff.generation.flags import suffix, takes_eta
 from jaxdiff.generation.job import configured
 from jaxdiff.generation.sampler import make_sampler
@@ -47,7 +46,7 @@ class Sweep(Section):
     """Measures all rows and writes the table after each."""
     machine = measuring.machine(self.running)
     out, rows = self.table(), self.rows()
-    writer.check_file(out.with_name(out.name + '.csv'))
+    files.check_target(out.with_name(out.name + '.csv'))
     loaded = {
       ema: samples.load(
         self.workdir,
