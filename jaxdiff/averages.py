@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxdiff.checks import number
 
 WIDEST = 12**-0.5  # of g = 0, the mean of all steps
+MOST_OFF = 0.1  # of a profile that is made of others, in root mean square
 
 
 def exponent(std: float) -> float:
@@ -67,6 +68,9 @@ def weights(
 
   Returns:
     [N], float64, with sum 1.
+
+  Raises:
+    ValueError: No snapshot, or none from which such an average can be made.
   """
   t = np.asarray(steps, np.float64)
   g = np.array([exponent(s) for s in stds])
@@ -82,7 +86,17 @@ def weights(
     gram / size[:, None] / size[None], wanted / size, rcond=1e-12
   )[0]
   found = solved / size
-  return found / found.sum()
+  found = found / found.sum()
+  height = _inner(*(np.float64(x) for x in (step, exponent(std)) * 2))
+  missing = height - 2 * found @ wanted + found @ gram @ found
+  off = np.sqrt(max(missing, 0.0) / height)
+  if off > MOST_OFF:
+    raise ValueError(
+      f'an average of width {std:g} cannot be made of {len(t)} snapshots of '
+      f'widths {sorted(set(stds))}: its profile would be {off:.0%} off. Take '
+      'another width, or keep more of them'
+    )
+  return found
 
 
 def combined(snapshots: Iterable[Any], weights: Sequence[float]) -> Any:

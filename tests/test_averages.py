@@ -80,6 +80,8 @@ def test_a_snapshot_is_its_own_average():
   [
     (([10], [0.1], 5, 0.1), 'steps must be from 1'),
     (([], [], 5, 0.1), 'steps must be from 1'),
+    (([5, 10], [0.1, 0.1], 10, 0.01), 'its profile would be .* off'),
+    (([5], [0.1], 10, 0.1), 'its profile would be .* off'),
     (([5], [0.3], 5, 0.1), 'std'),
     (([5], [0.1], 5, 0.0), 'std'),
     (([5], [0.1], 5, float('nan')), 'std'),

@@ -66,6 +66,8 @@ Count = typing.Annotated[int, In('[1, 2147483647]')]
 Size = typing.Annotated[int, In('[1, 65536]')]
 Seed = typing.Annotated[int, In('[0, 2147483647]')]
 Fraction = typing.Annotated[float, In('[0, 1]')]
+# Widths of averages of weights, see `averages`.
+Std = typing.Annotated[float, In('(0, 0.288675]')]
 Positive = typing.Annotated[float, In('(0, inf)')]
 NotNegative = typing.Annotated[float, In('[0, inf)')]
 

@@ -18,6 +18,7 @@ from jaxdiff.config.ranges import (
   Positive,
   Section,
   Size,
+  Std,
 )
 
 
@@ -134,7 +135,7 @@ class Training(Section):
   steps_per_execution: Annotated[int, In('[1, 65536]')] = 1  # in one program
   ema_decay: Annotated[float, In('[0, 1)')] = 0.9999
   # Widths of further averages, kept with each checkpoint: see `averages`.
-  ema_stds: tuple[Annotated[float, In('(0, 0.288675]')], ...] = ()
+  ema_stds: tuple[Std, ...] = ()
   log_every: Count = 50
   preview_every: Count = 500
 

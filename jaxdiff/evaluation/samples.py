@@ -129,7 +129,7 @@ def of_run(
     rows,
     num=num,
     seed=drawing.seed,
-    ema=drawing.ema,
+    ema=drawing.average,
     mode=machine.mode,
     draw=draw,
   )

@@ -103,7 +103,9 @@ def _setting(result: Result, name: str) -> Any:
   """Returns one of SETTINGS; '' where it has no effect."""
   sampler = result['sampler'].partition('(')[0]
   if name == 'ema':
-    return 'average' if result['ema'] else 'last'
+    ema = result['ema']
+    names = {True: 'average', False: 'last'}
+    return names[ema] if isinstance(ema, bool) else f'width {ema:g}'
   if name == 'sampler' and sampler in registry.WITH_VARIANCE:
     return f'{result["sampler"]} ({result["variance"]})'
   unguided = name == 'scale' and result['labels'] == 'none'

@@ -8,7 +8,7 @@ import tyro
 
 from jaxdiff import files, names
 from jaxdiff.config import Config, Section, registry
-from jaxdiff.config.ranges import Count, Fraction, In, Positive, Seed, Size
+from jaxdiff.config.ranges import Count, Fraction, In, Positive, Seed, Size, Std
 from jaxdiff.config.sections import Sampling
 
 Steps = Annotated[int, In('[1, 1000000]')]
@@ -43,6 +43,17 @@ class SamplerFlags(Section):
   block: Size | None = None  # text: left to right, so many at a time
   checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None  # a step
   ema: bool = True  # the averaged weights
+  ema_std: Std | None = None  # or the average of this width, made afterwards
+
+  @property
+  def average(self) -> bool | float:
+    """The weights, as `runs.load` takes them."""
+    return self.ema if self.ema_std is None else self.ema_std
+
+  def check(self) -> None:
+    super().check()
+    if self.ema_std is not None and not self.ema:
+      raise ValueError('give --no-ema or --ema-std, not both')
 
 
 @dataclass(frozen=True)

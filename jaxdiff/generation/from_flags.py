@@ -71,7 +71,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
   metadata = describe(
     run,
     params,
-    ema=flags.ema,
+    ema=flags.average,
     seed=flags.seeds or flags.seed or 0,
     conditions=names,
     conditions_sha256=None,

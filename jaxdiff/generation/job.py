@@ -65,7 +65,7 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   Raises:
     ValueError: A flag that does not fit the run; and as `runs.load`.
   """
-  run = runs.load(workdir, mesh, checkpoint=flags.checkpoint, ema=flags.ema)
+  run = runs.load(workdir, mesh, checkpoint=flags.checkpoint, ema=flags.average)
   config = run.config
   if run.model.process is None:
     raise ValueError(f'{workdir} holds a classifier: it draws no samples')
@@ -91,7 +91,7 @@ def job_of_run(
   *,
   num: int,
   seed: int = 0,
-  ema: bool = True,
+  ema: bool | float = True,
   mode: str = 'jit',
   draw: Callable[..., sampler.Samples] | None = None,
 ) -> Job:
@@ -103,7 +103,7 @@ def job_of_run(
     conditions: Of the samples.
     num: Of samples.
     seed: Of the noise.
-    ema: Whether the run has the averaged weights; for the metadata.
+    ema: As the run was loaded; for the metadata.
     mode: 'jit' or 'pmap'.
     draw: Of another job, whose run differs in weights, scale and eta at most:
       nothing is compiled again.

@@ -1,6 +1,7 @@
 """A run on disk: the model that a workdir holds."""
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxdiff import models, parallel
+from jaxdiff import averages, models, parallel
 from jaxdiff.config import Config, Spec
 from jaxdiff.models import Model
 from jaxdiff.runs.config_json import read_config
@@ -37,7 +38,7 @@ def load(
   mesh: Mesh,
   *,
   checkpoint: int | None = None,
-  ema: bool = True,
+  ema: bool | float = True,
 ) -> Run:
   """Loads a trained model; only the weights asked for are read.
 
@@ -45,25 +46,55 @@ def load(
     workdir: of train.py.
     mesh: from `parallel.make_mesh`; the weights go to each of its devices.
     checkpoint: the step; None for the newest good one.
-    ema: the averaged weights.
+    ema: the averaged weights; or the width of an average that is made of those
+      of `training.ema_stds` in all checkpoints up to this one, see `averages`.
 
   Raises:
     FileNotFoundError: no run there, or no checkpoint yet.
-    ValueError: config.json is damaged.
+    ValueError: config.json is damaged, or no average of that width can be made.
     DamagedCheckpointError: no checkpoint can be trusted.
   """
   config, spec = read_config(workdir)
   model = models.make(config, spec)
-  name = 'ema_params' if ema else 'params'
-  abstract = {name: jax.eval_shape(model.init, jax.random.key(0))}
-  sharding = parallel.state_sharding(abstract, mesh)
-  restored = Checkpoints(workdir).restore(
-    parallel.placed(abstract, sharding), checkpoint, partial=True
+  checkpoints = Checkpoints(workdir)
+  params = jax.eval_shape(model.init, jax.random.key(0))
+
+  def read(state: dict[str, Any], step: int | None) -> tuple[int, Any]:
+    sharding = parallel.state_sharding(state, mesh)
+    placed = parallel.placed(state, sharding)
+    restored = checkpoints.restore(placed, step, partial=True)
+    if restored is None:
+      raise FileNotFoundError(f'{workdir} holds no checkpoint yet: train first')
+    return restored
+
+  if isinstance(ema, bool):
+    name = 'ema_params' if ema else 'params'
+    step, state = read({name: params}, checkpoint)
+    return Run(Path(workdir), config, spec, model, step, state[name])
+  stds = config.training.ema_stds
+  if not stds:
+    raise ValueError(
+      f'--ema-std needs a run that was trained with --training.ema-stds, and '
+      f'{workdir} was not'
+    )
+  state = {'averages': (params,) * len(stds)}
+  step, newest = read(state, checkpoint)
+  steps = [n for n in checkpoints.steps() if n < step]
+  kept = itertools.chain(
+    *(read(state, n)[1]['averages'] for n in steps), newest['averages']
   )
-  if restored is None:
-    raise FileNotFoundError(f'{workdir} holds no checkpoint yet: train first')
-  step, state = restored
-  return Run(Path(workdir), config, spec, model, step, state[name])
+  try:
+    weights = averages.weights(
+      np.repeat([*steps, step], len(stds)), stds * (len(steps) + 1), step, ema
+    )
+  except ValueError as error:
+    raise ValueError(
+      f'--ema-std: {error} (--checkpoint.keep-every in training)'
+    ) from error
+  made = averages.combined(kept, weights)
+  sharding = parallel.state_sharding(params, mesh)
+  made = jax.tree.map(jax.device_put, made, sharding)
+  return Run(Path(workdir), config, spec, model, step, made)
 
 
 def digest(params: Any) -> str:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from jaxdiff import data, files, modalities, parallel, runs, samplers
 from jaxdiff.config import Section
-from jaxdiff.config.ranges import In, Seed
+from jaxdiff.config.ranges import In, Seed, Std
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation import bits, likelihood
 from jaxdiff.evaluation.flags import Batch, Num
@@ -36,14 +36,14 @@ class Likelihood(Section):
   seed: Seed = 0
   checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None
   ema: bool = True
+  ema_std: Std | None = None  # or the average of this width
   data_name: str | None = None  # where the data of the run are now
 
   def run(self) -> dict[str, Any]:
     """Measures the split and writes the result."""
     mesh = parallel.local_mesh()
-    run = runs.load(
-      self.workdir, mesh, checkpoint=self.checkpoint, ema=self.ema
-    )
+    ema = self.ema if self.ema_std is None else self.ema_std
+    run = runs.load(self.workdir, mesh, checkpoint=self.checkpoint, ema=ema)
     if run.model.process is None:
       raise ValueError(f'{self.workdir} holds a classifier: no likelihood')
     categories = run.model.schedule is None
@@ -72,7 +72,7 @@ class Likelihood(Section):
     result = {
       'workdir': self.workdir,
       'checkpoint_step': run.step,
-      'ema': self.ema,
+      'ema': ema,
       'params_sha256': runs.digest(run.params),
       'config_sha256': results.config_sha256(run.workdir),
       'dataset': dataset.name,

@@ -9,7 +9,7 @@ import tyro
 
 from jaxdiff import files, parallel
 from jaxdiff.config import Section, registry
-from jaxdiff.config.ranges import In, Seed
+from jaxdiff.config.ranges import In, Seed, Std
 from jaxdiff.evaluation import cache, measuring, samples, tables
 from jaxdiff.evaluation.flags import MACHINE, Against, Drawing, Flat, Running
 from jaxdiff.generation.flags import suffix, takes_eta
@@ -33,6 +33,7 @@ class Sweep(Section):
   etas: tuple[float, ...] = ()  # ddim and dpmpp_sde_2m
   scales: tuple[float, ...] = ()  # guidance
   ema: Literal['on', 'off', 'both'] = 'on'  # the averaged weights
+  ema_stds: tuple[Std, ...] = ()  # and averages of these widths
   num: Annotated[int, In('[2, 10000000]')] = 5000  # samples of each row
   seed: Seed = 0
   labels: Literal['train', 'test', 'uniform'] | None = None
@@ -47,15 +48,14 @@ class Sweep(Section):
     machine = measuring.machine(self.running)
     out, rows = self.table(), self.rows()
     files.check_target(out.with_name(out.name + '.csv'))
+    own = Drawing(checkpoint=self.checkpoint, data_name=self.data_name)
     loaded = {
-      ema: samples.load(
-        self.workdir,
-        Drawing(checkpoint=self.checkpoint, ema=ema, data_name=self.data_name),
-        machine,
+      row.average: samples.load(
+        self.workdir, replace(own, ema=row.ema, ema_std=row.ema_std), machine
       )
-      for ema in {row.ema for row in rows}
+      for row in {row.average: row for row in rows}.values()
     }
-    runs = [configured(loaded[row.ema], row) for row in rows]
+    runs = [configured(loaded[row.average], row) for row in rows]
     # Errors come before the work.
     for run in runs:
       make_sampler(run.model, run.config.sampling)
@@ -96,6 +96,8 @@ class Sweep(Section):
   def rows(self) -> list[Drawing]:
     """Returns every combination, those that share a compilation in a row."""
     weights = {'on': (True,), 'off': (False,), 'both': (True, False)}[self.ema]
+    weights = [(ema, None) for ema in weights]
+    weights += [(True, std) for std in self.ema_stds]
     combinations = itertools.product(
       self.samplers or (None,),
       self.steps or (None,),
@@ -112,9 +114,9 @@ class Sweep(Section):
         f'are {", ".join(self.samplers)}'
       )
     rows = []
-    for sampler, steps, ema, eta, scale in combinations:
+    for sampler, steps, (ema, std), eta, scale in combinations:
       if sampler and not takes_eta(sampler):
         eta = None
-      row = {'sampler': sampler, 'steps': steps, 'ema': ema}
-      rows.append(replace(own, **row, eta=eta, scale=scale))
+      row = {'sampler': sampler, 'steps': steps, 'eta': eta, 'scale': scale}
+      rows.append(replace(own, **row, ema=ema, ema_std=std))
     return list(dict.fromkeys(rows))
