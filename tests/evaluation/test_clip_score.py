@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from networks import test_clip
+import tiny_clip
 
 from jaxdiff import data, tokenizers
 from jaxdiff.evaluation import extractors, spaces
@@ -27,7 +27,7 @@ def clip_folder(tmp_path_factory):
   """A CLIP of a few thousand weights, as open_clip lays it out."""
   folder = tmp_path_factory.mktemp('clips') / 'small'
   folder.mkdir()
-  state = test_clip.open_clip()
+  state = tiny_clip.open_clip()
   table = np.random.default_rng(0).normal(size=(49_408, 16))
   state['token_embedding.weight'] = table.astype(np.float32)
   state = {name: np.array(x, order='C') for name, x in state.items()}
@@ -80,7 +80,7 @@ def score(clip_folder, tmp_path, *flags):
 def exact(clip_folder, x, lines):
   """The score of pairs, without any of the machinery."""
   weights = read_clip(clip_folder)
-  assert weights.network.vision == test_clip.VISION
+  assert weights.network.vision == tiny_clip.VISION
   tokens = tokenizers.clip_tokenizer(clip_folder, 7).encode(lines)
   network = extractors.clip(weights, 'small')
   seen = jax.jit(network.feature_fn)(network.params, network.rule.host(x))

@@ -1,12 +1,25 @@
+"""The bound of categorical data, against enumerated expectations."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from enumerated import denoiser, law, noised, strings
-from exact import keys
+from exact import gaussian_denoiser, keys
+from gaussian import (
+  BETAS,
+  MEAN,
+  STD,
+  TIMES,
+  closed_form,
+  gaussian_bits,
+  gaussian_data,
+  within,
+)
 from nets import jit
 
-from jaxdiff import likelihood, processes, samplers
+from jaxdiff import likelihood, processes, samplers, schedules
+from jaxdiff.likelihood import variational_bound
 from jaxdiff.schedules import mixing
 
 SCHEDULE = mixing.linear()
@@ -127,3 +140,25 @@ def test_wrong_arguments_are_named():
     likelihood.variational_bound(*args, [0.0, 1.0])
   with pytest.raises(ValueError, match='num_terms must be at least 1'):
     likelihood.continuous_bound(*args, num_terms=0)
+
+
+def test_numbers_and_categories_have_a_joint_bound():
+  schedule = schedules.from_betas(BETAS)
+  numbers = processes.gaussian(schedule, bins=None)
+  categories = processes.absorbing(mixing.linear(), 3)
+  process = processes.joint({'x': numbers, 'kind': categories})
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+  flat = lambda xt, t: {
+    'x': denoise(xt['x'], t),
+    'kind': jnp.zeros((*xt['kind'].shape, 4)),
+  }
+  num = 4000
+  x0 = {'x': gaussian_data(num), 'kind': jnp.zeros((num, 3), jnp.int32)}
+  run = lambda f: jit(lambda x0: f(process, flat, keys(1, num), x0).total)(x0)
+  chain = run(lambda *args: variational_bound(*args, TIMES, num_terms=8))
+  limit = run(lambda *args: likelihood.continuous_bound(*args, num_terms=8))
+  alone = np.array([sum(map(np.sum, closed_form('small'))), np.log2(3)])
+  exact = np.array([gaussian_bits(x0['x']).mean(), np.log2(3)])
+  # A category costs log 3 whatever the steps; a number its own bound.
+  within(chain, [2, 3] @ alone / 5)
+  within(limit, [2, 3] @ exact / 5, atol=2e-3)

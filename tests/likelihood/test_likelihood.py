@@ -5,6 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from exact import gaussian_denoiser, keys
+from gaussian import (
+  BETAS,
+  MEAN,
+  STD,
+  TIMES,
+  closed_form,
+  gaussian_bits,
+  gaussian_data,
+  log_snr_times,
+  within,
+)
 from nets import jit
 
 from jaxdiff import (
@@ -18,59 +29,6 @@ from jaxdiff import (
 from jaxdiff.likelihood import variational_bound
 from jaxdiff.losses import elbo, learned_variance, time_sampling, weightings
 from jaxdiff.schedules import mixing
-
-MEAN, STD = 0.3, 0.2
-SHAPE = (2, 1)
-BETAS = schedules.linear_betas(40, 1e-3, 0.3)
-TIMES = np.linspace(1, 0, len(BETAS) + 1)
-
-
-def gaussian_data(num, seed=10):
-  draw = lambda key: MEAN + STD * jax.random.normal(key, SHAPE)
-  return jit(jax.vmap(draw))(keys(seed, num))
-
-
-def gaussian_bits(x):
-  """-log N(x; MEAN, STD^2) in bits/dim, float64."""
-  z = (np.asarray(x, np.float64) - MEAN) / STD
-  nats = 0.5 * z**2 + np.log(STD * np.sqrt(2 * np.pi))
-  return nats.mean(axis=(1, 2)) / np.log(2)
-
-
-def log_snr_times(schedule, num_steps):
-  """From 1 to 0, even in log-SNR: an even grid in t has steps at the data's
-  end over which the SNR grows fourfold, however many they are."""
-  ends = (float(schedules.log_snr(schedule, t)) for t in (1.0, 0.0))
-  times = schedules.inverse(schedule, np.linspace(*ends, num_steps + 1))
-  return np.asarray(times).clip(0, 1) * (np.arange(num_steps + 1) < num_steps)
-
-
-def within(values, exact, atol=0.0):
-  """The mean over examples is the exact one, to 4.5 standard errors."""
-  values = np.asarray(values, np.float64)
-  error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
-  np.testing.assert_array_less(
-    np.abs(values.mean(axis=0) - exact), 4.5 * error + atol
-  )
-
-
-def closed_form(variance):
-  """(L_T, [L_n], L_0) of Gaussian data, bits/dim, in float64.
-
-  The estimate's mean squared error at t is 1 / (1 / STD^2 + SNR); it is all a
-  Gaussian's bound depends on.
-  """
-  product = np.cumprod(1 - BETAS)
-  snr = product / (1 - product)
-  mse = 1 / (1 / STD**2 + snr)
-  prior = 0.5 * snr[-1] * (MEAN**2 + STD**2)
-  small = BETAS[1:] * (1 - product[:-1]) / (1 - product[1:])
-  model = small if variance == 'small' else BETAS[1:]
-  ratio = small / model
-  gain = np.sqrt(product[:-1]) * BETAS[1:] / (1 - product[1:])
-  steps = 0.5 * (gain**2 * mse[1:] / model + ratio - 1 - np.log(ratio))
-  data = 0.5 * (np.log(2 * np.pi / snr[0]) + mse[0] * snr[0])
-  return tuple(x / np.log(2) for x in (prior, steps[::-1], data))
 
 
 @pytest.mark.parametrize('variance', ['small', 'large'])
@@ -215,46 +173,6 @@ def test_continuous_bound_is_the_bound_with_any_denoiser():
   within(discrete.total - continuous.total, 0.0, atol=2e-2)
 
 
-def test_decoder_is_a_distribution_over_256_values():
-  schedule = schedules.cosine(-8, 8)
-  centres = jnp.linspace(-1, 1, 256).reshape(256, 1, 1)
-  # One estimate for all 256: nothing of x0 may reach it through xt.
-  denoise = lambda xt, t: jnp.full_like(xt, 0.98)
-  process, times = processes.gaussian(schedule), [1.0, 0.05, 0.0]
-  bound = jit(
-    lambda x0: variational_bound(process, denoise, keys(0, 256), x0, times)
-  )(centres)
-  np.testing.assert_allclose(np.exp2(-bound.data).sum(), 1, atol=1e-5)
-
-
-def test_bound_of_8_bit_data_is_a_bound_on_its_probability():
-  # Data of two values with probability 1/2 each, 1 bit; the exact denoiser is
-  # the posterior mean. A fine grid at the data: the decoder is narrower than
-  # a bin.
-  schedule = schedules.cosine()
-  level = 21 / 255
-  sign = jnp.where(jnp.arange(4000) % 2, 1.0, -1.0)
-  x0 = level * sign[:, None]
-
-  def denoise(xt, t):
-    alpha, sigma = (x[:, None] for x in schedule(t))
-    return level * jnp.tanh(alpha * level * xt / sigma**2)
-
-  times = log_snr_times(schedule, 200)
-  process = processes.gaussian(schedule)
-  bound = jit(
-    lambda x0: variational_bound(process, denoise, keys(3, len(x0)), x0, times)
-  )(x0)
-  limit = jit(
-    lambda x0: likelihood.continuous_bound(
-      process, denoise, keys(4, len(x0)), x0, num_terms=64
-    )
-  )(x0)
-  within(limit.total, 1.0, atol=1e-3)
-  assert 1.0 < bound.total.mean() < 1.1
-  assert np.abs(bound.data).max() < 1e-3
-
-
 def test_example_i_meets_the_noise_of_its_key_alone():
   schedule = schedules.from_betas(BETAS)
   process = processes.gaussian(schedule)
@@ -295,21 +213,6 @@ def test_bound_is_the_same_on_eight_devices(mode):
     out_axes=0,
   )(x0, index)
   np.testing.assert_allclose(run(8), run(1), rtol=1e-5)
-
-
-def test_dequantization():
-  k = np.arange(256)
-  x0 = jnp.asarray(k / 127.5 - 1, jnp.float32)
-  x = likelihood.dequantize(jax.random.key(0), x0)
-  np.testing.assert_array_equal(np.floor((np.asarray(x) + 1) * 128), k)
-  # A uniform density over [-1, 1) gives every one of 256 values 8 bits.
-  log_density = jnp.log(0.5) * jnp.full(3, 12.0)
-  np.testing.assert_allclose(
-    likelihood.bits_per_dim(log_density, 12), 8, rtol=1e-6
-  )
-  np.testing.assert_allclose(
-    likelihood.bits_per_dim(log_density, 12, None), 1, rtol=1e-6
-  )
 
 
 def test_nelbo_of_an_exact_denoiser_is_the_closed_form():
@@ -370,28 +273,6 @@ def test_a_masked_part_is_not_counted():
   )(x0)
   within(bound.steps, closed_form('small')[1])
   np.testing.assert_array_equal(likelihood.elements(process, x0, mask), 1)
-
-
-def test_numbers_and_categories_have_a_joint_bound():
-  schedule = schedules.from_betas(BETAS)
-  numbers = processes.gaussian(schedule, bins=None)
-  categories = processes.absorbing(mixing.linear(), 3)
-  process = processes.joint({'x': numbers, 'kind': categories})
-  denoise = gaussian_denoiser(schedule, MEAN, STD)
-  flat = lambda xt, t: {
-    'x': denoise(xt['x'], t),
-    'kind': jnp.zeros((*xt['kind'].shape, 4)),
-  }
-  num = 4000
-  x0 = {'x': gaussian_data(num), 'kind': jnp.zeros((num, 3), jnp.int32)}
-  run = lambda f: jit(lambda x0: f(process, flat, keys(1, num), x0).total)(x0)
-  chain = run(lambda *args: variational_bound(*args, TIMES, num_terms=8))
-  limit = run(lambda *args: likelihood.continuous_bound(*args, num_terms=8))
-  alone = np.array([sum(map(np.sum, closed_form('small'))), np.log2(3)])
-  exact = np.array([gaussian_bits(x0['x']).mean(), np.log2(3)])
-  # A category costs log 3 whatever the steps; a number its own bound.
-  within(chain, [2, 3] @ alone / 5)
-  within(limit, [2, 3] @ exact / 5, atol=2e-3)
 
 
 def test_what_cannot_be_is_refused():

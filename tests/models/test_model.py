@@ -1,16 +1,15 @@
 """A model is a value that is built once, and knows nothing of names after."""
 
 import collections
-import dataclasses
 import sys
 from pathlib import Path
 
 import jax
 import pytest
 import tiny
+from categories import TEXT
 
 import jaxdiff
-from jaxdiff import config as c
 from jaxdiff import models, names, schedules
 from jaxdiff.generation.sampler import make_sampler
 from jaxdiff.networks.transformer import Transformer
@@ -18,12 +17,6 @@ from jaxdiff.networks.unet import UNet
 from jaxdiff.schedules import mixing
 
 ROOT = str(Path(jaxdiff.__file__).parent)
-TEXT = dataclasses.replace(
-  tiny.config,
-  diffusion=c.Categorical(),
-  network=c.Transformer(width=8, depth=1, num_heads=2, time=False),
-  sampling=c.Sampling(sampler='ancestral', steps=2, num=2),
-)
 CASES = {
   'image': (tiny.config, tiny.SPEC, schedules.cosine, UNet, 10),
   'text': (TEXT, tiny.text_spec(), mixing.linear, Transformer, 12),

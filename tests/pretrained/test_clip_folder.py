@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from networks import test_clip
+import tiny_clip
 
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
 from jaxdiff.pretrained.clip_folder import open_clip_network, read_clip
@@ -45,8 +45,8 @@ def save(folder, state, weights, config, name):
 
 
 def save_hugging_face(folder):
-  state = test_clip.hugging_face()
-  names = 'model.safetensors', test_clip.CONFIG, 'config.json'
+  state = tiny_clip.hugging_face()
+  names = 'model.safetensors', tiny_clip.CONFIG, 'config.json'
   save(folder, state, *names)
 
 
@@ -54,11 +54,11 @@ def test_both_layouts(tmp_path):
   with pytest.raises(FileNotFoundError, match='open_clip_config.json with'):
     read_clip(tmp_path)
   names = 'open_clip_model.safetensors', OPEN_CLIP, 'open_clip_config.json'
-  save(tmp_path, test_clip.open_clip(), *names)
+  save(tmp_path, tiny_clip.open_clip(), *names)
   theirs = read_clip(tmp_path)
   save_hugging_face(tmp_path)
   ours = read_clip(tmp_path)
-  assert ours.network == theirs.network == test_clip.SMALL
+  assert ours.network == theirs.network == tiny_clip.SMALL
   jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
   assert ours.sha256 != theirs.sha256
 
@@ -96,7 +96,7 @@ def test_what_open_clip_leaves_out():
 def test_damaged_configs_are_named(config, message, tmp_path):
   save_hugging_face(tmp_path)
   if isinstance(config, dict) and config and 'text_config' not in config:
-    config = test_clip.CONFIG | {'text_config': config}
+    config = tiny_clip.CONFIG | {'text_config': config}
   if not isinstance(config, bytes):
     config = json.dumps(config).encode()
   (tmp_path / 'config.json').write_bytes(config)

@@ -1,0 +1,115 @@
+"""A tiny CLIP: its weights as Hugging Face and open_clip name them."""
+
+import numpy as np
+
+from jaxdiff.networks.clip import Clip, ClipText, ClipVision
+
+TEXT = ClipText(16, 1, 2, 24, 8, vocab_size=50, max_length=7)
+
+
+VISION = ClipVision(12, 4, 12, 1, 3, 20, 8)
+
+
+SMALL = Clip(TEXT, VISION)
+
+
+# Hugging Face's names, and the shapes of a network as SMALL.
+NAMES = {
+  'logit_scale': (),
+  'text_projection.weight': (8, 16),
+  'visual_projection.weight': (8, 12),
+  'text_model.embeddings.token_embedding.weight': (50, 16),
+  'text_model.embeddings.position_embedding.weight': (7, 16),
+  'text_model.final_layer_norm.weight': (16,),
+  'text_model.final_layer_norm.bias': (16,),
+  'vision_model.embeddings.class_embedding': (12,),
+  'vision_model.embeddings.patch_embedding.weight': (12, 3, 4, 4),
+  'vision_model.embeddings.position_embedding.weight': (10, 12),
+  'vision_model.pre_layrnorm.weight': (12,),
+  'vision_model.pre_layrnorm.bias': (12,),
+  'vision_model.post_layernorm.weight': (12,),
+  'vision_model.post_layernorm.bias': (12,),
+}
+for tower, width, inner in [('text', 16, 24), ('vision', 12, 20)]:
+  for layer, shape in {
+    'layer_norm1': (width,),
+    'layer_norm2': (width,),
+    'self_attn.q_proj': (width, width),
+    'self_attn.k_proj': (width, width),
+    'self_attn.v_proj': (width, width),
+    'self_attn.out_proj': (width, width),
+    'mlp.fc1': (inner, width),
+    'mlp.fc2': (width, inner),
+  }.items():
+    name = f'{tower}_model.encoder.layers.0.{layer}'
+    NAMES |= {f'{name}.weight': shape, f'{name}.bias': shape[:1]}
+
+
+def hugging_face():
+  rng = np.random.default_rng(0)
+  return {
+    name: np.asarray(0.3 * rng.normal(size=shape), np.float32)
+    for name, shape in NAMES.items()
+  }
+
+
+def open_clip():
+  """The same weights as open_clip names and arranges them."""
+  state = hugging_face()
+  renamed = {
+    'logit_scale': state.pop('logit_scale'),
+    'text_projection': state.pop('text_projection.weight').T,
+    'visual.proj': state.pop('visual_projection.weight').T,
+  }
+  for tower in ('text_model.', 'vision_model.'):
+    for kind in ('weight', 'bias'):
+      attention = f'{tower}encoder.layers.0.self_attn.'
+      parts = [state.pop(f'{attention}{n}_proj.{kind}') for n in 'qkv']
+      state[f'{tower}resblocks.0.attn.in_proj_{kind}'] = np.concatenate(parts)
+  for name, tensor in state.items():
+    for theirs, ours in {
+      'text_model.embeddings.position_embedding.weight': 'positional_embedding',
+      'vision_model.embeddings.position_embedding.weight': (
+        'visual.positional_embedding'
+      ),
+      'embeddings.': '',
+      'patch_embedding': 'conv1',
+      'encoder.layers': 'transformer.resblocks',
+      'model.resblocks': 'model.transformer.resblocks',
+      'self_attn': 'attn',
+      'layer_norm1': 'ln_1',
+      'layer_norm2': 'ln_2',
+      'fc1': 'c_fc',
+      'fc2': 'c_proj',
+      'final_layer_norm': 'ln_final',
+      'pre_layrnorm': 'ln_pre',
+      'post_layernorm': 'ln_post',
+      'text_model.': '',
+      'vision_model.': 'visual.',
+    }.items():
+      name = name.replace(theirs, ours)
+    renamed[name] = tensor
+  return renamed
+
+
+CONFIG = {
+  'model_type': 'clip',
+  'projection_dim': 8,
+  'text_config': {
+    'hidden_size': 16,
+    'num_hidden_layers': 1,
+    'num_attention_heads': 2,
+    'intermediate_size': 24,
+    'vocab_size': 50,
+    'max_position_embeddings': 7,
+    'eos_token_id': 2,
+  },
+  'vision_config': {
+    'image_size': 12,
+    'patch_size': 4,
+    'hidden_size': 12,
+    'num_hidden_layers': 1,
+    'num_attention_heads': 3,
+    'intermediate_size': 20,
+  },
+}
