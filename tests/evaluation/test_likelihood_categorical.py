@@ -68,6 +68,12 @@ def test_the_standard_error_is_that_of_repeated_sets():
   assert stated == pytest.approx(spread, rel=0.15)
 
 
+def test_equal_sizes_are_no_sizes():
+  values = np.array([1.0, 2.0, 4.0])
+  estimate = mean_of(values, np.full(3, 7))
+  np.testing.assert_allclose(estimate, mean_of(values), rtol=1e-12)
+
+
 def test_numbers_do_not_depend_on_the_batches():
   schedule = mixing.linear()
   process = processes.absorbing(schedule, 3)

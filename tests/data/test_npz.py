@@ -1,0 +1,57 @@
+"""NPZ files of images: read as they were written, or refused."""
+
+import numpy as np
+import pytest
+
+from jaxdiff import data
+
+
+@pytest.fixture
+def path(tmp_path):
+  return tmp_path / 'x.npz'
+
+
+def load(path):
+  return data.load(f'npz:{path}')
+
+
+def test_images_are_those_written(path):
+  x = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 1), np.uint8)
+  np.savez_compressed(path, arr_0=x)
+  dataset = load(path)
+  assert len(dataset) == 5 and dataset.shape == (4, 3, 1)
+  np.testing.assert_array_equal(
+    dataset.gather(np.array([3, 0]))['x0'], x[[3, 0]]
+  )
+
+
+@pytest.mark.parametrize(
+  ('x', 'message'),
+  [
+    (np.zeros((2, 4, 4, 3), np.float32), r'uint8 .*got float32 \[2, 4, 4, 3\]'),
+    (np.zeros((2, 4, 4), np.uint8), r'got uint8 \[2, 4, 4\]'),
+    (np.zeros((0, 4, 4, 3), np.uint8), r'got uint8 \[0, 4, 4, 3\]'),
+    (np.array([{}], object), 'cannot be read as images'),
+  ],
+)
+def test_arrays_that_are_no_images(path, x, message):
+  np.savez(path, arr_0=x)
+  with pytest.raises(ValueError, match=message):
+    load(path)
+
+
+def test_another_name_is_refused(path):
+  np.savez(path, images=np.zeros((2, 4, 4, 3), np.uint8))
+  with pytest.raises(ValueError, match='cannot be read as images under arr_0'):
+    load(path)
+
+
+def test_a_damaged_file_is_refused(path):
+  x = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), np.uint8)
+  np.savez_compressed(path, arr_0=x)
+  whole = path.read_bytes()
+  # Cut, and with bytes of the compressed data changed: two different errors.
+  for content in (whole[:-40], whole[:60] + bytes(40) + whole[100:], b''):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='cannot be read as images'):
+      load(path)
