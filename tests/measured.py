@@ -1,9 +1,10 @@
-"""A tiny run and a tiny classifier that were never trained, on disk."""
+"""What is measured: normal features; an untrained run and classifier."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tiny
 
 from jaxdiff import classifier, training
@@ -12,6 +13,12 @@ from jaxdiff.models import optimizer as optimizers
 from jaxdiff.networks.classifier import Classifier
 from jaxdiff.runs import Checkpoints
 from jaxdiff.runs.config_json import save_config
+
+
+def normal(num, dim=4, shift=0.0, seed=0):
+  """Features [num, dim] from N(shift, 1)."""
+  x = np.random.default_rng(seed).normal(size=(num, dim)) + shift
+  return x.astype(np.float32)
 
 
 def make_run(workdir):

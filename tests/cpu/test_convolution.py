@@ -64,12 +64,7 @@ def test_derivatives_are_those_of_lax(arrays, widths, strides, padding):
   """Of first and second order, backwards, forwards, and of one argument."""
   x, w, v, u = arrays
 
-  def both(derivative):
-    for conv in (ours, theirs):
-      loss = lambda x, w, conv=conv: jnp.sin(conv(x, w, strides, padding)).sum()
-      yield jax.jit(partial(derivative, loss))(x, w)
-
-  for derivative in (
+  derivatives = (
     lambda f, x, w: f(x, w),
     lambda f, x, w: jax.grad(f, (0, 1))(x, w),
     lambda f, x, w: jax.grad(f, 0)(x, w),
@@ -77,19 +72,25 @@ def test_derivatives_are_those_of_lax(arrays, widths, strides, padding):
     lambda f, x, w: jax.jvp(f, (x, w), (v, u)),
     lambda f, x, w: jax.jvp(jax.grad(f, (0, 1)), (x, w), (v, u)),
     lambda f, x, w: jax.grad(lambda w: (jax.grad(f)(x, w) * v).sum())(w),
-  ):
-    got, wanted = both(derivative)
-    jax.tree.map(partial(np.testing.assert_allclose, atol=widths), got, wanted)
+  )
+
+  @partial(jax.jit, static_argnums=0)
+  def every(conv, x, w):
+    loss = lambda x, w: jnp.sin(conv(x, w, strides, padding)).sum()
+    return [derivative(loss, x, w) for derivative in derivatives]
+
+  compare = partial(np.testing.assert_allclose, atol=widths)
+  jax.tree.map(compare, every(ours, x, w), every(theirs, x, w))
 
 
 @pytest.mark.usefixtures('widths')
 def test_it_maps_over_a_batch_of_kernels(arrays):
   x, w, _, u = arrays
   many = jnp.stack([w, u])
-  got = jax.vmap(jax.grad(lambda w: (ours(x, w) ** 2).sum()))(many)
+  got = jax.jit(jax.vmap(jax.grad(lambda w: (ours(x, w) ** 2).sum())))(many)
+  gradient = jax.jit(jax.grad(lambda w: (theirs(x, w) ** 2).sum()))
   for one, kernel in zip(got, many, strict=True):
-    wanted = jax.grad(lambda w: (theirs(x, w) ** 2).sum())(kernel)
-    np.testing.assert_allclose(one, wanted, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(one, gradient(kernel), rtol=1e-4, atol=1e-3)
 
 
 def test_other_settings_are_heard(arrays):
@@ -140,11 +141,17 @@ def test_a_doubled_map_need_not_be_made(arrays):
 
   got = jax.jit(both)(x, w)
   np.testing.assert_allclose(got['ours'], got['theirs'], atol=1e-5)
-  _, pull = jax.vjp(lambda x, w: both(x, w)['ours'], x, w)
-  _, wanted = jax.vjp(lambda x, w: both(x, w)['theirs'], x, w)
+
+  @jax.jit
+  def pulled(x, w):
+    _, pull = jax.vjp(both, x, w)
+    zero = jnp.zeros_like(cotangent)
+    ours, theirs = ({**dict.fromkeys(got, zero), n: cotangent} for n in got)
+    return pull(ours), pull(theirs)
+
   compare = partial(np.testing.assert_allclose, atol=1e-4, rtol=1e-5)
-  jax.tree.map(compare, pull(cotangent), wanted(cotangent))
-  _, moved = jax.jvp(both, (x, w), (v, u))
+  jax.tree.map(compare, *pulled(x, w))
+  _, moved = jax.jit(lambda x, w: jax.jvp(both, (x, w), (v, u)))(x, w)
   compare(moved['ours'], moved['theirs'])
 
 

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import torchvision_python
+from measured import normal
 
 from jaxdiff.evaluation import (
   class_score,
@@ -20,11 +21,6 @@ torchvision_python.import_or_skip()
 
 def noise(*shape):
   return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-
-
-def normal(num, dim=24, shift=0.0, seed=0):
-  x = np.random.default_rng(seed).normal(size=(num, dim)) + shift
-  return x.astype(np.float32)
 
 
 def torch_bilinear(x, **options):
@@ -92,7 +88,7 @@ def test_clip_resize(shape):
 def test_frechet_distance(num):
   """pytorch-fid's general matrix root, SciPy's; of full rank and not."""
   linalg = pytest.importorskip('scipy.linalg')
-  x, y = normal(num), normal(num + 7, shift=0.2, seed=1)
+  x, y = normal(num, 24), normal(num + 7, 24, shift=0.2, seed=1)
   a, b = frechet.moments(x), frechet.moments(y)
   root = linalg.sqrtm(a.cov @ b.cov)
   expected = np.sum((a.mean - b.mean) ** 2) + np.trace(a.cov + b.cov)
@@ -111,7 +107,7 @@ def test_frechet_distance(num):
 
 def test_kernel_distance():
   fidelity = pytest.importorskip('torch_fidelity.metric_kid')
-  x, y = normal(300), normal(300, shift=0.1, seed=1)
+  x, y = normal(300, 24), normal(300, 24, shift=0.1, seed=1)
   options = {
     'kid_subsets': 100,
     'kid_subset_size': 100,
@@ -202,7 +198,7 @@ class Embeddings:
 @pytest.mark.parametrize('sign', [1, -1])
 def test_clip_score(sign):
   multimodal = pytest.importorskip('torchmetrics.functional.multimodal')
-  texts, images = normal(9) + 1, sign * (normal(9, seed=1) + 1)
+  texts, images = normal(9, 24) + 1, sign * (normal(9, 24, seed=1) + 1)
   empty = torch.zeros(9)
   inputs = dict.fromkeys(('pixel_values', 'input_ids', 'attention_mask'), empty)
   theirs = multimodal.clip_score(

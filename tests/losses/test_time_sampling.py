@@ -44,6 +44,9 @@ def test_time_samplers_at_the_ends_of_u():
   ):
     t = sampler(u)
     assert (t >= 0).all() and (t <= 1).all()
+  # A step of a table of 4, never step 0.
+  steps = time_sampling.grid(4)(jnp.array([0.0, 0.24, 0.26, 0.99, 1.0]))
+  np.testing.assert_array_equal(steps, [0.25, 0.25, 0.5, 1.0, 1.0])
   # All noise is beyond this schedule: its last level.
   clipped = time_sampling.log_normal(schedules.ve(0.01, 0.1), 5.0, 0.1)(u)
   np.testing.assert_array_equal(clipped, 1.0)
