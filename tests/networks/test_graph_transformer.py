@@ -126,7 +126,7 @@ def test_alike_nodes_and_no_mask(network):
 def test_a_new_network_says_nothing():
   net, (xt, mask) = tiny(), graphs()
   args = (xt, jnp.full(3, 0.5), {'mask': mask})
-  out = net.apply(net.init(jax.random.key(0), *args), *args)
+  out, _ = jit(net.init_with_output)(jax.random.key(0), *args)
   assert all((leaf == 0).all() for leaf in jax.tree.leaves(out))
 
 

@@ -7,6 +7,7 @@ import pytest
 from nets import (
   assert_same_values_and_grads,
   forward,
+  jit,
   normal,
   random_params,
   relative_error,
@@ -19,14 +20,8 @@ from jaxdiff.networks.mlp import MLP
 
 
 def applied(network, xt, cond=None):
-  t = jnp.linspace(0.1, 0.9, len(xt))
-  variables = network.init(jax.random.key(0), xt, t, cond)
-  # The last layer starts at zero.
-  stirred = jax.tree.map(
-    lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape),
-    variables,
-  )
-  return jax.jit(network.apply)(stirred, xt, t, cond)
+  args = xt, jnp.linspace(0.1, 0.9, len(xt)), cond
+  return forward(network)(random_params(network, *args), *args)
 
 
 @pytest.mark.parametrize('shape', [(2,), (3,), (5, 2)])
@@ -40,8 +35,9 @@ def test_shapes(shape, factor):
 
 def test_a_new_network_predicts_zero():
   network, xt = MLP(2, width=8, depth=1), jnp.ones((3, 2))
-  variables = network.init(jax.random.key(0), xt, jnp.ones(3))
-  np.testing.assert_array_equal(network.apply(variables, xt, jnp.ones(3)), 0)
+  init = jit(network.init_with_output)
+  out, _ = init(jax.random.key(0), xt, jnp.ones(3))
+  np.testing.assert_array_equal(out, 0)
 
 
 def test_time_and_label_change_the_output():
