@@ -11,7 +11,8 @@ from jaxdiff.runs import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 FLAGS = (
-  '--network.channels 8 --network.channel-mults 1 2 '
+  '--network.channels 8 --network.channel-mults 1 --network.num-res-blocks 1 '
+  '--network.attention-resolutions '
   '--training.batch-size 16 --training.log-every 3 --sampling.steps 2 '
   '--sampling.num 4 --optimizer.warmup-steps 2 --checkpoint.every 4 '
   '--training.preview-every 1000'

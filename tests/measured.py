@@ -27,12 +27,6 @@ def make_run(workdir):
     tiny.config,
     workdir=str(workdir),
     condition=c.Condition(label=True),
-    network=c.UNet(
-      channels=4,
-      channel_mults=(1,),
-      num_res_blocks=1,
-      attention_resolutions=(),
-    ),
     sampling=c.Sampling(steps=1, num=4),
   )
   # A new network predicts 0, whatever its conditions.

@@ -14,12 +14,11 @@ def in_the_repository(monkeypatch):
 
 
 @pytest.fixture(scope='session')
-def launch(tmp_path_factory):
+def launch():
   """Starts train.py in a process of its own, on one device."""
   environment = {
     **os.environ,
     'XLA_FLAGS': '--xla_backend_optimization_level=0',
-    'JAX_COMPILATION_CACHE_DIR': str(tmp_path_factory.mktemp('cache')),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
 

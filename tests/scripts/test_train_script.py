@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import sys
 import time
 
 import chex
@@ -195,7 +196,11 @@ def test_a_longer_cosine_run_says_so_and_keeps_its_history(
   assert change == {'step': 30, 'changed': {'training.num_steps': [30, 33]}}
 
 
-def test_a_warmup_longer_than_the_run_is_shortened_and_said(tmp_path, capsys):
+def test_a_warmup_longer_than_the_run_is_shortened_and_said(
+  tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setattr(loop, 'fit', lambda *_: sys.exit('before any step'))
   flags = ['--optimizer.warmup-steps', 100, '--training.num-steps', 4]
-  run('--workdir', tmp_path / 'short', *flags)
+  with pytest.raises(SystemExit, match='before any step'):
+    run('--workdir', tmp_path / 'short', *flags)
   assert 'warmup-steps 100 is as long as the run' in capsys.readouterr().out
