@@ -27,16 +27,16 @@ OPPOSITE = {
   'above': 'below',
   'below': 'above',
 }
-NUMBER = 60
+NUMBER = {16: 60, 32: 30}  # of scenes, by the size of their images
 
 
-@pytest.fixture(scope='module', params=[16, 32])
+@pytest.fixture(scope='module', params=NUMBER)
 def drawn(request):
   """The scenes of seen and test, and their images of one size."""
   taken = [
     one
     for split in ('seen', 'test')
-    for one in itertools.islice(split_scenes(split), NUMBER)
+    for one in itertools.islice(split_scenes(split), NUMBER[request.param])
   ]
   told = [scene for scene, _ in taken]
   return told, np.array([draw(*one, request.param) for one in taken])
