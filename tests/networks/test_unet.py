@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from nets import count, forward, inputs, jit, random_params, shapes
+from nets import (
+  assert_same_values_and_grads,
+  count,
+  forward,
+  inputs,
+  jit,
+  random_params,
+  shapes,
+  value_and_grads,
+)
 
 from jaxdiff.networks import layers
 from jaxdiff.networks.unet import UNet
@@ -132,11 +141,8 @@ def test_every_parameter_matters():
   xt, t = inputs()
   args = (xt, t, {'label': jnp.array([0, 1])})
   params = random_params(net, *args)
-
-  def loss(params):
-    return jnp.mean(net.apply({'params': params}, *args) ** 2)
-
-  grads = flatten_dict(jit(jax.grad(loss))(params), sep='/')
+  _, grads = value_and_grads(net, params, *args)
+  grads = flatten_dict(grads, sep='/')
   largest = {name: float(jnp.abs(g).max()) for name, g in grads.items()}
   # Softmax does not see what is added to every key alike.
   unseen = {n for n in largest if n.endswith('attention/k/bias')}
@@ -160,7 +166,7 @@ def test_blocks_attend_where_asked_and_in_the_middle(resolutions):
 def test_remat_changes_neither_numbers_nor_names():
   xt, t = inputs()
 
-  def value_and_grads(remat):
+  def results(remat):
     net = tiny(remat=remat, dropout=0.3)
     params = random_params(net, xt, t)
 
@@ -172,17 +178,7 @@ def test_remat_changes_neither_numbers_nor_names():
     assert ('remat' in str(jax.make_jaxpr(loss)(params))) == remat
     return jit(jax.value_and_grad(loss))(params)
 
-  value, grads = value_and_grads(False)
-  value_remat, grads_remat = value_and_grads(True)
-  np.testing.assert_allclose(value_remat, value, rtol=1e-6)
-  largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(
-      a, b, rtol=1e-4, atol=1e-6 * largest
-    ),
-    grads_remat,
-    grads,
-  )
+  assert_same_values_and_grads(results(False), results(True))
 
 
 def test_bfloat16_computes_close_to_float32():
