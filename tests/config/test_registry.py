@@ -142,7 +142,7 @@ def test_grids_take_the_number_of_steps_of_the_table_from_the_run():
     changed(schedule='linear_betas', num_steps=100),
     sampling={'times': 'leading', 'steps': 4},
   )
-  times = models.make(config, tiny.SPEC).grid(config.sampling)
+  times = models.make(config, SPEC).grid(config.sampling)
   np.testing.assert_allclose(times, [0.76, 0.51, 0.26, 0.01, 0], rtol=1e-6)
 
 
