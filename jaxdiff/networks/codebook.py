@@ -77,7 +77,7 @@ class Codebook(nn.Module):
 
   def lookup(self, indices: Array) -> Array:
     """Returns the codes [..., D] of indices [...]."""
-    return self.embedding[indices]
+    return jnp.take(self.embedding, indices, axis=0)
 
 
 def usage(indices: Array, num_codes: int) -> Usage:
