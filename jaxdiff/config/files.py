@@ -34,6 +34,8 @@ class Spec(NamedTuple):
   # The frequency of each category.
   marginals: tuple[float, ...] | dict[str, tuple[float, ...]] | None = None
   sizes: tuple[float, ...] | None = None  # distribution of sizes; None: fixed
+  # `models.latent.measure`: shape, shift and scale of latents, and a hash.
+  latents: dict[str, Any] | None = None
   # `Dataset.identity`, cut texts; None in older runs.
   data: dict[str, Any] | None = None
 
