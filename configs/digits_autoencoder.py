@@ -2,7 +2,9 @@
 
   python train.py --config configs/digits_autoencoder.py
 
-With the digits_latent.py beside it, the smallest latent diffusion.
+165,583 parameters, 2,000 steps of 64. 1 min 29 s on two CPU cores that others
+used too (2026-11-28, Python 3.13, jax 0.12). On the 300 test images: PSNR 27.2
+dB, SSIM 0.965. Its latents are diffused by digits_latent.py.
 """
 
 from jaxdiff import config as c

@@ -3,7 +3,10 @@
   python -m jaxdiff.data prepare tfds:fashion_mnist
   python train.py --config configs/fashion_autoencoder.py
 
-Its latents are diffused by fashion_latent.py.
+681,333 parameters. 3,000 steps of 32 on 20,000 of the training images: 8 min 38
+s on two CPU cores that others used too (2026-11-28, Python 3.13, jax 0.12), and
+PSNR 25.2 dB, SSIM 0.837 on 1,024 of the test images. Its latents are diffused
+by fashion_latent.py.
 """
 
 from jaxdiff import config as c

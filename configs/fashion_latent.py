@@ -4,7 +4,7 @@
   python train.py --config configs/fashion_latent.py
   python sample.py runs/fashion_latent --labels 0,1,2,3,4,5,6,7,8,9 --scale 2
 
-Without classes: --condition.no-label
+Without classes: --condition.no-label. Not trained here yet.
 """
 
 from jaxdiff import config as c
