@@ -9,6 +9,11 @@ from jaxdiff import config as c
 from jaxdiff import models, training
 from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
+from jaxdiff.networks.autoencoder import AutoencoderKL
+from jaxdiff.pretrained.autoencoder_weights import (
+  load_autoencoder,
+  save_autoencoder,
+)
 
 # One level: a third of the time to compile.
 UNET = c.UNet(
@@ -93,10 +98,14 @@ def shrunken(config, spec):
   n = config.network
   if isinstance(n, c.UNet):
     # Two levels, and attention on the lower one if there is any.
-    side = spec.shape[0] // n.patch_size // 2
+    shape = spec.latents['shape'] if spec.latents else spec.shape
+    side = -(-shape[0] // n.patch_size // 2)
     small |= {'channels': 8, 'num_res_blocks': 1, 'channel_mults': (1, 2)}
     small['attention_resolutions'] = (side,) if n.attention_resolutions else ()
     small['head_channels'] = n.head_channels and 8
+  elif isinstance(n, c.Autoencoder):
+    small |= {'channels': 4, 'channel_mults': (1, 2), 'num_groups': 2}
+    small |= {'num_res_blocks': 1, 'latent_channels': 2}
   else:
     small['num_heads'] = 2
   fields = {field.name for field in dataclasses.fields(n)}
@@ -108,6 +117,34 @@ def shrunken(config, spec):
     training={'num_steps': 4, 'batch_size': 8, 'steps_per_execution': 1},
     sampling={'steps': 2, 'num': 2},
   )
+
+
+def with_latents(config, spec, folder, seed=0):
+  """Gives a configuration of latents a random autoencoder in a folder."""
+  if config.latent.autoencoder is None:
+    return config, spec
+  levels = 2 if spec.shape[0] < 16 else 3
+  network = AutoencoderKL(
+    image_channels=spec.shape[-1],
+    latent_channels=2,
+    channels=4,
+    channel_mults=(1, 2, 2)[:levels],
+    num_res_blocks=1,
+    num_groups=2,
+  )
+  images = jax.ShapeDtypeStruct((1, *spec.shape), np.float32)
+  shapes = jax.eval_shape(network.init, jax.random.key(0), images)['params']
+  rng = np.random.default_rng(seed)
+  draw = lambda x: (0.3 * rng.standard_normal(x.shape)).astype(np.float32)
+  save_autoencoder(folder, network, jax.tree.map(draw, shapes))
+  latents = {
+    'shape': (*(n // network.factor for n in spec.shape[:2]), 2),
+    'shift': (0.1, -0.2),
+    'scale': (2.0, 0.5),
+    'sha256': load_autoencoder(folder).sha256,
+  }
+  config = changed(config, latent={'autoencoder': str(folder)})
+  return config, spec._replace(latents=latents)
 
 
 def with_text(config, spec):

@@ -11,7 +11,12 @@ generation/ read a configuration: the rest of the library is given functions.
 """
 
 from jaxdiff.config.config import FIXED, Config
-from jaxdiff.config.diffusion import Categorical, Classification, Gaussian
+from jaxdiff.config.diffusion import (
+  Autoencoding,
+  Categorical,
+  Classification,
+  Gaussian,
+)
 from jaxdiff.config.files import (
   Spec,
   describe,
@@ -24,6 +29,7 @@ from jaxdiff.config.files import (
 from jaxdiff.config.networks import (
   EDM2,
   MLP,
+  Autoencoder,
   ConvNet,
   Custom,
   DiT,
@@ -37,6 +43,7 @@ from jaxdiff.config.sections import (
   Condition,
   Data,
   Evaluation,
+  Latent,
   Optimizer,
   Parallel,
   Processes,
@@ -48,6 +55,8 @@ __all__ = [
   'EDM2',
   'FIXED',
   'MLP',
+  'Autoencoder',
+  'Autoencoding',
   'Categorical',
   'Checkpoint',
   'Classification',
@@ -60,6 +69,7 @@ __all__ = [
   'Evaluation',
   'Gaussian',
   'GraphTransformer',
+  'Latent',
   'Optimizer',
   'Parallel',
   'Processes',

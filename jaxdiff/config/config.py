@@ -6,6 +6,7 @@ from typing import ClassVar
 from jaxdiff import names
 from jaxdiff.config import registry, sections
 from jaxdiff.config.diffusion import (
+  Autoencoding,
   Categorical,
   Classification,
   Gaussian,
@@ -18,6 +19,7 @@ from jaxdiff.config.sections import (
   Condition,
   Data,
   Evaluation,
+  Latent,
   Optimizer,
   Parallel,
   Sampling,
@@ -37,8 +39,9 @@ class Config(Section):
   workdir: str = 'runs/digits'
   seed: Seed = 0
   data: Data = field(default_factory=Data)
+  latent: Latent = field(default_factory=Latent)
   condition: Condition = field(default_factory=Condition)
-  diffusion: Gaussian | Categorical | Classification = field(
+  diffusion: Gaussian | Categorical | Classification | Autoencoding = field(
     default_factory=Gaussian
   )
   network: AnyNetwork = field(default_factory=UNet)
@@ -72,6 +75,13 @@ def _check_together(config: Config) -> None:
     _check_categorical(config)
   elif isinstance(config.diffusion, Gaussian):
     _check_gaussian(config)
+  elif config.evaluation.every is not None:
+    raise ValueError(
+      '--evaluation.every measures samples, and a model of diffusion '
+      f'{type(config.diffusion).__name__} draws none'
+    )
+  if config.latent.autoencoder is not None:
+    _check_latent(config)
   _check_intervals(config)
   if config.optimizer.unit_weights and not isinstance(config.network, EDM2):
     raise ValueError(
@@ -104,6 +114,18 @@ def _check_gaussian(config: Config) -> None:
   Name(registry.SAMPLERS, trial).check(c.sampler, flag)
   for name in ('temperature', 'block'):
     _unused(c, name, 'categories')
+
+
+def _check_latent(config: Config) -> None:
+  if not isinstance(config.diffusion, Gaussian):
+    raise ValueError('--latent.autoencoder is for diffusion Gaussian')
+  if config.sampling.threshold != 'none':
+    raise ValueError(
+      '--sampling.threshold must be none with --latent.autoencoder: latents '
+      f'have no range, got {config.sampling.threshold}'
+    )
+  if config.condition.low_res:
+    raise ValueError('--condition.low-res is for images, not for latents')
 
 
 def _check_categorical(config: Config) -> None:

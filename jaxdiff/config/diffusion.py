@@ -158,3 +158,15 @@ class Classification(Section):
   positions: ClassVar[Positions] = 'stratified'
   # Images are moved at random by up to so many pixels.
   shift: Annotated[int, In('[0, 64]')] = 1
+
+
+@dataclass(frozen=True)
+class Autoencoding(Section):
+  """No noise: an autoencoder of images, whose latents a model may diffuse."""
+
+  prefix: ClassVar[str] = 'diffusion.'
+  positions: ClassVar[Positions] = 'stratified'
+  # log p(x | z): laplace(scale) is an L1 error, gaussian(scale) an L2 error.
+  likelihood: Annotated[str, Name(registry.LIKELIHOODS, dict)] = 'laplace(0.1)'
+  kl_weight: NotNegative = 1.0  # 1: the evidence lower bound
+  commitment: NotNegative = 0.25  # with a codebook

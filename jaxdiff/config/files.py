@@ -34,6 +34,8 @@ class Spec(NamedTuple):
   # The frequency of each category.
   marginals: tuple[float, ...] | dict[str, tuple[float, ...]] | None = None
   sizes: tuple[float, ...] | None = None  # distribution of sizes; None: fixed
+  # `models.latent.measure`: shape, shift and scale of latents, and a hash.
+  latents: dict[str, Any] | None = None
   # `Dataset.identity`, cut texts; None in older runs.
   data: dict[str, Any] | None = None
 
@@ -176,5 +178,8 @@ def _check_spec(spec: Spec, categorical: bool) -> None:
     keys = value if isinstance(value, dict) else ()
     if set(keys) != set(parts):
       raise ValueError(f'spec.{name} is not that of {spec.modality}: {value}')
+  latents = {'shape', 'shift', 'scale', 'sha256'}
+  if spec.latents is not None and set(spec.latents) != latents:
+    raise ValueError(f'spec.latents must have the fields {sorted(latents)}')
   if not isinstance((spec.data or {}).get('classes', ()), tuple):
     raise ValueError('spec.data.classes must be a list')

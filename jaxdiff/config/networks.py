@@ -79,6 +79,19 @@ class ConvNet(Network):
 
 
 @dataclass(frozen=True)
+class Autoencoder(Network):
+  """See `networks.autoencoder`: autoencoding of images."""
+
+  latent_channels: Size = 4
+  channels: Size = 128
+  channel_mults: tuple[Size, ...] = (1, 2, 4, 4)
+  num_res_blocks: Depth = 2
+  attention: bool = True  # of the middle
+  num_groups: Size = 32  # of the norms; divides the channels of every level
+  num_codes: Size | None = None  # of a codebook; None: normal distributions
+
+
+@dataclass(frozen=True)
 class Transformer(Network):
   """See `networks.transformer`: text."""
 
@@ -115,5 +128,13 @@ class Custom(Network):
 
 
 AnyNetwork = (
-  UNet | DiT | EDM2 | MLP | ConvNet | Transformer | GraphTransformer | Custom
+  UNet
+  | DiT
+  | EDM2
+  | MLP
+  | ConvNet
+  | Autoencoder
+  | Transformer
+  | GraphTransformer
+  | Custom
 )

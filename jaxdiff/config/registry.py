@@ -188,6 +188,12 @@ LEARNING_RATES = {
   'power': 'jaxdiff.models.optimizer:power',
 }
 
+# log p(x | z) of an autoencoder.
+LIKELIHOODS: Table = {
+  'laplace': 'jaxdiff.losses.autoencoding:laplace',
+  'gaussian': 'jaxdiff.losses.autoencoding:gaussian',
+}
+
 # The class of a network's configuration -> its Flax module.
 NETWORKS: Mapping[str, str] = {
   'UNet': 'jaxdiff.networks.unet:UNet',

@@ -65,6 +65,16 @@ class Data(Section):
 
 
 @dataclass(frozen=True)
+class Latent(Section):
+  """Latents of images, which are diffused in their place."""
+
+  prefix: ClassVar[str] = 'latent.'
+  # A run of an autoencoder, or a folder with one as diffusers has it.
+  autoencoder: str | None = None
+  num: Count = 4096  # images of which shift and scale are measured
+
+
+@dataclass(frozen=True)
 class Condition(Section):
   """The conditions of the network, beside the noisy data."""
 

@@ -144,6 +144,8 @@ def _check_flags(flags: Flags, loaded: list[Run]) -> None:
     raise ValueError('--image needs --edit')
   if flags.edit and enlarging:
     raise ValueError('--edit needs a model that draws without a small image')
+  if flags.edit and run.spec.latents:
+    raise ValueError('--edit is for a model of images, not of latents')
   if flags.edit and run.spec.modality != 'image':
     raise ValueError('--edit is for a model of images')
 

@@ -68,7 +68,9 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   run = runs.load(workdir, mesh, checkpoint=flags.checkpoint, ema=flags.average)
   config = run.config
   if run.model.process is None:
-    raise ValueError(f'{workdir} holds a classifier: it draws no samples')
+    raise ValueError(
+      f'{workdir} holds a classifier or an autoencoder: it draws no samples'
+    )
   if getattr(flags, 'edit', None) == 'interpolate':
     # Whatever the run is configured for.
     sampling = dataclasses.replace(config.sampling, sampler='ddim', eta=0.0)
@@ -141,10 +143,12 @@ def describe(run: Run, params: Any, **more: Any) -> dict[str, Any]:
   sampling = {
     k: v for k, v in to_dict(run.config.sampling).items() if k != 'num'
   }
+  latents = run.spec.latents
   return {
     'workdir': str(run.workdir),
     'checkpoint_step': run.step,
     'params_sha256': runs.digest(params),
+    **({'autoencoder_sha256': latents['sha256']} if latents else {}),
     **sampling,
     'variance': getattr(run.config.diffusion, 'variance', None),
     **more,

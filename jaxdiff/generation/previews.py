@@ -20,12 +20,17 @@ from jaxdiff.runs.examples import Examples
 
 
 def make(config: Config, model: Model, data: Examples) -> Any:
-  """Builds the reports of a model in training: its samples, or its accuracy.
+  """Builds the reports of a model in training: its samples, its
+  reconstructions, or its accuracy.
 
   Returns:
     An object with save(params, step), for the loop, and finish(params) -> lines
     for people.
   """
+  if model.reconstruct is not None:
+    from jaxdiff.generation.reconstructions import Reconstructions
+
+    return Reconstructions(config, model, data)
   if model.process is None:
     from jaxdiff.classifier.report import Accuracy
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from jaxdiff import names
 from jaxdiff.config import (
+  Autoencoding,
   Categorical,
   Classification,
   Config,
@@ -26,6 +27,7 @@ _MAKERS = {
   Gaussian: 'jaxdiff.models.gaussian:make',
   Categorical: 'jaxdiff.models.categorical:make',
   Classification: 'jaxdiff.models.classification:make',
+  Autoencoding: 'jaxdiff.models.autoencoder:make',
 }
 
 
@@ -43,5 +45,8 @@ def make(
   Raises:
     ValueError: the configuration does not fit the data.
   """
-  maker = names.resolve(_MAKERS[type(config.diffusion)], 'diffusion')
+  path = _MAKERS[type(config.diffusion)]
+  if config.latent.autoencoder is not None:
+    path = 'jaxdiff.models.latent:make'
+  maker = names.resolve(path, 'diffusion')
   return maker(config, spec, null or {})

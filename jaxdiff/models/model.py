@@ -30,6 +30,13 @@ class Start(NamedTuple):
   size: Array | None = None  # [B] the number of elements; None: all
 
 
+class Reconstruction(NamedTuple):
+  """Images that were encoded and decoded."""
+
+  images: Array  # [B, H, W, C]
+  indices: Array | None = None  # int32 [B, h, w] of a codebook; None: without
+
+
 class Model(NamedTuple):
   """Functions of a model; `params` are those of its network.
 
@@ -49,9 +56,10 @@ class Model(NamedTuple):
   solver        (sampling, options, params, cond) -> Step | Solver
   grid          sampling -> decreasing times [N + 1]
   start         (options, prior_keys[B], step_keys[B], index[B]) -> Start
-  decode        x0 -> data
+  decode        x0 -> data: of latents, images
+  reconstruct   (params, images) -> `Reconstruction`, of an autoencoder
 
-  A classifier has spec, init and loss alone.
+  A classifier has spec, init and loss alone; an autoencoder also reconstruct.
   """
 
   spec: Spec
@@ -71,3 +79,4 @@ class Model(NamedTuple):
   grid: Callable[[Sampling], Array] | None = None
   start: Callable[[Options, Array, Array, Array], Start] | None = None
   decode: Callable[[Any], Any] | None = None
+  reconstruct: Callable[[Params, Array], Reconstruction] | None = None

@@ -17,6 +17,7 @@ from jaxdiff.models.model import Cond, Params
 FITTING = {
   'points': ('MLP',),
   'image': ('UNet', 'DiT', 'EDM2'),
+  'latent': ('UNet', 'DiT', 'EDM2'),
   'text': ('Transformer',),
   'graph': ('GraphTransformer',),
 }
@@ -185,7 +186,7 @@ def _check_conditions(config: Config, spec: Spec) -> None:
       f'the network for {data}, which is of modality {spec.modality}, must be '
       f'one of {[*fitting, "Custom"]}, got {network}'
     )
-  if spec.modality != 'image' and (c.text or c.low_res):
+  if spec.modality not in ('image', 'latent') and (c.text or c.low_res):
     raise ValueError(
       '--condition.text and --condition.low-res are for images, and '
       f'{data} is of modality {spec.modality}'

@@ -13,18 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-
-class Quantized(NamedTuple):
-  """Codes of latents [B, h, w, D], and the two errors of the codebook loss.
-
-  codebook_error: mean |code - stop_gradient(latent)|^2, which moves codes.
-  commitment: mean |latent - stop_gradient(code)|^2, which moves the encoder.
-  """
-
-  codes: Array  # [B, h, w, D], float32; gradients pass straight to the latents
-  indices: Array  # [B, h, w], int32
-  codebook_error: Array  # [B]
-  commitment: Array  # [B]
+from jaxdiff.losses.autoencoding import Quantized
 
 
 class Usage(NamedTuple):
@@ -77,7 +66,7 @@ class Codebook(nn.Module):
 
   def lookup(self, indices: Array) -> Array:
     """Returns the codes [..., D] of indices [...]."""
-    return self.embedding[indices]
+    return jnp.take(self.embedding, indices, axis=0)
 
 
 def usage(indices: Array, num_codes: int) -> Usage:

@@ -1,5 +1,4 @@
-"""Layers that several networks share: norms, embeddings, resizing, and the
-residual block made of them.
+"""Layers that several networks share: norms, embeddings, residual blocks.
 
 Parameters are float32 always. `dtype` is the type a layer computes in and
 returns; means, variances and softmax are float32 whatever it is.
@@ -27,10 +26,9 @@ def kernel_init(
 ) -> jax.Array:
   """Draws a kernel from U(-a, a), a^2 = 6 / (fan_in + fan_out).
 
-  Every DDPM kernel that does not start at zero starts so. Same distribution
-  as `nn.initializers.glorot_uniform()`, drawn flat: XLA on CPU compiles a
-  four-dimensional draw several times slower than a one-dimensional one, and
-  a U-Net draws fifty.
+  Every DDPM kernel that does not start at zero starts so. That is
+  `nn.initializers.glorot_uniform()` drawn flat: XLA on CPU compiles a draw of
+  four dimensions several times slower, and a U-Net draws fifty.
 
   Args:
     key: random key.
@@ -256,8 +254,8 @@ class ResidualBlock(nn.Module):
   `scale_shift_norm` norm(h) (1 + W_1 emb) + W_2 emb; then swish, dropout and a
   conv that starts at zero. `resample` (ADM) also moves x to the new size.
 
-  Takes x [B, H, W, C] and emb [B, E], or None: a network without time; returns
-  [B, H', W', features]. `groups` are those of `group_norm`.
+  Takes x [B, H, W, C] and emb [B, E], None without time; returns [B, H', W',
+  features].
   """
 
   features: int
@@ -267,15 +265,15 @@ class ResidualBlock(nn.Module):
   deterministic: bool
   norm_eps: float
   dtype: DTypeLike
-  groups: int | None = None
+  groups: int | None = None  # of the norms, as in `group_norm`
 
   @nn.compact
   def __call__(self, x: jax.Array, emb: jax.Array | None) -> jax.Array:
     dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
 
     def norm(h, name):
-      channels, groups = h.shape[-1], self.groups
-      return group_norm(channels, self.norm_eps, self.dtype, name, groups)(h)
+      settings = self.norm_eps, self.dtype, name, self.groups
+      return group_norm(h.shape[-1], *settings)(h)
 
     h = nn.swish(norm(x, 'norm_0'))
     if self.resample is not None:
@@ -290,8 +288,8 @@ class ResidualBlock(nn.Module):
       h = norm(h, 'norm_1') * (1 + scale) + shift
     else:
       h = norm(h if emb is None else h + emb, 'norm_1')
-    # Dropped as [B, H W C], for XLA on CPU is slow to compile a random draw of
-    # four dimensions, and there is one in every block.
+    # Dropped as [B, H W C]: XLA on CPU is slow to compile a draw of four
+    # dimensions, and there is one in every block.
     h = nn.swish(h)
     drop = nn.Dropout(self.dropout, deterministic=self.deterministic)
     h = drop(h.reshape(h.shape[0], -1)).reshape(h.shape)

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxdiff import data, files, parallel
-from jaxdiff.config import Categorical, Config, Spec
+from jaxdiff.config import Categorical, Config, Latent, Spec
 from jaxdiff.data.captions import listed
 from jaxdiff.runs.config_json import read_config
 from jaxdiff.runs.store import Checkpoints
@@ -99,6 +99,9 @@ def load(
     reader.dims if reader else None,
     data=about,
   )
+  if config.latent.autoencoder is not None:
+    latents = spec.latents if spec else _measured(config.latent, dataset)
+    found = found._replace(latents=latents)
   if dataset.categories is not None:
     marginals, sizes = data.frequencies(dataset)
     found = found._replace(
@@ -184,6 +187,18 @@ def with_null(
   """Returns {'cond', 'null'} of options; no 'null' where nothing is dropped."""
   rows = {name: np.asarray(x)[None] for name, x in null.items()}
   return {'cond': cond, **({'null': rows} if rows else {})}
+
+
+def _measured(c: Latent, dataset: data.Dataset) -> dict[str, Any]:
+  """Measures the latents of the first images of a data set."""
+  from jaxdiff.models import latent
+
+  part = data.subset(dataset, min(c.num, len(dataset)))
+  batches = data.epoch(part, min(64, len(part)))
+  try:
+    return latent.measure(c.autoencoder, (batch['x0'] for batch in batches))
+  finally:
+    batches.close()
 
 
 def _learn_vocabulary(workdir: Path, dataset: data.Dataset, size: int) -> None:

@@ -157,7 +157,9 @@ def save_loss_curve(workdir: str | os.PathLike[str]) -> Path:
     ]
     axes.plot(steps, median, color='C0', label='running median')
     axes.legend(frameon=False)
-  axes.set(xlabel='step', ylabel='loss', yscale='log')
+  # A log likelihood of real numbers may be positive.
+  scale = 'log' if loss.min() > 0 else 'linear'
+  axes.set(xlabel='step', ylabel='loss', yscale=scale)
   axes.grid(alpha=0.3)
   files.save(path, lambda file: figure.savefig(file, dpi=120))
   return path

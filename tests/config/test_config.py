@@ -22,8 +22,12 @@ SPECS = {
   'two_moons': c.Spec('points', (2,)),
   'classifier_digits': DIGITS,
   'digits': DIGITS,
+  'digits_autoencoder': DIGITS,
+  'digits_latent': DIGITS,
   'digits_class': DIGITS,
   'fashion_mnist': image(28, 28, 1),
+  'fashion_autoencoder': image(28, 28, 1),
+  'fashion_latent': image(28, 28, 1),
   'ddpm_cifar10': image(32, 32, 3),
   'captioned_shapes': image(16, 16, 3),
   'emoji': image(16, 16, 3),
@@ -54,9 +58,10 @@ every_config = pytest.mark.parametrize(
 
 
 @every_config
-def test_every_config_has_a_step_and_a_loss(path):
+def test_every_config_has_a_step_and_a_loss(path, tmp_path):
   config = c.load_file(str(path))
   spec = tiny.with_text(config, SPECS[path.stem])
+  config, spec = tiny.with_latents(config, spec, tmp_path)
   # At full size without computing, then shrunken for real.
   full = tiny.make_task(config, spec)
   state = jax.eval_shape(full.init, jax.random.key(0))
@@ -75,7 +80,7 @@ def test_every_config_has_a_step_and_a_loss(path):
   loss, _ = jit(model.loss)(params, keys, {**batch, 'u': u})
   assert loss.shape == (2,) and np.isfinite(loss).all()
   if model.process is None:
-    return  # a classifier draws nothing
+    return  # a classifier or an autoencoder draws nothing
   cond = tiny.conditions(small, 2, sampling=True)
   options = traced_options(small, **(with_null(cond, null) if cond else {}))
   draw = make_sampler(model, small.sampling)
@@ -88,10 +93,12 @@ def test_every_config_has_a_step_and_a_loss(path):
 # of each kind.
 @pytest.mark.slow
 @every_config
-def test_every_config_takes_a_step(path):
+def test_every_config_takes_a_step(path, tmp_path):
   config = c.load_file(str(path))
-  small = tiny.shrunken(config, SPECS[path.stem])
-  spec = tiny.with_text(small, SPECS[path.stem])
+  spec = SPECS[path.stem]
+  config, spec = tiny.with_latents(config, spec, tmp_path)
+  small = tiny.shrunken(config, spec)
+  spec = tiny.with_text(small, spec)
   batch = tiny.batch(small, spec, 8)
   null = tiny.null(small, batch)
   task = tiny.make_task(small, spec, null)

@@ -6,8 +6,13 @@ Theirs computes in float64: in float32 it is off by 3e-5 at small gain.
 import jax
 import numpy as np
 import pytest
+from networks.test_autoencoder import random_params
 
-from jaxdiff.pretrained.autoencoder_weights import load_autoencoder
+from jaxdiff.networks.autoencoder import AutoencoderKL
+from jaxdiff.pretrained.autoencoder_weights import (
+  load_autoencoder,
+  save_autoencoder,
+)
 
 torch = pytest.importorskip('torch')
 diffusers = pytest.importorskip('diffusers')
@@ -103,6 +108,20 @@ def test_autoencoder_vq(tmp_path):
   # Theirs is the codebook loss with a weight of 0.25.
   total = np.mean(0.25 * found.codebook_error + found.commitment)
   np.testing.assert_allclose(total, float(loss), rtol=1e-5)
+
+
+def test_diffusers_reads_what_is_written(tmp_path):
+  network = AutoencoderKL(
+    channels=8, channel_mults=(1, 2), num_res_blocks=1, num_groups=4
+  )
+  params = random_params(network, size=0.3)
+  save_autoencoder(tmp_path, network, params)
+  theirs = diffusers.AutoencoderKL.from_pretrained(tmp_path)
+  images = np.random.default_rng(0).uniform(-1, 1, (1, 8, 8, 3))
+  images = images.astype(np.float32)
+  with torch.no_grad():
+    sample = theirs(torch.tensor(images).permute(0, 3, 1, 2)).sample
+  assert relative(network.apply({'params': params}, images), sample) < 1e-5
 
 
 @pytest.mark.slow

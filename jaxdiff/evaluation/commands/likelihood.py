@@ -45,7 +45,13 @@ class Likelihood(Section):
     ema = self.ema if self.ema_std is None else self.ema_std
     run = runs.load(self.workdir, mesh, checkpoint=self.checkpoint, ema=ema)
     if run.model.process is None:
-      raise ValueError(f'{self.workdir} holds a classifier: no likelihood')
+      raise ValueError(
+        f'{self.workdir} holds a classifier or an autoencoder: no likelihood'
+      )
+    if run.spec.latents:
+      raise ValueError(
+        f'{self.workdir} diffuses latents: its likelihood is not one of images'
+      )
     categories = run.model.schedule is None
     if categories and not self.ode:
       raise ValueError('--no-ode is for numbers: categories have no ODE')
