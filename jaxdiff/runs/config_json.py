@@ -94,6 +94,7 @@ def differences(
 
 def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
   """Returns {'network.channels': 64, ...} of every leaf, but for paths."""
+  from jaxdiff.data.sets import FILES  # half a second, and sampling needs none
 
   def leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:

@@ -75,14 +75,15 @@ def test_a_killed_run_leaves_whole_checkpoints(tmp_path, kills):
 
 
 JOB = """
-import sys
+import os, signal, sys, time
 import jax
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 2)
-jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+from jaxdiff import parallel
 process = int(sys.argv[4])
-jax.distributed.initialize(f'127.0.0.1:{sys.argv[3]}', 2, process)
+parallel.start(f'127.0.0.1:{sys.argv[3]}', 2, process, 60, stops=True)
 from jaxdiff.runs import Checkpoints
+from jaxdiff.runs.config_json import check_alike
 from runs.test_checkpoint_processes import abstract_on, assert_shards, sharded
 
 devices = jax.devices()
@@ -97,6 +98,21 @@ with Checkpoints(sys.argv[1]) as checkpoints:
   assert_shards(found, 2)
 with Checkpoints(sys.argv[2]) as checkpoints:
   assert checkpoints.restore(abstract_on(devices)) is None
+
+# SIGTERM to one stops all at the same step.
+step = 0
+while not parallel.stopping(step, False):
+  step += 1
+  if process == 1 and step == 5:
+    os.kill(os.getpid(), signal.SIGTERM)
+  time.sleep(0.01 * (1 + process))
+assert step >= 5
+check_alike({'step': step, 'parallel': {'process_id': process}})
+try:
+  check_alike({'seed': process, 'same': [1, (2,)]})
+except ValueError as error:
+  print(error)
+parallel.leave()
 print('done')
 """
 
@@ -160,7 +176,8 @@ def test_processes_and_devices_may_change(tmp_path):
       process.kill()
   errors = [error for _, error in results]
   for output, _ in results:
-    assert output.endswith('done\n'), '\n'.join(errors)
+    said = 'seed is 0 on process 0 and 1 on process 1\ndone\n'
+    assert output.endswith(said), '\n'.join(errors)
   for error in errors:
     assert ('damaged checkpoint' in error) == (error is errors[0])
 
