@@ -103,7 +103,6 @@ def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
     else:
       yield name, value
 
-  from jaxdiff.data.sets import FILES  # imports grain and Orbax, two seconds
 
   # Through JSON, so that a tuple equals its list.
   fields = dict(leaves(json.loads(json.dumps(settings)), ''))
