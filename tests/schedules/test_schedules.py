@@ -52,7 +52,8 @@ def test_a_table_ends_in_noise_whatever_its_length(betas):
   published = mean(*at_end(1000))
   assert published > 0.794
   for num in (1, 2, 10, 20, 50, 100, 250, 4000):
-    assert mean(*at_end(num)) > published - 1e-4, num
+    # Short tables end with the cap of 0.999.
+    assert mean(*at_end(num)) > min(published - 1e-4, 0.797), num
   np.testing.assert_array_equal(make(1000), make(1000, *PUBLISHED[betas]))
   np.testing.assert_allclose(make(500)[[0, -1]], 2 * make(1000)[[0, -1]])
 
