@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff.schedules import Schedule, log_snr
+from jaxdiff.schedules import NoiseLevel, Schedule, log_snr
 
 
 def half_gain(schedule: Schedule, t: Array, s: Array) -> Array:
@@ -50,6 +50,11 @@ def remember(history: History, log_snr: Array, x0: Array) -> History:
   return History(push(log_snr, history.log_snr), push(x0, history.x0))
 
 
+def decay(t: NoiseLevel, s: NoiseLevel) -> Array:
+  """Computes e^-h, as a ratio: finite, 0, where h is not."""
+  return t.alpha * s.sigma / (s.alpha * t.sigma)
+
+
 def advance(
   schedule: Schedule, xt: Array, x0: Array, t: Array, s: Array
 ) -> Array:
@@ -57,15 +62,10 @@ def advance(
 
   xs = (sigma_s / sigma_t) xt + alpha_s (1 - e^-h) x0
   """
-  (_, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-  left = decay(schedule, t, s)
-  return sigma_s / sigma_t * xt + alpha_s * (1.0 - left) * x0
-
-
-def decay(schedule: Schedule, t: Array, s: Array) -> Array:
-  """Computes e^-h, as a ratio: finite, 0, where h is not."""
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-  return alpha_t * sigma_s / (alpha_s * sigma_t)
+  # Each level once: XLA rounds levels that are computed twice otherwise.
+  now, then = schedule(t), schedule(s)
+  left = decay(now, then)
+  return then.sigma / now.sigma * xt + then.alpha * (1.0 - left) * x0
 
 
 def transfer(
@@ -85,19 +85,20 @@ def drift(
   schedule: Schedule, xt: Array, x0: Array, t: Array, s: Array, eta: ArrayLike
 ) -> Array:
   """Computes the solution without noise, the estimate held at x0. [B, ...]"""
-  (_, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-  left = decay(schedule, t, s)
-  scale = sigma_s / sigma_t * left**eta
-  return scale * xt + alpha_s * (1.0 - left ** (1.0 + eta)) * x0
+  now, then = schedule(t), schedule(s)
+  left = decay(now, then)
+  scale = then.sigma / now.sigma * left**eta
+  return scale * xt + then.alpha * (1.0 - left ** (1.0 + eta)) * x0
 
 
 def added_noise(
   schedule: Schedule, t: Array, s: Array, eta: ArrayLike
 ) -> Array:
   """Computes sigma_s sqrt(1 - e^(-2 eta h))."""
+  then = schedule(s)
   # At s = t rounding may leave it below 0.
-  added = jnp.maximum(1.0 - decay(schedule, t, s) ** (2.0 * eta), 0.0)
-  return schedule(s).sigma * jnp.sqrt(added)
+  added = jnp.maximum(1.0 - decay(schedule(t), then) ** (2.0 * eta), 0.0)
+  return then.sigma * jnp.sqrt(added)
 
 
 # Gauss-Legendre on [0, 1]; 16 points are exact to float32 for h up to 20.
