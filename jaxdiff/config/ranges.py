@@ -147,7 +147,9 @@ def check(value: Any, hint: Any, flag: str) -> None:
     if isinstance(x, float) and not math.isfinite(x):
       raise ValueError(f'{flag} must be a finite number, got {x}')
   for part in _parts(hint):
-    if typing.get_origin(part) is typing.Annotated:
+    ranged = typing.get_origin(part) is typing.Annotated
+    # Of a union only the member that the value is.
+    if ranged and (isinstance(value, tuple) or _matches(value, part)):
       notes = (*notes, *typing.get_args(part)[1:])
   for note in notes:
     if hasattr(note, 'check'):
