@@ -94,7 +94,6 @@ def differences(
 
 def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
   """Returns {'network.channels': 64, ...} of every leaf, but for paths."""
-  from jaxdiff.data.sets import FILES  # half a second, and sampling needs none
 
   def leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
@@ -103,6 +102,7 @@ def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
     else:
       yield name, value
 
+  from jaxdiff.data.sets import FILES  # imports grain and Orbax, two seconds
 
   # Through JSON, so that a tuple equals its list.
   fields = dict(leaves(json.loads(json.dumps(settings)), ''))
