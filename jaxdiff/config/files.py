@@ -11,10 +11,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax
+
 from jaxdiff.config import migration
 from jaxdiff.config.config import Config
 from jaxdiff.config.diffusion import Categorical
-from jaxdiff.config.ranges import Count, Size, check, parse_flags
+from jaxdiff.config.ranges import Count, check, parse_flags
 
 
 class Spec(NamedTuple):
@@ -25,11 +27,11 @@ class Spec(NamedTuple):
   """
 
   modality: Literal['points', 'image', 'text', 'graph']
-  shape: tuple[Size, ...] | dict[str, tuple[int, ...]]  # of one example
+  shape: tuple[int, ...] | dict[str, tuple[int, ...]]  # of one example
   num_classes: Count | None = None
   text_dims: tuple[int, int] | None = None  # text sequence and text vector
   # The number of categories; None: real numbers.
-  categories: Count | dict[str, int] | None = None
+  categories: int | dict[str, int] | None = None
   symbols: tuple[str, ...] | None = None  # how a category is written
   # The frequency of each category.
   marginals: tuple[float, ...] | dict[str, tuple[float, ...]] | None = None
@@ -171,12 +173,15 @@ def _check_spec(spec: Spec, categorical: bool) -> None:
   parts = spec.shape if isinstance(spec.shape, dict) else ()
   if len(spec.shape) != rank if rank else 'edges' not in parts:
     raise ValueError(f'spec.shape is not that of {spec.modality}: {spec.shape}')
+  # Leaves of tuples and dicts alike.
+  if any(n < 1 for n in jax.tree.leaves((spec.shape, spec.categories))):
+    raise ValueError('spec.shape and spec.categories must be positive')
   for name in ('categories', 'marginals'):
     value = getattr(spec, name)
-    if (value is not None) != categorical:
-      raise ValueError(f'spec.{name} does not fit the noise: {value}')
-    keys = value if isinstance(value, dict) else ()
-    if set(keys) != set(parts):
+    if value is None and categorical:
+      raise ValueError(f'spec.{name} is missing')
+    keys = set(value) if isinstance(value, dict) else None
+    if value is not None and keys != (set(parts) if parts else None):
       raise ValueError(f'spec.{name} is not that of {spec.modality}: {value}')
   latents = {'shape', 'shift', 'scale', 'sha256'}
   if spec.latents is not None and set(spec.latents) != latents:

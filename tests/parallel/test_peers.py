@@ -58,7 +58,8 @@ def test_a_job_ends_together():
 @pytest.mark.parametrize('lost', [0, 1])
 def test_a_process_that_dies_is_named_by_all(lost):
   begun = time.monotonic()
-  actions = {i: 'os._exit(9)' if i == lost else WAIT for i in range(3)}
+  die = 'time.sleep(0.5); os._exit(9)'  # when all have started
+  actions = {i: die if i == lost else WAIT for i in range(3)}
   lines, codes = job(actions)
   assert time.monotonic() - begun < 20
   for i in set(actions) - {lost}:
