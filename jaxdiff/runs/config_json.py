@@ -103,7 +103,6 @@ def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
     else:
       yield name, value
 
-
   # Through JSON, so that a tuple equals its list.
   fields = dict(leaves(json.loads(json.dumps(settings)), ''))
   kind = str(fields.get('data.name')).partition(':')[0]
