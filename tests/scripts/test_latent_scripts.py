@@ -63,6 +63,7 @@ def test_samples_of_latents_are_images(autoencoder, tmp_path):
   images = np.load(out)['arr_0']
   assert images.shape == (2, 8, 8, 1) and images.dtype == np.uint8
   with pytest.raises(SystemExit, match='not of latents'):
-    sample.main([str(workdir), '--edit', 'interpolate', '--num', '2'])
+    image = str(autoencoder / 'samples/0000002.png')
+    sample.main([str(workdir), '--edit', 'img2img', '--image', image])
   with pytest.raises(SystemExit, match='--threshold must be none'):
     sample.main([str(workdir), '--threshold', 'clip'])
