@@ -3,19 +3,10 @@
 Everything is elementwise, in nats.
 """
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
 from jax.typing import ArrayLike
-
-
-class Moments(NamedTuple):
-  """Normal distributions, elementwise."""
-
-  mean: Array
-  log_variance: Array  # the same shape; -inf: no noise
 
 
 def kl(
@@ -32,12 +23,11 @@ def kl(
   return 0.5 * (x - log_ratio + jnp.square(mean1 - mean2) / var2)
 
 
-def kl_to_standard(moments: Moments) -> Array:
+def kl_to_standard(mean: Array, log_variance: Array) -> Array:
   """Computes KL(N(mean, variance) || N(0, 1)), elementwise. [...] nats
 
   = (mean^2 + variance - 1 - log variance) / 2.
   """
-  mean, log_variance = moments
   # expm1 keeps the digits of a variance near 1.
   return 0.5 * (jnp.square(mean) + jnp.expm1(log_variance) - log_variance)
 

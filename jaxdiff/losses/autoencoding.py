@@ -23,9 +23,12 @@ from jax import Array
 
 from jaxdiff.checks import number
 from jaxdiff.losses.regression import Batch, Loss, LossValue
-from jaxdiff.normal import Moments, kl_to_standard
+from jaxdiff.normal import kl_to_standard
 
 Params = object
+Moments = tuple[
+  Array, Array
+]  # mean, log variance; -inf where there is no noise
 LogLikelihood = Callable[[Array, Array], Array]  # (x, x_hat) -> nats, [...]
 Error = Callable[[Array, Array], Array]  # (x, x_hat) [B, ...] -> [B]
 Features = Callable[[Array], Sequence[Array]]  # images -> maps [B, h, w, C]
@@ -40,19 +43,6 @@ class Autoencoder(NamedTuple):
 
   moments: Callable[[Params, Array], Moments]
   decode: Callable[[Params, Array], Array]
-
-
-class Quantized(NamedTuple):
-  """Codes of latents z [B, h, w, D], and the two errors of the codebook loss.
-
-  codebook_error: mean |code - stop_gradient(z)|^2, which moves codes.
-  commitment: mean |z - stop_gradient(code)|^2, which moves the encoder.
-  """
-
-  codes: Array  # [B, h, w, D], float32; gradients pass straight to z
-  indices: Array  # [B, h, w], int32
-  codebook_error: Array  # [B]
-  commitment: Array  # [B]
 
 
 def laplace(scale: float = 1.0) -> LogLikelihood:
@@ -101,7 +91,7 @@ def elbo(
     x_hat = autoencoder.decode(params, draw_latents(keys, moments))
     _check(x, x_hat)
     reconstruction = -_mean(log_likelihood(x, x_hat))
-    kl = _sum(kl_to_standard(moments)) / x[0].size
+    kl = _sum(kl_to_standard(*moments)) / x[0].size
     metrics = {
       'reconstruction': reconstruction,
       'kl': kl,
@@ -114,7 +104,7 @@ def elbo(
 
 
 def vector_quantized(
-  reconstruct: Callable[[Params, Array], tuple[Array, Quantized]],
+  reconstruct: Callable[[Params, Array], tuple[Array, Array, Array]],
   log_likelihood: LogLikelihood,
   commitment: float = 0.25,
   perceptual: Error | None = None,
@@ -122,7 +112,8 @@ def vector_quantized(
   """Builds -log p(x | codes) / D + codebook error + commitment |z - code|^2.
 
   Args:
-    reconstruct: (params, x [B, ...]) -> x_hat and its `Quantized`.
+    reconstruct: (params, x [B, ...]) -> x_hat, and the two errors [B]: mean
+      |code - stop_gradient(z)|^2 and mean |z - stop_gradient(code)|^2.
     log_likelihood: As in `elbo`.
     commitment: Its weight, beta.
     perceptual: As in `elbo`.
@@ -137,16 +128,15 @@ def vector_quantized(
   def loss(params: Params, keys: Array, batch: Batch) -> LossValue:
     del keys
     x = batch['x0']
-    x_hat, quantized = reconstruct(params, x)
+    x_hat, codebook_error, committed = reconstruct(params, x)
     _check(x, x_hat)
     reconstruction = -_mean(log_likelihood(x, x_hat))
     metrics = {
       'reconstruction': reconstruction,
-      'commitment': quantized.commitment,
+      'commitment': committed,
       'error': _mean(jnp.abs(x - x_hat)),
     }
-    total = reconstruction + quantized.codebook_error
-    total = total + commitment * quantized.commitment
+    total = reconstruction + codebook_error + commitment * committed
     return _with_perceptual(perceptual, total, metrics, x, x_hat)
 
   return loss

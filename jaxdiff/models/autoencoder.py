@@ -65,9 +65,13 @@ def _loss(
     return lambda params, x: network.apply({'params': params}, x, method=name)
 
   if isinstance(network, AutoencoderVQ):
-    return autoencoding.vector_quantized(
-      method('reconstruct'), likelihood, c.commitment
-    )
+    reconstruct = method('reconstruct')
+
+    def with_errors(params: Params, x: Array) -> tuple[Array, Array, Array]:
+      x_hat, found = reconstruct(params, x)
+      return x_hat, found.codebook_error, found.commitment
+
+    return autoencoding.vector_quantized(with_errors, likelihood, c.commitment)
   functions = autoencoding.Autoencoder(method('moments'), method('decode'))
   return autoencoding.elbo(functions, likelihood, c.kl_weight)
 

@@ -21,8 +21,8 @@ from jaxdiff.config import Config, Spec
 from jaxdiff.losses.autoencoding import draw_latents
 from jaxdiff.models import gaussian
 from jaxdiff.models.model import Model, Params
+from jaxdiff.networks.autoencoder import Moments
 from jaxdiff.networks.tiles import decode_in_tiles
-from jaxdiff.normal import Moments
 from jaxdiff.pretrained.autoencoder_weights import load_autoencoder
 
 TILE, OVERLAP = 64, 16  # positions of a tile, and of what two tiles share

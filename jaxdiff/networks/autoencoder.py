@@ -25,13 +25,18 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.losses.autoencoding import Quantized
 from jaxdiff.networks import attention, checks, layers
-from jaxdiff.networks.codebook import Codebook
-from jaxdiff.normal import Moments
+from jaxdiff.networks.codebook import Codebook, Quantized
 
 EPS = 1e-6  # of all norms
 LOG_VARIANCE = (-30.0, 20.0)  # to which it is clipped
+
+
+class Moments(NamedTuple):
+  """Normal distributions of latents; float32."""
+
+  mean: Array  # [B, h, w, latent_channels]
+  log_variance: Array  # the same shape; -inf where there is no noise
 
 
 class Autoencoder(nn.Module):

@@ -13,7 +13,18 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxdiff.losses.autoencoding import Quantized
+
+class Quantized(NamedTuple):
+  """Codes of latents z [B, h, w, D], and the two errors of the codebook loss.
+
+  codebook_error: mean |code - stop_gradient(z)|^2, which moves codes.
+  commitment: mean |z - stop_gradient(code)|^2, which moves the encoder.
+  """
+
+  codes: Array  # [B, h, w, D], float32; gradients pass straight to z
+  indices: Array  # [B, h, w], int32
+  codebook_error: Array  # [B]
+  commitment: Array  # [B]
 
 
 class Usage(NamedTuple):
