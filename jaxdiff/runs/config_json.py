@@ -58,10 +58,10 @@ def check_continues(
   history = list(load_config(workdir).get('history', []))
   # As it is read today: a field that did not exist had today's default.
   before = describe(*read_config(workdir))
-  changed = differences(before, described)
+  compared = differences(before, described)
   fixed = [
     f'{name}: checkpoint has {old!r}, config has {new!r}'
-    for name, (old, new) in changed.items()
+    for name, (old, new) in compared.items()
     if name.partition('.')[0] in FIXED and not name.startswith('spec.data')
   ]
   if fixed:
@@ -69,10 +69,11 @@ def check_continues(
       'the checkpoints were made with another configuration: '
       + '; '.join(fixed)
     )
+  # The history says where the data went, too.
   unsaid = ('config', 'workdir', 'parallel', 'spec')
   changed = {
     name: list(values)
-    for name, values in changed.items()
+    for name, values in differences(before, described, paths=True).items()
     if name.partition('.')[0] not in unsaid
   }
   if changed:
@@ -81,10 +82,10 @@ def check_continues(
 
 
 def differences(
-  before: Mapping[str, Any], after: Mapping[str, Any]
+  before: Mapping[str, Any], after: Mapping[str, Any], paths: bool = False
 ) -> dict[str, tuple[Any, Any]]:
-  """Returns {field: (old, new)} of the fields that differ, but for paths."""
-  old, new = _fields(before), _fields(after)
+  """Returns {field: (old, new)} of the fields that differ."""
+  old, new = _fields(before, paths), _fields(after, paths)
   return {
     name: (old.get(name, _ABSENT), new.get(name, _ABSENT))
     for name in old | new
@@ -92,9 +93,11 @@ def differences(
   }
 
 
-def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns {'network.channels': 64, ...} of every leaf, but for paths."""
-  from jaxdiff.data.sets import FILES  # half a second, and sampling needs none
+def _fields(settings: Mapping[str, Any], paths: bool = False) -> dict[str, Any]:
+  """Returns {'network.channels': 64, ...} of every leaf.
+
+  Paths of data are left out unless they are asked for.
+  """
 
   def leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
@@ -105,6 +108,10 @@ def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
 
   # Through JSON, so that a tuple equals its list.
   fields = dict(leaves(json.loads(json.dumps(settings)), ''))
+  if paths:
+    return fields
+  from jaxdiff.data.sets import FILES  # imports grain and Orbax, two seconds
+
   kind = str(fields.get('data.name')).partition(':')[0]
   if kind in FILES:
     fields['data.name'] = kind
