@@ -190,7 +190,7 @@ def with_null(
 
 
 def _measured(c: Latent, dataset: data.Dataset) -> dict[str, Any]:
-  """Measures the latents of the first images of a data set."""
+  """Measures the latents of a fixed random subset of the images."""
   from jaxdiff.models import latent
 
   part = data.subset(dataset, min(c.num, len(dataset)))
