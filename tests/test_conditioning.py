@@ -38,6 +38,24 @@ def test_the_stated_fraction_is_dropped_each_on_its_own(key):
   np.testing.assert_array_equal(out['low_res'], cond['low_res'])
 
 
+def test_a_small_image_stays_in_its_range():
+  # A cubic filter overshoots at an edge.
+  edge = jnp.where(jnp.arange(16) < 7, -1.0, 1.0)
+  small = conditioning.shrink(
+    jnp.broadcast_to(edge[:, None], (1, 16, 16, 1)), 8
+  )
+  assert small.min() == -1 and small.max() == 1
+
+
+def test_noise_of_a_small_image_is_that_of_no_step(key):
+  keys = jax.random.split(key, 3)
+  data = jax.random.key_data
+  steps = jax.vmap(lambda n: data(jax.random.fold_in(keys[1], n)))
+  of_steps = steps(jnp.arange(1000, dtype=jnp.uint32))
+  own = data(conditioning.augment_keys(keys)[1])
+  assert not (of_steps == own[None]).all(-1).any()
+
+
 @pytest.mark.parametrize(('probability', 'label'), [(0.0, 3), (1.0, 10)])
 def test_never_and_always(key, probability, label):
   cond = {'label': jnp.full(50, 3)}

@@ -55,6 +55,15 @@ def test_kernel_distance_and_its_error_over_many_sets():
     assert 0.75 < claimed / spread < (1.4 if shift else 3)
 
 
+def test_kernel_distances_error_is_that_of_overlapping_subsets(monkeypatch):
+  values = iter([1.0, 2.0, 3.0])
+  monkeypatch.setattr(kernel, 'mmd2', lambda *_: next(values))
+  found = kernel.distance(normal(40), normal(50), subset_size=10, num_subsets=3)
+  assert (found.value, found.std) == (2, 1)
+  # A quarter of the smaller set is in a subset.
+  assert found.standard_error == pytest.approx(np.sqrt(1 / 3 + 1 / 3))
+
+
 def test_kernel_distance_settings():
   x, y = normal(40), normal(50, shift=1.0, seed=1)
   found = kernel.distance(x, y, subset_size=20, num_subsets=9, seed=3)

@@ -114,8 +114,12 @@ def test_a_cascade_enlarges_what_the_base_draws():
     'seed': options[1]['seed'] + sampler.CASCADE,
     'cond': {'low_res': np.asarray(small)},
   }
-  direct = jit(large)(params[1], alone, index).x
+  enlarge = jit(large)
+  direct = enlarge(params[1], alone, index).x
   np.testing.assert_allclose(images, direct, atol=1e-4)
+  # The noise of the second stage is not that of the first.
+  again = enlarge(params[1], {**alone, 'seed': options[0]['seed']}, index).x
+  assert np.abs(again - images).max() > 1e-3
   other_label = {**options[0], 'cond': {'label': np.array([2, 2, 2], np.int32)}}
   other = draw(params, (other_label, options[1]), index).x
   assert np.abs(other[0] - images[0]).max() > 1e-3

@@ -25,6 +25,14 @@ def test_the_step_that_went_wrong_is_named(tmp_path):
   assert (row['step'], row['loss']) == (12, 3.0)
 
 
+def test_steps_after_the_last_checkpoint_are_dropped(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  row = '{{"step": {}, "loss": 1.0}}\n'.format
+  path.write_text(row(3) + row(4) + row(5) + row(6))
+  with Log(tmp_path, 4, 8, 1):
+    assert [row['step'] for row in read_metrics(path)] == [3, 4]
+
+
 def test_tensorboard_waits_until_there_is_something_to_write(
   tmp_path, monkeypatch
 ):
