@@ -208,7 +208,7 @@ def test_faults_of_a_state_dict_are_named(shapes):
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path):
-  with pytest.raises(FileNotFoundError, match='fetch pt_inception.*https://'):
+  with pytest.raises(FileNotFoundError, match='fetch https://.*pt_inception'):
     load_inception(tmp_path / 'inception.pth')
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import sample
 from jaxdiff import runs
-from jaxdiff.runs import Checkpoints
+from jaxdiff.runs import Checkpoints, orbax_io
 
 
 def draw(workdir, *args):
@@ -76,13 +76,13 @@ def test_samples_that_are_not_finite_are_named(finished, tmp_path):
 
 def test_only_the_averaged_weights_are_restored(finished, monkeypatch):
   read = []
-  real = Checkpoints._read
+  real = orbax_io.OrbaxIO.read
 
   def seen(self, directory, abstract, partial):
     read.extend(jax.tree.leaves(abstract))
     return real(self, directory, abstract, partial)
 
-  monkeypatch.setattr(Checkpoints, '_read', seen)
+  monkeypatch.setattr(orbax_io.OrbaxIO, 'read', seen)
   mesh = jax.make_mesh((1, 1), ('data', 'fsdp'), devices=jax.devices()[:1])
   found = runs.load(finished[0], mesh)
   size = lambda leaves: sum(x.size * x.dtype.itemsize for x in leaves)

@@ -203,4 +203,6 @@ def test_a_warmup_longer_than_the_run_is_shortened_and_said(
   flags = ['--optimizer.warmup-steps', 100, '--training.num-steps', 4]
   with pytest.raises(SystemExit, match='before any step'):
     run('--workdir', tmp_path / 'short', *flags)
-  assert 'warmup-steps 100 is as long as the run' in capsys.readouterr().out
+  assert (
+    'warmup-steps 100 would last longer than the run' in capsys.readouterr().out
+  )
