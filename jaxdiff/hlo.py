@@ -21,8 +21,7 @@ COLLECTIVES = (
   'collective-permute',
   'reduce-scatter',
 )
-# What moves nothing by itself. The end of an asynchronous operation was counted
-# at its start.
+# Operations that move nothing by themselves.
 FREE = {
   *('after-all', 'bitcast', 'constant', 'get-tuple-element', 'iota'),
   *('opt-barrier', 'parameter', 'partition-id', 'replica-id', 'tuple'),
@@ -37,7 +36,7 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
 class Costs(NamedTuple):
-  """What one run of a program costs each device.
+  """Costs of one run of a program on each device.
 
   flops: multiplications and additions of convolutions and matrix products.
   bytes: moved to and from main memory.
@@ -153,7 +152,7 @@ def _shape(dtype: str, dims: str, layout: str) -> Shape:
 
 
 def _runs(computations: Mapping[str, Computation], entry: str) -> dict:
-  """How often each computation runs, but for those inside a fusion."""
+  """Counts the runs of each computation, but for those inside a fusion."""
   runs = collections.Counter()
 
   def visit(name: str, times: int) -> None:
@@ -176,7 +175,7 @@ def _runs(computations: Mapping[str, Computation], entry: str) -> dict:
 
 
 def _trips(op: Instruction, condition: Computation) -> int:
-  """How often a loop runs: what it says, or the bound of its counter from 0."""
+  """Reads the turns of a loop: its own count, or the bound of its counter."""
   if said := _TRIPS.search(op.attributes):
     return int(said[1])
   root = next(x for x in condition.values() if x.root)

@@ -148,7 +148,7 @@ def check(value: Any, hint: Any, flag: str) -> None:
       raise ValueError(f'{flag} must be a finite number, got {x}')
   for part in _parts(hint):
     ranged = typing.get_origin(part) is typing.Annotated
-    # Of a union only the member that the value is.
+    # In a union, only the member that fits the value.
     if ranged and (isinstance(value, tuple) or _matches(value, part)):
       notes = (*notes, *typing.get_args(part)[1:])
   for note in notes:

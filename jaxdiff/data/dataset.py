@@ -87,7 +87,7 @@ class Dataset:
 
   @functools.cached_property
   def identity(self) -> dict[str, Any]:
-    """What tells these data from others, under every path.
+    """Identity of the data, the same under every path.
 
     {'kind': 'folder', 'classes': [...]} and a SHA-256 of each part of
     `content`, such as 'images'; the same for all splits.

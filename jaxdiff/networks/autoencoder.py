@@ -75,7 +75,7 @@ class Autoencoder(nn.Module):
 
   @property
   def blocks(self) -> 'Blocks':
-    """What the encoder and the decoder are made of."""
+    """The blocks of the encoder and of the decoder."""
     return Blocks(
       tuple(self.channels * mult for mult in self.channel_mults),
       self.num_res_blocks,
@@ -87,7 +87,7 @@ class Autoencoder(nn.Module):
 
   @property
   def encoded_channels(self) -> int:
-    """What the encoder outputs."""
+    """Channels of the output of the encoder."""
     return self.latent_channels
 
   def setup(self) -> None:

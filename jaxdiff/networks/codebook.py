@@ -28,7 +28,7 @@ class Quantized(NamedTuple):
 
 
 class Usage(NamedTuple):
-  """How much of a codebook some indices use."""
+  """Usage of a codebook by some indices."""
 
   fraction: Array  # of the codes that occur, in (0, 1]
   perplexity: Array  # exp of the entropy of their frequencies, in [1, K]

@@ -56,7 +56,7 @@ class Peers:
 
   def fail(self, line: str, code: int) -> NoReturn:
     """Ends this process with a last line, and the others with it."""
-    # Where something was awaited, a lost process is noticed first as an error.
+    # A call that waits for a lost process may fail before the watch notices it.
     time.sleep(1)
     self._end(line, f'process {self._index} stopped: {line}', code)
 
