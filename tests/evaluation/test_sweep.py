@@ -50,8 +50,9 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
 
   monkeypatch.setattr(sweep.measuring, 'measure', counted)
   scales = ['--scales', '1', '2', '--ema', 'both']
-  with pytest.raises(KeyboardInterrupt):
+  with pytest.raises(SystemExit) as stop:
     main([*command, *scales])
+  assert stop.value.code == 130  # as a shell has it of Ctrl-C
   before = rows(out / 'sweep.csv')
   assert len(before) == 2
 
