@@ -27,7 +27,7 @@ FREE = {
   *('opt-barrier', 'parameter', 'partition-id', 'replica-id', 'tuple'),
   *('call', 'conditional', 'while'),  # their bodies are counted
 }
-CALLS = ('body', 'calls', 'to_apply', 'true_computation', 'false_computation')
+BRANCHES = ('true_computation', 'false_computation')
 
 _SHAPE = re.compile(r'(\w+)\[([\d,]*)\](?:\{([^}]*)\})?')
 _NAME = re.compile(r'%[\w.-]+')
@@ -165,7 +165,7 @@ def _runs(computations: Mapping[str, Computation], entry: str) -> dict:
         # One branch runs; the largest stands for it.
         branches = re.search(r'branch_computations=\{([^}]*)\}', op.attributes)
         names = _NAME.findall(branches[1]) if branches else []
-        names += [b for key in CALLS[3:] if (b := _called(op, key))]
+        names += [b for key in BRANCHES if (b := _called(op, key))]
         visit(max(names, key=lambda name: len(computations[name])), times)
       elif op.opcode == 'call':
         visit(_called(op, 'to_apply'), times)

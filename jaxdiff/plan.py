@@ -53,7 +53,7 @@ CHIPS = {
 
 
 class Plan(NamedTuple):
-  """What a step needs of each chip."""
+  """Memory and costs of a step on each chip."""
 
   memory: dict[str, float]  # bytes by use
   costs: hlo.Costs

@@ -25,7 +25,7 @@ _ADVICE = {
 
 def run(main: Callable[[], None]) -> None:
   """Runs the main function of a script; its last line is the last of all."""
-  # What goes wrong in a library's thread is raised where it is waited for.
+  # An error in a library's thread is raised where it is waited for.
   threading.excepthook = lambda _: None
   for library in ('absl', 'asyncio'):
     logging.getLogger(library).setLevel(logging.CRITICAL)

@@ -54,7 +54,7 @@ def mixture_denoiser(schedule, means, std):
 
 
 def flow_map(schedule, mean, std, x, t, s):
-  """Where the probability-flow ODE of N(mean, std^2) takes x from t to s."""
+  """The probability-flow ODE of N(mean, std^2): x from t to s, exactly."""
   (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
   start = (x - alpha_t * mean) / jnp.hypot(alpha_t * std, sigma_t)
   return alpha_s * mean + start * jnp.hypot(alpha_s * std, sigma_s)

@@ -1,4 +1,4 @@
-"""What is measured: normal features; an untrained run and classifier."""
+"""Subjects of measurements: an untrained run and an untrained classifier."""
 
 import dataclasses
 

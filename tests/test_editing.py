@@ -209,7 +209,7 @@ def test_slerp_keeps_norm_and_angle(key):
 
 
 def flow(x, t, s):
-  """Where the probability-flow ODE of N(MEAN, STD^2) takes x from t to s."""
+  """The probability-flow ODE of N(MEAN, STD^2): x from t to s, exactly."""
   (alpha_t, sigma_t), (alpha_s, sigma_s) = COSINE(t), COSINE(s)
   start = (x - alpha_t * MEAN) / jnp.hypot(alpha_t * STD, sigma_t)
   return alpha_s * MEAN + start * jnp.hypot(alpha_s * STD, sigma_s)

@@ -89,14 +89,15 @@ class DiTBlock(nn.Module):
       Attention, self.num_heads, self.dtype, qk_norm=self.qk_norm
     )
 
+    norm = partial(_norm, rms=self.rms_norm, dtype=self.dtype)
     b_1, a_1, g_1, b_2, a_2, g_2 = modulation(emb, 6, width, self.dtype)
-    h = (1 + a_1) * _norm(self, x, 'norm_0') + b_1
+    h = (1 + a_1) * norm(x, 'norm_0') + b_1
     rotary = {'rotary': self.grid is not None, 'grid': self.grid}
     x = x + g_1 * attention(**rotary, name='attention')(h)
     if text is not None:
       attend = attention(zero_init=True, name='text_attention')
-      x = x + attend(_norm(self, x, 'norm_text'), text, mask)
-    h = (1 + a_2) * _norm(self, x, 'norm_1') + b_2
+      x = x + attend(norm(x, 'norm_text'), text, mask)
+    h = (1 + a_2) * norm(x, 'norm_1') + b_2
     if self.swiglu:
       inner = dense(2 * (8 * width // 3), name='mlp_0')(h)
       gate, value = jnp.split(inner, 2, axis=-1)
@@ -106,10 +107,9 @@ class DiTBlock(nn.Module):
     return x + g_2 * dense(width, name='mlp_1')(h), None
 
 
-def _norm(net: 'DiTBlock | DiT', x: Array, name: str) -> Array:
+def _norm(x: Array, name: str, rms: bool, dtype: DTypeLike) -> Array:
   """The norm before a modulation; only an RMS norm has a scale of its own."""
-  dtype = net.dtype if isinstance(net, DiTBlock) else jnp.float32
-  if net.rms_norm:
+  if rms:
     return nn.RMSNorm(NORM_EPS, dtype=dtype, name=name)(x)
   return layers.layer_norm(NORM_EPS, dtype, affine=False)(x)
 
@@ -230,7 +230,7 @@ class DiT(nn.Module):
       x = blocks(x, self.depth, 'blocks')
 
     shift, scale = modulation(emb, 2, self.width, jnp.float32)
-    x = _norm(self, x, 'norm_out')
+    x = _norm(x, 'norm_out', self.rms_norm, jnp.float32)
     zeros = nn.initializers.zeros
     out = Dense(p * p * self.out_channels, kernel_init=zeros, name='patch_out')
     x = out((1 + scale) * x + shift)

@@ -12,9 +12,9 @@ from jaxdiff import files, parallel
 from jaxdiff.config import FIXED, Config, Processes, Spec, describe, undescribe
 from jaxdiff.runs.store import Checkpoints
 
-# Where data are. `runs.examples` compares the data themselves.
+# Paths of data. `runs.examples` compares the data themselves.
 PATHS = ('data.data_dir', 'data.tokenizer', 'condition.clip')
-# What a process of a job may have for itself.
+# Settings that may differ between the processes of a job.
 _OWN = ('config', 'parallel.process_id', 'running.process_id')
 _ABSENT = 'no such field'
 

@@ -132,7 +132,7 @@ def test_records_by_a_tokenizer(read, tokenizer):
   assert len(test) == 102 and test.categories == len(test.symbols) == 21
   assert decoded(test)[:2] == [' [CLS] a b [SEP]', ' [CLS] cat 0 [SEP]']
   train = read('records', 'train', 6, tokenizer)
-  # What is cut keeps its end; a piece continues the word.
+  # A cut text keeps its end; a piece continues the word.
   texts = decoded(train)
   assert ' [CLS] the [UNK] cats [SEP]' == texts[0]
   assert all(text.endswith('[SEP]') for text in texts)

@@ -198,7 +198,7 @@ def test_flags_that_cannot_be_are_refused(flags, message):
 
 
 def test_previews_are_of_the_whole_set_in_pairs():
-  """Of a set sorted by class, previews show more than the first class."""
+  """Previews of a set sorted by class show more than the first class."""
   config = run_of(label=True, low_res=4).config
   model = models.make(config, c.Spec('image', (8, 8, 1), 10, data={}))
   labels = np.repeat(np.arange(10), 100).astype(np.int32)

@@ -1,4 +1,4 @@
-"""How training draws t."""
+"""Time samplers of training: their laws, their ends, their positions."""
 
 import jax
 import jax.numpy as jnp

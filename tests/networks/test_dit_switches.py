@@ -98,7 +98,7 @@ def test_inner_products_on_a_grid_depend_on_the_offset_alone():
     rotated(jnp.broadcast_to(x, (1, prefix + 12, 1, 8)), grid)[0, :, 0]
     for x in (q, k)
   ]
-  # What stands before the grid is as it was.
+  # Positions before the grid are as they were.
   np.testing.assert_array_equal(turned[0][:prefix], jnp.stack([q] * prefix))
   places = [x[prefix:].reshape(*grid, 8) for x in turned]
   inner = jnp.einsum('abc,ijc->abij', *places)
