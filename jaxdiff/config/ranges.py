@@ -147,9 +147,7 @@ def check(value: Any, hint: Any, flag: str) -> None:
     if isinstance(x, float) and not math.isfinite(x):
       raise ValueError(f'{flag} must be a finite number, got {x}')
   for part in _parts(hint):
-    ranged = typing.get_origin(part) is typing.Annotated
-    # In a union, only the member that fits the value.
-    if ranged and (isinstance(value, tuple) or _matches(value, part)):
+    if typing.get_origin(part) is typing.Annotated:
       notes = (*notes, *typing.get_args(part)[1:])
   for note in notes:
     if hasattr(note, 'check'):
