@@ -33,7 +33,7 @@ class Chip(NamedTuple):
   """A TPU chip, as its maker describes it.
 
   flops: per second in bfloat16. bandwidth: of the main memory, bytes a second.
-  links: of the connections to other chips together, bytes a second.
+  links: of the connections to other chips together, bytes a second one way.
   """
 
   accelerator: str  # the name that libtpu knows, before the number of cores
@@ -43,12 +43,13 @@ class Chip(NamedTuple):
   links: float
 
 
-# Source: cloud.google.com/tpu/docs, pages v4, v5e, v5p and v6e, 2026-11.
+# Source: docs.cloud.google.com/tpu/docs, pages v5e, v5p and v6e, read in
+# 2026-11; those of v4 are from memory.
 CHIPS = {
-  'v4': Chip('v4', 275e12, 32 * GIB, 1228e9, 300e9),
+  'v4': Chip('v4', 275e12, 32 * GIB, 1200e9, 300e9),
   'v5e': Chip('v5litepod', 197e12, 16 * GIB, 819e9, 200e9),
   'v5p': Chip('v5p', 459e12, 95 * GIB, 2765e9, 600e9),
-  'v6e': Chip('v6e', 918e12, 32 * GIB, 1640e9, 448e9),
+  'v6e': Chip('v6e', 918e12, 32 * GIB, 1638e9, 400e9),
 }
 
 
