@@ -12,7 +12,7 @@ if __name__ == '__main__':
 
 from jaxdiff import config as configs
 from jaxdiff import files, models, parallel, runs, scripts, training
-from jaxdiff.config import Config
+from jaxdiff.config import Config, steps_at_once
 from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import examples, logs, loop
@@ -63,6 +63,12 @@ def announce(config: Config, data: examples.Examples) -> None:
     print(
       f'--optimizer.warmup-steps {c.warmup_steps} would last longer than the '
       f'run of {steps} steps: shortened to {warmup}'
+    )
+  most, at_once = config.training.steps_per_execution, steps_at_once(config)
+  if at_once < most:
+    print(
+      f'--training.steps-per-execution {most}: {at_once} here, so that every '
+      'log, picture and checkpoint falls between two executions'
     )
 
 

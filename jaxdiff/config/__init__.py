@@ -10,7 +10,7 @@ A file of `configs/` defines one, the command line changes it field by field,
 generation/ read a configuration: the rest of the library is given functions.
 """
 
-from jaxdiff.config.config import FIXED, Config
+from jaxdiff.config.config import FIXED, Config, steps_at_once
 from jaxdiff.config.diffusion import (
   Autoencoding,
   Categorical,
@@ -84,6 +84,7 @@ __all__ = [
   'load_file',
   'parse',
   'parse_flags',
+  'steps_at_once',
   'to_dict',
   'undescribe',
 ]

@@ -1,5 +1,6 @@
 """The configuration of a run: one frozen dataclass of sections."""
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -82,7 +83,6 @@ def _check_together(config: Config) -> None:
     )
   if config.latent.autoencoder is not None:
     _check_latent(config)
-  _check_intervals(config)
   if config.optimizer.unit_weights and not isinstance(config.network, EDM2):
     raise ValueError(
       '--optimizer.unit-weights is for the network EDM2, got '
@@ -172,19 +172,18 @@ def _unused(c: Sampling, field: str, data: str) -> None:
     )
 
 
-def _check_intervals(config: Config) -> None:
-  """Raises ValueError unless every event falls between two executions."""
+def steps_at_once(config: Config, first: int = 0) -> int:
+  """Returns how many steps one program takes, so that events fall between two.
+
+  It is the greatest common divisor of steps_per_execution, of the run's
+  intervals and of `first`, the step that it starts from.
+  """
   c: Training = config.training
-  n = c.steps_per_execution
-  due = {
-    '--training.num-steps': c.num_steps,
-    '--training.log-every': c.log_every,
-    '--training.preview-every': c.preview_every,
-    '--checkpoint.every': config.checkpoint.every,
-    '--evaluation.every': config.evaluation.every or n,
-  }
-  for flag, steps in due.items():
-    if steps <= c.num_steps and steps % n:
-      raise ValueError(
-        f'--training.steps-per-execution {n} must divide {flag} {steps}'
-      )
+  intervals = (
+    c.log_every,
+    c.preview_every,
+    config.checkpoint.every,
+    config.evaluation.every or c.num_steps,
+  )
+  due = (steps for steps in intervals if steps < c.num_steps)
+  return math.gcd(c.steps_per_execution, c.num_steps, first, *due)

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from jaxdiff import recipes
 from jaxdiff.config import migration
 from jaxdiff.config.config import Config
 from jaxdiff.config.diffusion import Categorical
@@ -45,12 +46,16 @@ class Spec(NamedTuple):
 def load_file(path: str) -> Config:
   """Runs a file of configs/ and returns its `config`.
 
+  A `configs/NAME.py` that is not here is the one that ships with the package.
+
   Raises:
     ValueError: no such file, or it does not define a Config.
   """
   file = Path(path)
+  if file.parts[:1] == ('configs',) and not file.parent.exists():
+    file = recipes.shipped(path)
   if not file.is_file():
-    near = (file, file.parent, Path('configs'))
+    near = (file, file.parent, Path('configs'), recipes.shipped('configs'))
     beside = next(folder for folder in near if folder.is_dir())
     known = sorted(str(p) for p in beside.glob('*.py'))
     what = 'is a folder' if file.is_dir() else 'does not exist'

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxdiff import data, parallel
-from jaxdiff.config import Config
+from jaxdiff.config import Config, steps_at_once
 from jaxdiff.models import optimizer
 from jaxdiff.runs.config_json import (
   check_alike,
@@ -60,16 +60,13 @@ def fit(
     NonFiniteLossError: the loss is nan or infinite.
   """
   workdir, c = Path(config.workdir), config.training
-  total, at_once = c.num_steps, c.steps_per_execution
+  total = c.num_steps
   mesh = parallel.make_mesh(config.parallel.fsdp)
   parallel.check_batch_size(c.batch_size, mesh, c.accumulate)
   check_alike(described)
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
   sharding = parallel.state_sharding(abstract, mesh)
-  step = parallel.compile_train_step(
-    task.step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
-  )
   history = check_continues(workdir, described)
   with contextlib.ExitStack() as stack:
     if parallel.is_primary():
@@ -88,7 +85,10 @@ def fit(
       0,
       parallel.initialise(task.init, key, sharding),
     )
-    _check_start(first, at_once)
+    at_once = steps_at_once(config, first)
+    step = parallel.compile_train_step(
+      task.step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
+    )
     if first and parallel.is_primary():
       print(f'{workdir} continues from step {first}')
       say_rate(config, history, first)
@@ -143,14 +143,6 @@ def say_rate(
     print(
       f'--training.num-steps is {new} and was {old}: the learning rate goes on '
       f'at {rate(new):.2g} instead of {rate(old):.2g}'
-    )
-
-
-def _check_start(first: int, at_once: int) -> None:
-  if first % at_once:
-    raise ValueError(
-      f'--training.steps-per-execution {at_once} must divide {first}, the step '
-      'from which the run continues'
     )
 
 
