@@ -5,8 +5,11 @@
 
 Without the peers, or with --no-peers, ours alone. Everything a step does is in
 it: the batch from the host, noise, gradient, clipping, Adam, average, loss.
+With --beside CHECKOUT an older version of this repository is one of the sides.
 """
 
+import os
+import sys
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -25,8 +28,26 @@ class Options:
   rounds: int = 9
   peers: bool = True
   only: tuple[str, ...] = ()  # of the peers, by their names
+  beside: str | None = None  # a folder with another version of the repository
   bfloat16: bool = False
   cpu_time: bool = False  # the process's, not the clock's
+
+
+def of_checkout(
+  folder: str, case: str, batch_size: int, bfloat16: bool
+) -> measuring.Side:
+  """Makes the side of another version, in a process that has loaded none."""
+  for name in list(sys.modules):
+    if name.partition('.')[0] in ('benchmarks', 'jaxdiff'):
+      del sys.modules[name]
+  os.chdir(folder)
+  sys.path.insert(0, folder)
+  from benchmarks import cases, ours
+
+  made = cases.CASES[case]()
+  batch = ours.random_images(made, batch_size)
+  side = ours.train_step(made, batch, bfloat16)
+  return measuring.Side(*side[:2])
 
 
 def main(options: Options) -> None:
@@ -34,6 +55,14 @@ def main(options: Options) -> None:
   batch = ours.random_images(case, options.batch_size)
   apart = measuring.Apart
   sides = {'jaxdiff': apart(ours.train_step, case, batch, options.bfloat16)}
+  if options.beside:
+    sides[options.beside] = apart(
+      of_checkout,
+      os.path.abspath(options.beside),
+      options.case,
+      options.batch_size,
+      options.bfloat16,
+    )
   if options.peers:
     from benchmarks import torch_peers
 
