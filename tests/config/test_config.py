@@ -63,11 +63,13 @@ def test_every_config_has_a_step_and_a_loss(path, tmp_path):
   spec = tiny.with_text(config, SPECS[path.stem])
   config, spec = tiny.with_latents(config, spec, tmp_path)
   # At full size without computing, then shrunken for real.
-  full = tiny.make_task(config, spec)
-  state = jax.eval_shape(full.init, jax.random.key(0))
-  batch = tiny.batch(config, spec, config.training.batch_size)
-  _, metrics = jax.eval_shape(full.step, state, batch)
-  assert metrics['loss'].shape == ()
+  full = models.make(config, spec)
+  params = jax.eval_shape(full.init, jax.random.key(0))
+  batch = tiny.batch(config, spec, 2)
+  keys = jax.random.split(jax.random.key(0), 2)
+  u = np.array([0.3, 0.7], np.float32)
+  loss, _ = jax.eval_shape(full.loss, params, keys, {**batch, 'u': u})
+  assert loss.shape == (2,)
 
   small = tiny.shrunken(config, spec)
   spec = tiny.with_text(small, spec)
@@ -75,8 +77,6 @@ def test_every_config_has_a_step_and_a_loss(path, tmp_path):
   null = tiny.null(small, batch)
   model = models.make(small, spec, null)
   params = tiny.random_params(small, spec, 0.1)
-  keys = jax.random.split(jax.random.key(0), 2)
-  u = np.array([0.3, 0.7], np.float32)
   loss, _ = jit(model.loss)(params, keys, {**batch, 'u': u})
   assert loss.shape == (2,) and np.isfinite(loss).all()
   if model.process is None:
