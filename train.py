@@ -75,9 +75,10 @@ def announce(config: Config, data: examples.Examples) -> None:
 def finish(config: Config, report: str) -> None:
   """Draws the loss curve, and says where everything is."""
   workdir = Path(config.workdir)
+  board = f', tensorboard --logdir {workdir}' * (config.log == 'tensorboard')
   print(f"""
 loss curve   {logs.save_loss_curve(workdir)}
-metrics      {workdir / 'metrics.jsonl'}, tensorboard --logdir {workdir}
+metrics      {workdir / 'metrics.jsonl'}{board}
 checkpoints  {workdir / 'checkpoints'}
 {report}""")
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from jaxdiff import names
 from jaxdiff.config import registry, sections
@@ -39,6 +39,7 @@ class Config(Section):
   config: str = 'configs/digits.py'
   workdir: str = 'runs/digits'
   seed: Seed = 0
+  log: Annotated[str, Name(registry.TRACKERS)] = 'tensorboard'
   data: Data = field(default_factory=Data)
   latent: Latent = field(default_factory=Latent)
   condition: Condition = field(default_factory=Condition)

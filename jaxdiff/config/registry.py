@@ -188,6 +188,14 @@ LEARNING_RATES = {
   'power': 'jaxdiff.models.optimizer:power',
 }
 
+# --log: (workdir, first, settings) -> Tracker.
+TRACKERS: Table = {
+  'none': 'jaxdiff.runs.trackers:none',
+  'tensorboard': 'jaxdiff.runs.trackers:tensorboard',
+  'trackio': 'jaxdiff.runs.trackers:trackio',
+  'wandb': 'jaxdiff.runs.trackers:wandb',
+}
+
 # log p(x | z) of an autoencoder.
 LIKELIHOODS: Table = {
   'laplace': 'jaxdiff.losses.autoencoding:laplace',

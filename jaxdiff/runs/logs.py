@@ -1,6 +1,5 @@
-"""The record of a run: `metrics.jsonl`, TensorBoard, and a progress bar."""
+"""The record of a run: `metrics.jsonl`, a tracker, and a progress bar."""
 
-import contextlib
 import json
 import os
 import time
@@ -13,6 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxdiff import files
+from jaxdiff.runs.trackers import Tracker, none
+
+NO_TRACKER = none()
 
 
 class NonFiniteLossError(ValueError):
@@ -26,12 +28,13 @@ class Log:
   `flush` takes a whole interval, checks it and writes its mean.
 
   Args:
-    workdir: where metrics.jsonl and the TensorBoard events go.
+    workdir: where metrics.jsonl goes.
     first: the step the run goes on from; later lines, written by a run that
       was killed after its last checkpoint, are dropped.
     total: the step it ends at.
     batch_size: for images a second.
     write: False on all processes but one.
+    tracker: is given the same values.
   """
 
   def __init__(
@@ -41,13 +44,13 @@ class Log:
     total: int,
     batch_size: int,
     write: bool = True,
+    tracker: Tracker = NO_TRACKER,
   ):
     self._path = Path(workdir) / 'metrics.jsonl'
     self._batch_size, self._write = batch_size, write
     self._pending: list[tuple[int, Any]] = []
     self._since = time.monotonic()
-    self._board: Any = None
-    self._board_settings = {'logdir': str(workdir), 'purge_step': first + 1}
+    self._tracker = tracker
     if write:
       kept = [m for m in read_metrics(self._path) if m['step'] <= first]
       lines = ''.join(json.dumps(m) + '\n' for m in kept)
@@ -102,7 +105,7 @@ class Log:
       return
     with open(self._path, 'a') as file:
       file.write(json.dumps(row) + '\n')
-    self._draw({k: x for k, x in row.items() if k != 'step'}, last)
+    self._tracker.add({k: x for k, x in row.items() if k != 'step'}, last)
     self._bar.set_postfix_str(
       f'loss {row["loss"]:.4f}, {speed:,.0f} examples/s'
     )
@@ -111,30 +114,17 @@ class Log:
     """Shows what was measured on samples at a step; its file is elsewhere."""
     if not self._write or not values:
       return
-    self._draw({f'evaluation/{k}': x for k, x in values.items()}, step)
+    named = {f'evaluation/{k}': x for k, x in values.items()}
+    self._tracker.add(named, step)
     shown = ', '.join(f'{name} {x:.4g}' for name, x in values.items())
     self._bar.write(f'step {step}: {shown}')
-
-  def _draw(self, values: Mapping[str, float], step: int) -> None:
-    """In TensorBoard."""
-    if not self._board:
-      # Only now: it imports torch where that is installed, more than a second
-      # of the time to the first step.
-      from tensorboardX import SummaryWriter
-
-      self._board = SummaryWriter(**self._board_settings)
-    for name, x in values.items():
-      self._board.add_scalar(name, x, step)
 
   def __enter__(self) -> 'Log':
     return self
 
   def __exit__(self, *_: object) -> None:
     self._bar.close()
-    if self._board:
-      # metrics.jsonl has the same, and its errors are raised.
-      with contextlib.suppress(OSError):
-        self._board.close()
+    self._tracker.close()
 
 
 def save_loss_curve(workdir: str | os.PathLike[str]) -> Path:

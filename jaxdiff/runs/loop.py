@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxdiff import data, parallel
-from jaxdiff.config import Config, steps_at_once
+from jaxdiff import data, names, parallel
+from jaxdiff.config import Config, registry, steps_at_once
 from jaxdiff.models import optimizer
 from jaxdiff.runs.config_json import (
   check_alike,
@@ -93,8 +93,17 @@ def fit(
       print(f'{workdir} continues from step {first}')
       say_rate(config, history, first)
     parallel.advise(lambda: _advice(workdir, store))
+    primary = parallel.is_primary()
+    tracker = names.make(
+      registry.TRACKERS,
+      config.log if primary else 'none',
+      '--log',
+      workdir=str(workdir),
+      first=first,
+      settings=described,
+    )
     log = stack.enter_context(
-      Log(workdir, first, total, c.batch_size, parallel.is_primary())
+      Log(workdir, first, total, c.batch_size, primary, tracker)
     )
     batches = data.batches(
       dataset,

@@ -1,6 +1,5 @@
 """The record of a run: what it says of steps, one by one or several at once."""
 
-import sys
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -31,22 +30,6 @@ def test_steps_after_the_last_checkpoint_are_dropped(tmp_path):
   path.write_text(row(3) + row(4) + row(5) + row(6))
   with Log(tmp_path, 4, 8, 1):
     assert [row['step'] for row in read_metrics(path)] == [3, 4]
-
-
-def test_tensorboard_waits_until_there_is_something_to_write(
-  tmp_path, monkeypatch
-):
-  """Its import takes a second of a start, where torch is installed."""
-  monkeypatch.setitem(sys.modules, 'tensorboardX', None)
-  with Log(tmp_path, 0, 2, 1) as log:
-    log.add(1, {'loss': jnp.asarray(1.0)})
-    with pytest.raises(ImportError, match='tensorboardX'):
-      log.flush()
-  monkeypatch.undo()
-  with Log(tmp_path, 0, 2, 1) as log:
-    log.add(1, {'loss': jnp.asarray(1.0)})
-    log.flush()
-  assert list(tmp_path.glob('events.out.tfevents.*'))
 
 
 def test_a_damaged_line_is_named_and_a_cut_one_left_out(tmp_path):
