@@ -1,4 +1,4 @@
-"""Blocks of the towers of CLIP, transformers with norms first:
+"""Blocks of CLIP and GPT-2, transformers with norms first:
 
   x <- x + attention(norm(x))
   x <- x + W_1 act(W_0 norm(x)).
@@ -23,6 +23,7 @@ from jaxdiff.networks.layers import kernel_init
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
   'quick_gelu': lambda x: x * nn.sigmoid(1.702 * x),
   'gelu': partial(nn.gelu, approximate=False),
+  'gelu_new': partial(nn.gelu, approximate=True),  # GPT-2's
 }
 
 

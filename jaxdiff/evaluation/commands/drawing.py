@@ -51,9 +51,13 @@ def draw(flags: Kept, name: str, ending: str, **more: Any) -> tuple[Job, Path]:
 
 
 def save(
-  job: Job, path: Path, metrics: Mapping[str, float], *datasets: Dataset
+  job: Job,
+  path: Path,
+  metrics: Mapping[str, float],
+  *datasets: Dataset,
+  **about: str | None,
 ) -> dict[str, Any]:
-  """Writes the result of a job, and prints the metrics."""
+  """Writes the result of a job with what else there is; prints the metrics."""
   width = max(map(len, metrics))
   result = {
     'metrics': metrics,
@@ -61,6 +65,7 @@ def save(
     'data': datasets[0].name,
     'datasets': results.of_data(*datasets),
     'config_sha256': results.config_sha256(job.run.workdir),
+    **about,
     **{k: v for k, v in job.metadata.items() if k != 'conditions'},
   }
   lines = [f'  {k:{width}}  {v:.5g}' for k, v in metrics.items()]

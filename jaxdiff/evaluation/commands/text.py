@@ -1,4 +1,4 @@
-"""Command `text`: unique, novel and correct texts of a model."""
+"""Command `text`: unique, novel, correct and likely texts of a model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from jaxdiff import data, files
 from jaxdiff.config.ranges import In
 from jaxdiff.data import Dataset, vocabulary
-from jaxdiff.evaluation import texts
+from jaxdiff.evaluation import perplexity, texts
 from jaxdiff.evaluation.commands import drawing
 from jaxdiff.evaluation.flags import Batch, Kept, Num
+from jaxdiff.pretrained import gpt2_weights
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,16 @@ class Text(Kept):
   """Fractions of texts that are unique, novel and, for sums, correct.
 
   For sums also the fraction of correct results where '037+481=___' of the test
-  split is completed. Writes WORKDIR/evaluation/text_*.json.
+  split is completed. With a scorer also the perplexity of the texts and of as
+  many of the test split. Writes WORKDIR/evaluation/text_*.json.
   """
 
   num: Num = 1000
   batch_size: Batch = 128
   # Sums: completed texts, a random subset of the test split (1000).
   infills: Annotated[int, In('[0, 10000000]')] | None = None
+  # A folder with a GPT-2: config.json, tokenizer.json, model.safetensors.
+  scorer: str | None = None
 
   def run(self) -> dict[str, Any]:
     """Draws and measures the texts, and writes the result."""
@@ -31,19 +35,28 @@ class Text(Kept):
     sums = train.name == 'sums'
     if self.infills is not None and not sums:
       raise ValueError(f'--infills is for sums, not for {train.name}')
+    scorer = gpt2_weights.read_gpt2(self.scorer) if self.scorer else None
     job, path = drawing.draw(self, 'text', '.json')
     # Windows of running text are no units that could be novel.
     lines = sums or train.name.startswith('lines:')
     known = set(vocabulary.decode_all(train)) if lines else None
     found = texts.summary(read_texts(path), known, sums)
+    about = {}
+    if scorer is not None:
+      real = vocabulary.decode_all(data.subset(test, min(job.num, len(test))))
+      found |= perplexity.measure(read_texts(path), scorer)
+      of_data = perplexity.measure(real, scorer)
+      found |= {f'test_{name}': x for name, x in of_data.items()}
+      about = {'scorer': self.scorer, 'scorer_sha256': scorer.sha256}
     infills = self.infills
     if infills is None:
       infills = min(1000, len(test)) if sums else 0
     if infills:
       found |= self._complete(test, infills)
     name = '' if self.infills is None else f'_infills{infills}'
+    name += f'_{scorer.sha256[:8]}' if scorer else ''
     out = path.with_name(f'{path.stem}{name}.metrics.json')
-    return drawing.save(job, out, found, train, test)
+    return drawing.save(job, out, found, train, test, **about)
 
   def _complete(self, test: Dataset, num: int) -> dict[str, float]:
     """Completes sums of the test split and counts the correct results."""
