@@ -111,7 +111,7 @@ CASES = [
   ),
   ('vlb_scale', hybrid, [NAN, -1, INF], [0]),
   ('eta', lambda x: samplers.ddim(COSINE, x), [NAN, 5, -1, INF], [0, 1]),
-  ('eta', lambda x: samplers.dpmpp_sde_2m(COSINE, x), [NAN, -1, INF], [0, 2]),
+  ('eta', lambda x: samplers.dpmpp_2m_sde(COSINE, x), [NAN, -1, INF], [0, 2]),
   ('variance', lambda x: samplers.ancestral(GAUSSIAN, x), ['large', 1], [same]),
   ('order', lambda x: samplers.unipc(COSINE, x), [0, 4, 9, 1.5, NAN], [1, 3]),
   ('variant', lambda x: samplers.unipc(COSINE, 2, x), ['bh3', 1], ['bh1']),

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from jaxdiff import recipes
-from jaxdiff.config import migration
+from jaxdiff.config import migration, registry
 from jaxdiff.config.config import Config
 from jaxdiff.config.diffusion import Categorical
 from jaxdiff.config.ranges import Count, check, parse_flags
@@ -84,7 +84,10 @@ def parse(argv: Sequence[str] | None = None) -> Config:
   known, _ = first.parse_known_args(argv)
   default = load_file(known.config)
   argv, default = migration.renamed_flags(argv, default)
-  return parse_flags(Config, argv, default)
+  config = parse_flags(Config, argv, default)
+  if config.sampling.eta:
+    registry.check_eta('--sampling.eta', config.sampling.sampler)
+  return config
 
 
 def from_dict(

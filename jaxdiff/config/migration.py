@@ -40,7 +40,19 @@ def migrated(saved: Mapping[str, Any]) -> dict[str, Any]:
     text = spec.get('symbols') is not None
     modality = 'graph' if graph else 'text' if text else 'image'
     saved['spec'] = {'modality': modality, **spec}
+  if isinstance(saved.get('sampling'), dict):
+    saved['sampling'] = _sampling(saved['sampling'])
   return saved
+
+
+def _sampling(old: Mapping[str, Any]) -> dict[str, Any]:
+  """Until 2026-11-28 `dpmpp_2m_sde` had another name, and eta was 0."""
+  sampler, eta = str(old.get('sampler')), old.get('eta', 0.0)
+  name, _, rest = sampler.partition('(')
+  if name != 'dpmpp_sde_2m':
+    return dict(old)
+  rest = f'({rest}' if 'eta' in rest else f'({eta})'
+  return {**old, 'sampler': f'dpmpp_2m_sde{rest}', 'eta': 0.0}
 
 
 def _diffusion(old: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ library needs no line, but its 'package.module:function' as the name (see
 those values of the context for which it has a parameter:
 
   schedules     num_steps, of tables of betas
-  samplers      schedule, process, predictor, eta, num_steps
+  samplers      schedule, process, predictor, num_steps; for ddim and those
+                outside also eta, --sampling.eta
   grids         schedule, num_steps, table_steps
   networks      out_channels or num_categories, num_classes, text_dim, ...
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxdiff import predictions
+from jaxdiff import names, predictions
 from jaxdiff.losses import weightings
 from jaxdiff.names import Table, Value
 
@@ -89,12 +90,12 @@ SAMPLERS: Table = {
   'dpm_2': 'jaxdiff.samplers:dpm_2',
   'dpm_2_ancestral': 'jaxdiff.samplers:dpm_2_ancestral',
   'dpmpp_2m': 'jaxdiff.samplers:dpmpp_2m',
+  'dpmpp_2m_sde': 'jaxdiff.samplers:dpmpp_2m_sde',
   'dpmpp_2s': 'jaxdiff.samplers:dpmpp_2s',
   'dpmpp_2s_ancestral': 'jaxdiff.samplers:dpmpp_2s_ancestral',
   'dpmpp_3m': 'jaxdiff.samplers:dpmpp_3m',
   'dpmpp_3m_sde': 'jaxdiff.samplers:dpmpp_3m_sde',
   'dpmpp_sde': 'jaxdiff.samplers:dpmpp_sde',
-  'dpmpp_sde_2m': 'jaxdiff.samplers:dpmpp_sde_2m',
   'edm_stochastic': 'jaxdiff.samplers:edm_stochastic',
   'euler': 'jaxdiff.samplers:euler',
   'euler_maruyama': 'jaxdiff.samplers:euler_maruyama',
@@ -108,15 +109,32 @@ SAMPLERS: Table = {
   'sa_solver': 'jaxdiff.samplers:sa_solver',
   'unipc': 'jaxdiff.samplers:unipc',
 }
-# The samplers that add --sampling.eta of the noise, and those with a variance.
-# Others with noise have an eta of their own, 1: dpmpp_sde(0.5) changes it.
-WITH_ETA = ('ddim', 'dpmpp_sde_2m')
+# The samplers of which --sampling.eta is a setting, and those with a variance.
+# SDE solvers have an eta of their own, 1: dpmpp_sde(0.5) changes it.
+WITH_ETA = ('ddim',)
 WITH_VARIANCE = ('ancestral', 'predictor_corrector')
 
 
+def takes_eta(sampler: str) -> bool:
+  """Tells whether --sampling.eta has an effect; outside the library it may."""
+  call = names.parse(sampler, '--sampling.sampler')
+  name, colon, _ = call.name.partition(':')
+  outside = colon and name not in WITH_VARIANCE
+  return bool(outside or name in WITH_ETA) and 'eta' not in call.kwargs
+
+
+def check_eta(flag: str, *samplers: str) -> None:
+  """Raises ValueError where a flag of eta has no effect on the samplers."""
+  if not any(map(takes_eta, samplers)):
+    raise ValueError(
+      f'{flag} is for {" and ".join(WITH_ETA)}, not for {", ".join(samplers)}; '
+      "solvers of the SDE have an eta of their own, 1: 'dpmpp_sde(0.5)'"
+    )
+
+
 def eta_for(sampler: str, eta: Any) -> dict[str, Any]:
-  """The context of a sampler's name: --sampling.eta where it is for that."""
-  return {'eta': eta} if sampler in WITH_ETA or ':' in sampler else {}
+  """Returns --sampling.eta for the context of a sampler, where it is for it."""
+  return {'eta': eta} if takes_eta(sampler) else {}
 
 
 CATEGORICAL_SAMPLERS: Table = {

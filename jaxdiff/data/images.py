@@ -11,8 +11,11 @@ from PIL import Image, ImageOps
 # Pillow's names. No other format is tried: for PostScript, whatever the ending
 # of the file, it would start a program.
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM')
-# A file of a few kilobytes may ask for gigabytes.
-MAX_PIXELS = 1 << 26
+# A file of a few kilobytes may ask for gigabytes. A screen of 8K has 33 million
+# pixels, a camera, whose photographs are JPEG, up to 61 million.
+MAX_PIXELS = 1 << 25
+MAX_PHOTO = 1 << 26
+_STRIP = 1 << 20  # pixels that are composited at a time
 _ORIENTATION = 0x0112  # EXIF; from 5 on it turns by a quarter
 
 
@@ -28,7 +31,7 @@ def open_image(
 
   Raises:
     ValueError: The image is broken or of another format than `FORMATS`, has
-      more than `MAX_PIXELS` pixels, several frames, or more than 8 bits a
+      too many pixels (`MAX_PIXELS`), several frames, or more than 8 bits a
       channel; or decoding it within the context fails.
   """
   try:
@@ -47,13 +50,15 @@ def open_image(
 
 
 def _check_header(image: Image.Image) -> None:
-  if image.width * image.height > MAX_PIXELS:
+  photo = image.format in ('JPEG', 'MPO')
+  most = MAX_PHOTO if photo else MAX_PIXELS
+  if image.width * image.height > most:
     raise ValueError(
-      f'it has {image.width}x{image.height} pixels, and at most {MAX_PIXELS} '
+      f'it has {image.width}x{image.height} pixels, and at most {most} '
       'are read; make it smaller first'
     )
   # JPEG files of telephones have a second picture, which is none of its own.
-  if image.format not in ('JPEG', 'MPO') and getattr(image, 'n_frames', 1) > 1:
+  if not photo and getattr(image, 'n_frames', 1) > 1:
     raise ValueError(f'it has {image.n_frames} frames, and must have one')
   deep = image.mode.startswith(('I', 'F')) or any(
     # Colours of 16 bits show only in how the file stores them.
@@ -133,14 +138,24 @@ def to_pixels(
   square is resized to that side length by Pillow's antialiased bicubic filter:
   shortest side and centre crop in one resampling.
   """
-  if image.has_transparency_data:
-    image = image.convert('RGBA')
-    under = Image.new('RGBA', image.size, behind)
-    image = Image.alpha_composite(under, image)
   mode = 'L' if channels == 1 else 'RGB'
+  if image.has_transparency_data:
+    image = _composited(image, mode, behind)
   if image.mode != mode:  # Else a copy; small images are all overhead.
     image = image.convert(mode)
   if image_size is not None:
     size = (image_size, image_size)
     image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
   return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def _composited(image: Image.Image, mode: str, behind: str) -> Image.Image:
+  """Composites on a colour, strip by strip: whole copies take gigabytes."""
+  width, height = image.size
+  found, rows = Image.new(mode, image.size), -(-_STRIP // width)
+  for top in range(0, height, rows):
+    strip = image.crop((0, top, width, min(top + rows, height)))
+    strip = strip.convert('RGBA')
+    under = Image.new('RGBA', strip.size, behind)
+    found.paste(Image.alpha_composite(under, strip).convert(mode), (0, top))
+  return found

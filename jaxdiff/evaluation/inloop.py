@@ -32,7 +32,9 @@ def make(
   def evaluate(params: Any, step: int) -> dict[str, float]:
     nonlocal draw, rows
     run = start._replace(step=step, params=params)
-    rows = rows or samples.conditions_of(run, None)  # reads the data, once
+    rows = rows or samples.conditions_of(
+      run, None, c.num
+    )  # reads the data, once
     found = samples.of_run(run, rows, drawing, machine, c.num, draw)
     draw = found.draw
     result = measuring.measure(comparison, found.dataset, found.fields)

@@ -129,6 +129,10 @@ def measure(
     feature=extractor.feature,
   )
   warnings += _warnings(comparison, len(samples))
+  if cut := fields.get('conditions_truncated'):
+    warnings.append(
+      '{num} of {of} texts are cut to {length} tokens'.format(**cut)
+    )
   fields = {**fields, **comparison.fields}
   return {'metrics': values, **fields, 'warnings': warnings}
 

@@ -87,14 +87,16 @@ def check_images(config: Config, spec: Spec) -> None:
     raise ValueError(f'a model of {config.data.name} draws no images{hint}')
 
 
-def conditions_of(run: Run, labels: str | None) -> Conditions:
-  """Builds the conditions of samples from the flag --labels.
+def conditions_of(
+  run: Run, labels: str | None, num: int | None = None
+) -> Conditions:
+  """Builds the conditions of `num` samples from the flag --labels.
 
   Raises:
     ValueError: the model takes no condition of this kind.
   """
   if labels == 'uniform':
-    return conditions.uniform(run.model)
+    return conditions.uniform(run.model, num)
   if labels is not None and not run.model.takes:
     raise ValueError(
       f'--labels {labels} has no effect: the model takes no condition'

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxdiff import conditioning
 from jaxdiff.config import Config
+from jaxdiff.data.dataset import Cut
 from jaxdiff.data.shuffling import permutation
 from jaxdiff.generation.flags import Flags
 from jaxdiff.generation.infills import one_or_lines
@@ -34,12 +35,14 @@ class Conditions(NamedTuple):
     row i modulo M.
   null: {name: [...]} from which guidance leads away.
   names: [M] of the rows, for people; [] where rows are not listed.
+  cut: of the texts, for reports; None where none are read.
   """
 
   name: str
   rows: Callable[[np.ndarray], Cond]
   null: Cond
   names: list[str] = []
+  cut: Cut | None = None
 
   def options(self, index: np.ndarray) -> dict[str, Any]:
     """Returns {'cond', 'null'} of `traced_options`, for samples `index`."""
@@ -61,10 +64,12 @@ def requested(run: Run, flags: Flags) -> Conditions:
   cond: Cond = {}
   null: Cond = {}
   names: list[str] = []
+  cut = None
   if c.text:
     reader = prompts_lib.make(c, run.workdir, spec)
     names = read_prompts(flags.prompt, flags.prompts)
     cond |= _encode(reader, names)
+    cut = _count_cut(reader, names)
     if flags.negative_prompt is not None and run.config.sampling.scale == 1:
       raise ValueError(
         'a negative prompt is where guidance leads away from: with --scale 1 '
@@ -84,7 +89,7 @@ def requested(run: Run, flags: Flags) -> Conditions:
     names = names or [str(label) for label in labels]
   if not cond:
     return NONE
-  return Conditions('as requested', lambda index: cond, null, names)
+  return Conditions('as requested', lambda index: cond, null, names, cut)
 
 
 def check_taken(runs: Sequence[Run], flags: Flags) -> None:
@@ -130,7 +135,8 @@ def of_examples(
       cond['low_res'] = np.asarray(conditioning.shrink(x0, size))
     return cond
 
-  return Conditions(f'as in {dataset.name} {dataset.split}', rows, found.null)
+  name = f'as in {dataset.name} {dataset.split}'
+  return Conditions(name, rows, found.null, cut=dataset.cut)
 
 
 def of_previews(
@@ -144,11 +150,12 @@ def of_previews(
   return of_examples(config, model, found)
 
 
-def uniform(model: Model) -> Conditions:
+def uniform(model: Model, at_most: int | None = None) -> Conditions:
   """Builds the conditions of each class in turn.
 
   Raises:
-    ValueError: The model takes other conditions.
+    ValueError: The model takes other conditions, or has more than `at_most`
+      classes.
   """
   if model.takes != ('label',):
     raise ValueError(
@@ -156,6 +163,11 @@ def uniform(model: Model) -> Conditions:
       f'{", ".join(model.takes) or "no condition"}'
     )
   num = model.spec.num_classes
+  if at_most is not None and at_most < num:
+    raise ValueError(
+      f'--labels uniform needs --num {num} or more, one of each class, got '
+      f'{at_most}'
+    )
   labels = np.arange(num, dtype=np.int32)
   null = {'label': np.int32(num)}
   return Conditions(EACH_CLASS, lambda index: {'label': labels}, null)
@@ -170,14 +182,13 @@ def prompted(run: Run, lines: Sequence[str]) -> Conditions:
       f'{", ".join(run.model.takes) or "no condition"}'
     )
   reader, num = prompts_lib.make(c, run.workdir, run.spec), len(lines)
-  cut = sum(reader.count(line) > reader.length for line in lines)
-  name = f'{num} prompts in turn' + (f', {cut} of them truncated' * bool(cut))
+  name, cut = f'{num} prompts in turn', _count_cut(reader, lines)
   null = {name: x[0] for name, x in reader.encode(['']).items()}
 
   def rows(index: np.ndarray) -> Cond:
     return reader.encode([lines[i % num] for i in _in_rows(index)])
 
-  return Conditions(name, rows, null)
+  return Conditions(name, rows, null, cut=cut)
 
 
 def read_labels(text: str | None, num_classes: int) -> np.ndarray:
@@ -233,6 +244,11 @@ def _whole_numbers(text: str) -> list[int] | None:
   """Parses '0,1,2'; None for anything else."""
   words = [word.strip() for word in text.split(',')]
   return [*map(int, words)] if all(map(str.isdecimal, words)) else None
+
+
+def _count_cut(reader: prompts_lib.Prompts, lines: Sequence[str]) -> Cut:
+  num = sum(reader.count(line) > reader.length for line in lines)
+  return Cut(num, len(lines), reader.length)
 
 
 def _encode(reader: prompts_lib.Prompts, lines: Sequence[str]) -> Cond:

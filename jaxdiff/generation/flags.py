@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 
-from jaxdiff import files, names
+from jaxdiff import files
 from jaxdiff.config import Config, Section, registry
 from jaxdiff.config.ranges import Count, Fraction, In, Positive, Seed, Size, Std
 from jaxdiff.config.sections import Sampling
 
 Steps = Annotated[int, In('[1, 1000000]')]
 Scale = Annotated[float, In('[-1000, 1000]')]
+Checkpoint = Annotated[int, In('[0, 2147483647]')]
 
 
 class Needs(NamedTuple):
@@ -30,18 +31,10 @@ EDITS = {
 
 
 @dataclass(frozen=True)
-class SamplerFlags(Section):
-  """Settings of a sampler. None: the setting of the run."""
+class Weights(Section):
+  """The weights of a run that a command reads."""
 
-  sampler: str | None = None  # ancestral:large has its variance, too
-  steps: Steps | None = None
-  eta: Fraction | None = None  # ddim: 0 deterministic, 1 ancestral
-  times: str | None = None
-  threshold: str | None = None
-  scale: Scale | None = None  # guidance; 1: none
-  temperature: Positive | None = None  # text and graphs
-  block: Size | None = None  # text: left to right, so many at a time
-  checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None  # a step
+  checkpoint: Checkpoint | None = None  # a step; None: the newest
   ema: bool = True  # the averaged weights
   ema_std: Std | None = None  # or the average of this width, made afterwards
 
@@ -54,6 +47,20 @@ class SamplerFlags(Section):
     super().check()
     if self.ema_std is not None and not self.ema:
       raise ValueError('give --no-ema or --ema-std, not both')
+
+
+@dataclass(frozen=True)
+class SamplerFlags(Weights):
+  """Settings of a sampler. None: the setting of the run."""
+
+  sampler: str | None = None  # ancestral:large has its variance, too
+  steps: Steps | None = None
+  eta: Fraction | None = None  # ddim: 0 deterministic, 1 ancestral
+  times: str | None = None
+  threshold: str | None = None
+  scale: Scale | None = None  # guidance; 1: none
+  temperature: Positive | None = None  # text and graphs
+  block: Size | None = None  # text: left to right, so many at a time
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Flags(SamplerFlags):
   prompts: str | None = None  # a file, one a line
   negative_prompt: str | None = None
   base: str | None = None  # a workdir: its images are enlarged
+  base_checkpoint: Checkpoint | None = None  # of that; None: the newest
   out: str | None = None  # a folder, or all in one file: .png .npz .txt .json
   batch_size: Annotated[int, In('[1, 1048576]')] = 64
   mode: Literal['jit', 'pmap'] = 'jit'
@@ -96,6 +104,8 @@ class Flags(SamplerFlags):
       for name in (*needs.images[1:], *needs.numbers):
         if getattr(self, name) is not None and self.edit != edit:
           raise ValueError(f'--{name} needs --edit {edit}')
+    if self.base_checkpoint is not None and self.base is None:
+      raise ValueError('--base-checkpoint needs --base')
     if self.blank is not None and (self.infill or self.infills) is None:
       raise ValueError('--blank needs --infill or --infills')
     if self.blank is not None and len(self.blank) != 1:
@@ -144,26 +154,14 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
     config = dataclasses.replace(config, sampling=sampling, diffusion=diffusion)
   except ValueError as error:
     raise ValueError(str(error).replace('--sampling.', '--')) from error
-  if flags.eta is not None and not takes_eta(sampling.sampler):
-    raise ValueError(
-      f'--eta is for {" and ".join(registry.WITH_ETA)}, and the sampler is '
-      f'{sampling.sampler}'
-    )
+  if flags.eta is not None:
+    registry.check_eta('--eta', sampling.sampler)
   if (c.label or c.text) and c.drop == 0 and sampling.scale != 1:
     raise ValueError(
       f'--scale {sampling.scale:g} needs a model that met no condition in '
       'training, and this one was trained with condition.drop=0; use --scale 1'
     )
   return config
-
-
-def takes_eta(sampler: str) -> bool:
-  """Tells whether --eta has an effect; on samplers of others it may."""
-  call = names.parse(sampler, '--sampler')
-  name, colon, _ = call.name.partition(':')
-  outside = colon and name not in registry.WITH_VARIANCE
-  takes = outside or name in registry.WITH_ETA
-  return bool(takes) and not call.args and 'eta' not in call.kwargs
 
 
 def changed(flags: Any, *except_for: str) -> dict[str, Any]:

@@ -1,16 +1,26 @@
 """The job of the flags of sample.py: conditions, edits, cascades, infills."""
 
+import dataclasses
+import sys
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
 from jaxdiff import modalities, parallel, runs
+from jaxdiff.data.dataset import Cut
 from jaxdiff.generation import conditions as conditions_lib
 from jaxdiff.generation import edits, inputs, sampler
 from jaxdiff.generation.flags import EDITS, Flags, changed, suffix
 from jaxdiff.generation.infills import read_infills
-from jaxdiff.generation.job import Job, describe, load_run, name_of
+from jaxdiff.generation.job import (
+  Job,
+  describe,
+  described_cut,
+  load_run,
+  name_of,
+  settings,
+)
 from jaxdiff.generation.writer import UNCOMPARED
 from jaxdiff.runs import Run
 
@@ -24,11 +34,15 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     DamagedCheckpointError: No checkpoint can be trusted.
   """
   # The run, after that of the small images where there is one.
-  workdirs = [*filter(None, [flags.base]), flags.workdir]
-  loaded = [load_run(workdir, flags, mesh) for workdir in workdirs]
+  loaded = [load_run(flags.workdir, flags, mesh)]
+  if flags.base:
+    # A step and a width are those of WORKDIR's own training.
+    small = {'checkpoint': flags.base_checkpoint, 'ema_std': None}
+    base = dataclasses.replace(flags, **small)
+    loaded.insert(0, load_run(flags.base, base, mesh))
   run = loaded[-1]
   _check_flags(flags, loaded)
-  rows, names = condition_rows(flags, loaded)
+  rows, names, cut = condition_rows(flags, loaded)
   given = read_infills(
     run.spec, flags.infill, flags.infills, flags.blank or '_'
   )
@@ -41,6 +55,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     names = names or given.texts
   num_rows = max(1, len(names))
   num = flags.num or -(-64 // num_rows) * num_rows
+  _check_num(flags, num, len(names))
   seeds = conditions_lib.read_seeds(flags.seeds, flags.seed or 0, num_rows)
   options = [
     sampler.traced_options(r.config, **each, seed=seeds)
@@ -73,14 +88,15 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     params,
     ema=flags.average,
     seed=flags.seeds or flags.seed or 0,
-    conditions=names,
+    conditions=names[:num],
     conditions_sha256=None,
+    **described_cut(cut),
     paths={'base': flags.base, **images.paths},
     **images.hashes,
     **({'edit': flags.edit, **numbers} if edit else {}),
   )
   if flags.base:
-    metadata['base'] = loaded[0].step
+    metadata['base'] = settings(loaded[0])
   if names:
     metadata['negative_prompt'] = flags.negative_prompt
     values = rows, given and given.arrays, seeds
@@ -100,8 +116,8 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
 
 def condition_rows(
   flags: Flags, loaded: list[Run]
-) -> tuple[list[dict[str, Any]], list[str]]:
-  """Returns the condition rows of each run, and the names of the rows."""
+) -> tuple[list[dict[str, Any]], list[str], Cut | None]:
+  """Returns the condition rows of each run, their names, and cut texts."""
   conditions_lib.check_taken(loaded, flags)
   found = [conditions_lib.requested(run, flags) for run in loaded]
   names = next((each.names for each in found if each.names), [])
@@ -113,7 +129,21 @@ def condition_rows(
       )
   nothing = np.arange(0)
   rows = [each.options(nothing) if each.names else {} for each in found]
-  return rows, names
+  cut = max(filter(None, (each.cut for each in found)), default=None)
+  return rows, names, cut
+
+
+def _check_num(flags: Flags, num: int, num_rows: int) -> None:
+  """Raises ValueError where what was asked for would not be drawn."""
+  if num >= num_rows:
+    return
+  for name in ('prompts', 'infills', 'labels', 'seeds'):
+    if getattr(flags, name) is not None:
+      raise ValueError(
+        f'--num {num} would leave out {num_rows - num} of the {num_rows} '
+        f'--{name}: give --num {num_rows} or more, or fewer --{name}'
+      )
+  print(f'only the first {num} of {num_rows} classes', file=sys.stderr)
 
 
 def _check_flags(flags: Flags, loaded: list[Run]) -> None:

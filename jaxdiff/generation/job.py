@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from jaxdiff import modalities, models, parallel, runs
 from jaxdiff.config import to_dict
+from jaxdiff.data.dataset import Cut
 from jaxdiff.generation import conditions as conditions_lib
 from jaxdiff.generation import sampler, writer
 from jaxdiff.generation.conditions import Conditions
@@ -114,7 +115,12 @@ def job_of_run(
     plain = sampler.make_sampler(run.model, run.config.sampling)
     draw = parallel.compile_sample_step(plain, mesh, mode=mode)
   metadata = describe(
-    run, run.params, seed=seed, ema=ema, labels=conditions.name
+    run,
+    run.params,
+    seed=seed,
+    ema=ema,
+    labels=conditions.name,
+    **described_cut(conditions.cut),
   )
   return Job(
     run,
@@ -138,19 +144,30 @@ def name_of(run: Run, seed: int | str, what: str | None = None) -> str:
   return f'{what}{c.steps}_seed{seed}_step{run.step}'
 
 
+def settings(run: Run) -> dict[str, Any]:
+  """Returns the step and the sampler of a run."""
+  sampling = to_dict(run.config.sampling)
+  sampling.pop('num')
+  return {
+    'checkpoint_step': run.step,
+    **sampling,
+    'variance': getattr(run.config.diffusion, 'variance', None),
+  }
+
+
+def described_cut(cut: Cut | None) -> dict[str, Any]:
+  """Returns the field of metadata for texts that lose their end, if any."""
+  return {'conditions_truncated': cut._asdict()} if cut and cut.num else {}
+
+
 def describe(run: Run, params: Any, **more: Any) -> dict[str, Any]:
   """Returns all on which samples depend: run, weights, sampler, versions."""
-  sampling = {
-    k: v for k, v in to_dict(run.config.sampling).items() if k != 'num'
-  }
   latents = run.spec.latents
   return {
     'workdir': str(run.workdir),
-    'checkpoint_step': run.step,
     'params_sha256': runs.digest(params),
     **({'autoencoder_sha256': latents['sha256']} if latents else {}),
-    **sampling,
-    'variance': getattr(run.config.diffusion, 'variance', None),
+    **settings(run),
     **more,
     'versions': {
       name: version(name) for name in ('jaxdiff', 'jax', 'flax', 'numpy')

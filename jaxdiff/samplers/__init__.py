@@ -46,9 +46,9 @@ from jaxdiff.samplers.sampling import (
 from jaxdiff.samplers.solvers import dpm_2, dpmpp_2s, encode, euler, heun, rk4
 from jaxdiff.samplers.stochastic import (
   churn,
+  dpmpp_2m_sde,
   dpmpp_3m_sde,
   dpmpp_sde,
-  dpmpp_sde_2m,
   edm_stochastic,
   euler_maruyama,
   lcm,
@@ -72,7 +72,7 @@ __all__ = [
   'dpmpp_3m',
   'dpmpp_3m_sde',
   'dpmpp_sde',
-  'dpmpp_sde_2m',
+  'dpmpp_2m_sde',
   'edm_stochastic',
   'encode',
   'estimate',

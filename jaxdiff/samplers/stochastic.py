@@ -81,7 +81,7 @@ def euler_maruyama(schedule: Schedule) -> Step:
   return step
 
 
-def dpmpp_sde_2m(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
+def dpmpp_2m_sde(schedule: Schedule, eta: ArrayLike = 1.0) -> Solver:
   """Builds SDE-DPM-Solver++(2M): the estimate extrapolated, the noise exact.
 
     xs = (sigma_s / sigma_t) e^(-eta h) xt

@@ -139,6 +139,24 @@ def test_json_round_trip(name):
   assert c.undescribe(c.describe(config, spec)) == (config, spec)
 
 
+@pytest.mark.parametrize('eta', [0.0, 0.5])
+def test_the_sde_solver_of_an_older_run_keeps_its_eta(eta):
+  saved = c.describe(
+    c.load_file('configs/ddpm_cifar10.py'), SPECS['ddpm_cifar10']
+  )
+  saved['sampling'] |= {'sampler': 'dpmpp_sde_2m', 'eta': eta}
+  sampling = c.undescribe(saved)[0].sampling
+  assert sampling.sampler == f'dpmpp_2m_sde({eta})' and sampling.eta == 0
+
+
+def test_an_eta_without_effect_is_refused():
+  flags = '--sampling.eta 0.5 --sampling.sampler'.split()
+  assert c.parse([*flags, 'ddim']).sampling.eta == 0.5
+  for sampler in ('heun', 'dpmpp_2m_sde'):
+    with pytest.raises(ValueError, match='--sampling.eta is for ddim, not'):
+      c.parse([*flags, sampler])
+
+
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [

@@ -118,14 +118,25 @@ def test_refused_before_anything_is_decoded(tmp_path, name, no_programs):
 
 
 def test_the_largest_image():
-  side = int(images.MAX_PIXELS**0.5)
-  assert side**2 == images.MAX_PIXELS
-  content = png(0, 1, 8, (side, side), b'')
+  width, height = 1 << 13, 1 << 12
+  assert width * height == images.MAX_PIXELS
+  content = png(0, 1, 8, (width, height), b'')
   with images.open_image(io.BytesIO(content), 'x') as image:
-    assert image.size == (side, side)
-  with pytest.raises(ValueError, match='at most 67108864'):
-    with images.open_image(io.BytesIO(png(0, 1, 8, (side, side + 1), b'')), ''):
+    assert image.size == (width, height)
+  larger = png(0, 1, 8, (width, height + 1), b'')
+  with pytest.raises(ValueError, match='at most 33554432'):
+    with images.open_image(io.BytesIO(larger), ''):
       pass
+
+
+def test_strips_are_composited_as_the_whole():
+  rng = np.random.default_rng(0)
+  for mode, channels in (('RGBA', 4), ('LA', 2)):
+    pixels = rng.integers(0, 256, (1100, 1000, channels), np.uint8)
+    image = Image.fromarray(pixels, mode)
+    whole = Image.new('RGBA', image.size, 'white')
+    whole = Image.alpha_composite(whole, image.convert('RGBA')).convert('RGB')
+    np.testing.assert_array_equal(images.to_pixels(image, 3), whole)
 
 
 def turned(path, orientation, size=(6, 4)):

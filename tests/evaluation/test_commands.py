@@ -270,6 +270,7 @@ def test_what_is_wrong_is_said(flags, message, trained, tmp_path, monkeypatch):
     ('--temperature 0.5', '--temperature'),
     ('--block 3', '--block'),
     ('--sampler ddim(eta=0.5) --eta 1', '--eta is for'),
+    ('--sampler dpmpp_2m_sde --eta 1', '--eta is for .*dpmpp_sde.0.5'),
     ('--num-processes 2', 'need --coordinator'),
     ('--out /', 'is a folder'),
   ],

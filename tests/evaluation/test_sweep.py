@@ -101,7 +101,7 @@ def test_the_table_of_other_flags_has_another_name():
 
 
 def test_etas_without_effect_are_refused():
-  with pytest.raises(ValueError, match='--etas is for ddim .* heun, euler'):
+  with pytest.raises(ValueError, match='--etas is for ddim, .* heun, euler'):
     Sweep('run', samplers=('heun', 'euler'), etas=(0.5,)).rows()
 
 

@@ -79,6 +79,7 @@ def test_a_prompt_that_is_cut_is_said(capsys):
   found = requested(run, prompt='a very long prompt indeed')
   assert 'reads 12 tokens, the prompt has 27' in capsys.readouterr().err
   assert rows(found)['cond']['tokens'].shape == (1, 12)
+  assert found.cut == (1, 1, 12)
   requested(run, prompt='short')
   assert capsys.readouterr().err == ''
 
@@ -114,9 +115,27 @@ def test_classes_in_turn_without_labels():
 def test_uniform_labels_are_those_of_a_model_of_labels_alone():
   found = conditions.uniform(run_of(label=True).model)
   np.testing.assert_array_equal(rows(found)['cond']['label'], range(10))
+  with pytest.raises(ValueError, match='needs --num 10 or more, .* got 9'):
+    conditions.uniform(run_of(label=True).model, 9)
   for run in (run_of(), run_of(label=True, text='bytes')):
     with pytest.raises(ValueError, match='uniform is for a model of labels'):
       conditions.uniform(run.model)
+
+
+def test_a_step_and_a_width_are_of_the_workdir_and_not_of_its_base(monkeypatch):
+  seen = []
+
+  def load(workdir, flags, mesh):
+    seen.append((workdir, flags.checkpoint, flags.average))
+    return run_of()
+
+  monkeypatch.setattr(from_flags, 'load_run', load)
+  flags = Flags(
+    workdir='w', base='b', checkpoint=3, base_checkpoint=2, ema_std=0.1
+  )
+  with pytest.raises(ValueError, match='enlarges nothing'):
+    from_flags.make_job(flags, None)
+  assert seen == [('w', 3, 0.1), ('b', 2, True)]
 
 
 def test_guidance_that_cannot_be_is_refused():
@@ -183,6 +202,8 @@ TWO = {'edit': 'interpolate', 'image': 'a.png', 'other': 'b.png'}
     ({**TWO, 'other': None}, '--edit interpolate needs --other'),
     ({'edit': 'inpaint', 'image': 'a.png'}, '--edit inpaint needs --mask'),
     ({'edit': 'img2img'}, '--edit img2img needs --image'),
+    ({'base_checkpoint': 1}, '--base-checkpoint needs --base'),
+    ({'ema': False, 'ema_std': 0.1}, 'give --no-ema or --ema-std'),
     ({'num': 0}, '--num must be in'),
     ({'eta': 1.5}, r'--eta must be in \[0, 1\]'),
     ({'scale': float('nan')}, '--scale must be a finite number'),

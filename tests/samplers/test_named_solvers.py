@@ -34,7 +34,7 @@ def ancestral(schedule):
 SDE = {
   'ancestral': ancestral,
   'dpmpp_sde': samplers.dpmpp_sde,
-  'dpmpp_sde_2m': samplers.dpmpp_sde_2m,
+  'dpmpp_2m_sde': samplers.dpmpp_2m_sde,
   'dpmpp_3m_sde': samplers.dpmpp_3m_sde,
   'sa_solver': samplers.sa_solver,
   'sa_solver_3': lambda s: samplers.sa_solver(s, 3, 3),
@@ -90,7 +90,7 @@ def variance(make, schedule, times, monkeypatch):
   [
     ('ancestral', 1, 160),
     ('dpmpp_sde', 2, 160),
-    ('dpmpp_sde_2m', 2, 160),
+    ('dpmpp_2m_sde', 2, 160),
     ('dpmpp_3m_sde', 2, 160),
     ('sa_solver', 2, 640),
     ('sa_solver_3', 2, 640),

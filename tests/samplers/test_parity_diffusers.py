@@ -109,7 +109,7 @@ def test_dpm_solver(name, grid, monkeypatch):
   times, options = spaced_by_sigma(grid, 12)
   step, kind = {
     '2m': (multistep.dpmpp_2m(LATENT), 'dpmsolver++'),
-    'sde_2m': (stochastic.dpmpp_sde_2m(LATENT), 'sde-dpmsolver++'),
+    'sde_2m': (stochastic.dpmpp_2m_sde(LATENT), 'sde-dpmsolver++'),
   }[name]
   path, noise = ours(step, LATENT, times)
   scheduler = diffusers.DPMSolverMultistepScheduler(

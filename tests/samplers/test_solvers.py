@@ -53,8 +53,8 @@ MORE = {
 SDE = {
   'ancestral': lambda s: samplers.ancestral(processes.gaussian(s)),
   'euler_maruyama': stochastic.euler_maruyama,
-  'dpmpp_sde_2m': stochastic.dpmpp_sde_2m,
-  'dpmpp_sde_2m_half': lambda s: stochastic.dpmpp_sde_2m(s, 0.5),
+  'dpmpp_2m_sde': stochastic.dpmpp_2m_sde,
+  'dpmpp_2m_sde_half': lambda s: stochastic.dpmpp_2m_sde(s, 0.5),
   'edm_stochastic': lambda s: stochastic.edm_stochastic(s, 200, s_noise=1.0),
   'predictor_corrector': lambda s: mcmc.predictor_corrector(
     solvers.euler(s), s, 2
@@ -149,7 +149,7 @@ def test_from_pure_noise_to_pure_data(name, schedule):
 
 
 @pytest.mark.parametrize(
-  'name', [*ODE, 'dpmpp_sde_2m', 'edm_stochastic', 'annealed_langevin']
+  'name', [*ODE, 'dpmpp_2m_sde', 'edm_stochastic', 'annealed_langevin']
 )
 def test_a_single_step(name):
   # No history, no second half, no churn: from pure noise to pure data in one.
@@ -204,7 +204,7 @@ def test_solvers_that_meet():
   denoise = gaussian_denoiser(COSINE, MEAN, STD)
   x, times = jnp.array([[1.5], [-0.3]]), grids.uniform_times(6)
   pairs = [
-    (stochastic.dpmpp_sde_2m(COSINE, 0.0), multistep.dpmpp_2m(COSINE), times),
+    (stochastic.dpmpp_2m_sde(COSINE, 0.0), multistep.dpmpp_2m(COSINE), times),
     (stochastic.edm_stochastic(COSINE, 6, 0.0), solvers.heun(COSINE), times),
     (
       mcmc.predictor_corrector(solvers.euler(COSINE), COSINE, 0),
@@ -213,7 +213,7 @@ def test_solvers_that_meet():
     ),
     # With nothing to remember.
     (
-      stochastic.dpmpp_sde_2m(COSINE),
+      stochastic.dpmpp_2m_sde(COSINE),
       samplers.ancestral(processes.gaussian(COSINE)),
       [0.7, 0.5],
     ),
@@ -256,7 +256,7 @@ def test_changing_seed_or_a_scale_does_not_recompile():
   @chex.assert_max_traces(1)
   def draw(seed, eta, s_churn, snr):
     steps = [
-      stochastic.dpmpp_sde_2m(COSINE, eta),
+      stochastic.dpmpp_2m_sde(COSINE, eta),
       stochastic.edm_stochastic(COSINE, 3, s_churn),
       mcmc.annealed_langevin(COSINE, 2, snr),
     ]

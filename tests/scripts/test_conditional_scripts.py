@@ -66,7 +66,11 @@ def test_prompts_of_a_file_make_a_labelled_grid(finished, tmp_path):
   grid = np.asarray(Image.open(out))
   plain = 4 * 8 + 5
   assert grid.shape[1] > plain and grid.shape[2] == 3
+  with pytest.raises(SystemExit, match='--num 1 would leave out 1 of the 2'):
+    draw(finished, '--prompts', prompts, '--num', 1)
   metadata = json.loads((tmp_path / 'grid.png.json').read_text())
+  # 'a blue square' is cut where byte pairs have not joined it to 8.
+  assert metadata['conditions_truncated']['of'] == 2
   assert metadata['conditions'] == ['a red square', 'a blue square']
   assert metadata['scale'] == 3 and metadata['seed'] == '4,5'
 

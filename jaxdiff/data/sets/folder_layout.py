@@ -34,6 +34,9 @@ _SPLITS = {
 _AFTER = 'sets?|data|split|imgs?|images?|files?'
 # Only within a longer name, such as imagesTr: alone they may be languages.
 _SHORT = {'tr': 'train', 'ts': 'test', 'te': 'test'}
+# Other words of a split's name, as in dataset_train; and of other parts.
+_COMMON = re.compile('(data|set|dataset|split|subset|part|image|img|file)s?')
+_PARTS = set('query gallery probe support extra unlabeled unlabelled'.split())
 
 
 def find_images(root: Path) -> list[Path]:
@@ -92,7 +95,7 @@ def splits_of(root: Path, images: Sequence[Path]) -> dict[str, str | None]:
       )
   names = sorted(children[Path()])
   named = {name: kind for name in names if (kind := _kind(name))}
-  exact = [name for name in names if split_of(name)]
+  exact = [name for name in names if split_of(name) or _is_common(name)]
   beside = [file for file in images if file.parts[0] not in named]
   distinct = len(set(named.values()))
   if distinct == len(named) and not beside and (exact or distinct > 1):
@@ -100,9 +103,14 @@ def splits_of(root: Path, images: Sequence[Path]) -> dict[str, str | None]:
     return {named[name]: name for name in order}
   # One folder called train among several others is a class, as of vehicles.
   others = {file.parts[0] for file in beside if len(file.parts) > 1}
-  a_class = all(split_of(n) == 'train' for n in exact) and len(others) > 1
+  a_class = all(named[n] == 'train' for n in exact) and len(others) > 1
   plain = any(len(file.parts) == 1 for file in images)
-  if distinct > 1 or (exact and (plain or not a_class)):
+  parts = any(_PARTS & set(_words(name)) for name in others)
+  if (
+    distinct > 1
+    or (exact and (plain or not a_class))
+    or (named and (parts or _alike(names)))
+  ):
     reason = 'several for one split'
     if beside:
       reason = f'{len(beside)} images beside them: {listed(beside)}'
@@ -116,10 +124,31 @@ def splits_of(root: Path, images: Sequence[Path]) -> dict[str, str | None]:
 
 def _kind(name: str) -> str | None:
   """The split that a folder's name has as one of its words."""
-  words = re.findall('[A-Z]+(?![a-z])|[A-Z]?[a-z]+', name)
+  words = _words(name)
   short = _SHORT if len(words) > 1 else {}
-  kinds = {short.get(w.lower()) or split_of(w) for w in words} - {None}
+  kinds = {short.get(word) or split_of(word) for word in words} - {None}
   return kinds.pop() if len(kinds) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+  """The words of a name such as imagesTr or dataset_train, in lower case."""
+  words = re.findall('[A-Z]+(?![a-z])|[A-Z]?[a-z]+', name)
+  return [word.lower() for word in words]
+
+
+def _is_common(name: str) -> bool:
+  """Whether a name has a split's word, and beside it only what all data are."""
+  others = [w for w in _words(name) if not split_of(w)]
+  return _kind(name) is not None and all(map(_COMMON.fullmatch, others))
+
+
+def _alike(names: Sequence[str]) -> bool:
+  """Whether names differ in one of their words alone, which names a split."""
+  words = list(map(_words, names))
+  if len({len(x) for x in words}) > 1 or len(words[0]) < 2:
+    return False
+  differing = [x for x in map(set, zip(*words, strict=True)) if len(x) > 1]
+  return len(differing) == 1 and any(map(split_of, differing[0]))
 
 
 def _files(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:

@@ -30,10 +30,10 @@ class Fid(Section):
     machine, run = measuring.machine(self.running), None
     if samples.is_run(self.samples):
       run = samples.load(self.samples, self.drawing, machine)
-      rows = samples.conditions_of(run, self.drawing.labels)
+      num = self.num or measuring.NUM_SAMPLES
+      rows = samples.conditions_of(run, self.drawing.labels, num)
       name, reference = self.drawing.data_name, self.against.reference
       samples.check_data_name(name, reference, rows)
-      num = self.num or measuring.NUM_SAMPLES
       subject = samples.of_run(run, rows, self.drawing, machine, num)
     else:
       subject = samples.of_files(self.samples, self.num, self.drawing)

@@ -1,24 +1,23 @@
 """Command `likelihood`: bits per element of a held-out split."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import tyro
 from tqdm import tqdm
 
 from jaxdiff import data, files, modalities, parallel, runs, samplers
-from jaxdiff.config import Section
-from jaxdiff.config.ranges import In, Seed, Std
+from jaxdiff.config.ranges import Seed
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation import bits, likelihood
 from jaxdiff.evaluation.flags import Batch, Num
-from jaxdiff.generation.flags import Steps, suffix
+from jaxdiff.generation.flags import Steps, Weights, suffix
 from jaxdiff.runs import examples, results
 
 
 @dataclass(frozen=True)
-class Likelihood(Section):
+class Likelihood(Weights):
   """Bits per element of a held-out split, by the bound and by the ODE.
 
   For categories the bound in steps and in continuous time. Writes
@@ -26,7 +25,7 @@ class Likelihood(Section):
   stays in WORKDIR/evaluation under a name with the flags.
   """
 
-  workdir: Annotated[str, tyro.conf.Positional]
+  workdir: Annotated[str, tyro.conf.Positional] = field(kw_only=True)
   split: str = 'test'
   num: Num | None = None  # a random subset; None: the whole split
   steps: Steps = 1000  # of the bound's grid, uniform in t
@@ -34,15 +33,12 @@ class Likelihood(Section):
   batch_size: Batch = 128
   ode: bool = True  # numbers: also the probability-flow ODE
   seed: Seed = 0
-  checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None
-  ema: bool = True
-  ema_std: Std | None = None  # or the average of this width
   data_name: str | None = None  # where the data of the run are now
 
   def run(self) -> dict[str, Any]:
     """Measures the split and writes the result."""
     mesh = parallel.local_mesh()
-    ema = self.ema if self.ema_std is None else self.ema_std
+    ema = self.average
     run = runs.load(self.workdir, mesh, checkpoint=self.checkpoint, ema=ema)
     if run.model.process is None:
       raise ValueError(

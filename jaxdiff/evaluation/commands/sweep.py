@@ -12,7 +12,7 @@ from jaxdiff.config import Section, registry
 from jaxdiff.config.ranges import In, Seed, Std
 from jaxdiff.evaluation import cache, measuring, samples, tables
 from jaxdiff.evaluation.flags import MACHINE, Against, Drawing, Flat, Running
-from jaxdiff.generation.flags import suffix, takes_eta
+from jaxdiff.generation.flags import suffix
 from jaxdiff.generation.job import configured
 from jaxdiff.generation.sampler import make_sampler
 from jaxdiff.runs import results
@@ -30,7 +30,7 @@ class Sweep(Section):
   workdir: Annotated[str, tyro.conf.Positional]
   samplers: tuple[str, ...] = ()  # ancestral:large has its variance, too
   steps: tuple[int, ...] = ()
-  etas: tuple[float, ...] = ()  # ddim and dpmpp_sde_2m
+  etas: tuple[float, ...] = ()  # ddim
   scales: tuple[float, ...] = ()  # guidance
   ema: Literal['on', 'off', 'both'] = 'on'  # the averaged weights
   ema_stds: tuple[Std, ...] = ()  # and averages of these widths
@@ -59,7 +59,8 @@ class Sweep(Section):
     # Errors come before the work.
     for run in runs:
       make_sampler(run.model, run.config.sampling)
-    labels, num = samples.conditions_of(runs[0], self.labels), self.num
+    num = self.num
+    labels = samples.conditions_of(runs[0], self.labels, num)
     samples.check_data_name(self.data_name, self.against.reference, labels)
     comparison = measuring.compare(self.against, runs[0], machine, num)
     found, draws = [], {}
@@ -108,14 +109,11 @@ class Sweep(Section):
     own = Drawing(
       seed=self.seed, labels=self.labels, checkpoint=self.checkpoint
     )
-    if self.etas and self.samplers and not any(map(takes_eta, self.samplers)):
-      raise ValueError(
-        f'--etas is for {" and ".join(registry.WITH_ETA)}, and the samplers '
-        f'are {", ".join(self.samplers)}'
-      )
+    if self.etas and self.samplers:
+      registry.check_eta('--etas', *self.samplers)
     rows = []
     for sampler, steps, (ema, std), eta, scale in combinations:
-      if sampler and not takes_eta(sampler):
+      if sampler and not registry.takes_eta(sampler):
         eta = None
       row = {'sampler': sampler, 'steps': steps, 'eta': eta, 'scale': scale}
       rows.append(replace(own, **row, ema=ema, ema_std=std))
