@@ -39,6 +39,10 @@ class SamplerFlags(Section):
   times: str | None = None
   threshold: str | None = None
   scale: Scale | None = None  # guidance; 1: none
+  guidance: str | None = None  # apg: adaptive projected guidance
+  momentum: Annotated[float, In('(-1, 1)')] | None = None  # of apg
+  guide: str | None = None  # a workdir: guidance leads away from its estimate
+  classifier: str | None = None  # its workdir: guidance leads to --labels
   temperature: Positive | None = None  # text and graphs
   block: Size | None = None  # text: left to right, so many at a time
   checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None  # a step
@@ -52,6 +56,8 @@ class SamplerFlags(Section):
 
   def check(self) -> None:
     super().check()
+    if self.guide and self.classifier:
+      raise ValueError('give --guide or --classifier, not both')
     if self.ema_std is not None and not self.ema:
       raise ValueError('give --no-ema or --ema-std, not both')
 
@@ -123,7 +129,8 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
   fields = {field.name for field in dataclasses.fields(Sampling)} - {'num'}
   chosen = {k: x for k, x in changed(flags).items() if k in fields}
   c = config.condition
-  if flags.scale is not None and not (c.label or c.text):
+  guided = flags.guide or flags.classifier or c.label or c.text
+  if flags.scale is not None and not guided:
     raise ValueError('--scale is for guidance, and this model has no condition')
   diffusion = config.diffusion
   sampler, _, variance = (flags.sampler or '').partition(':')

@@ -75,7 +75,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     seed=flags.seeds or flags.seed or 0,
     conditions=names,
     conditions_sha256=None,
-    paths={'base': flags.base, **images.paths},
+    paths={'base': flags.base, **images.paths, **_others(flags)},
     **images.hashes,
     **({'edit': flags.edit, **numbers} if edit else {}),
   )
@@ -96,6 +96,12 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     metadata,
     modalities.make(run.spec),
   )
+
+
+def _others(flags: Flags) -> dict[str, str]:
+  """The workdirs of the models that guide."""
+  named = {'guide': flags.guide, 'classifier': flags.classifier}
+  return {name: path for name, path in named.items() if path}
 
 
 def condition_rows(
