@@ -9,6 +9,10 @@ A model of classes or texts draws what it is asked for, a row for each:
   --prompt "a small red circle" --scale 3 --negative-prompt "a square"
   --prompts FILE --seeds 7,8,9           a line and a seed each
 
+A weaker run of the same task guides, or a classifier of images:
+
+  --guide WORKDIR --scale 2     --classifier WORKDIR --labels 0,1 --scale 2
+
 A model that enlarges needs the small image, or the model that draws it:
 
   --image SMALL.png      --base WORKDIR of the smaller model

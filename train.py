@@ -15,14 +15,15 @@ from jaxdiff import files, models, parallel, runs, scripts, training
 from jaxdiff.config import Config, steps_at_once
 from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
-from jaxdiff.runs import examples, logs, loop
+from jaxdiff.runs import examples, logs, loop, warm_start
 
 
 def train(config: Config) -> None:
   c, steps = config.training, config.training.num_steps
   # The data, and the model for it: network, process, loss, sampler.
   data = examples.load(config, config.workdir, training=True)
-  model = models.make(config, data.spec, data.null)
+  spec, start = warm_start.load(config, data.spec)
+  model = models.make(config, spec, data.null, start)
 
   # One training step: the loss, its gradient, the optimizer, the average.
   optimizer = optimizers.make(config.optimizer, steps)
@@ -48,7 +49,7 @@ def train(config: Config) -> None:
     reports.append(loop.Report(config.evaluation.every, measure, True))
   if parallel.is_primary():
     announce(config, data)
-  described = configs.describe(config, data.spec)
+  described = configs.describe(config, spec)
   params = loop.fit(config, task, data.dataset, described, reports)
   if parallel.is_primary():
     finish(config, pictures.finish(params))

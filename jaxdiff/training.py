@@ -170,7 +170,8 @@ def make_train_step(
 
     step_key = jax.random.fold_in(state.key, state.step)
     example_key, time_key = jax.random.split(step_key)
-    batch = {**batch, 'u': positions(time_key, index, total)}
+    steps = jnp.broadcast_to(state.step, (size,))
+    batch = {**batch, 'u': positions(time_key, index, total), 'step': steps}
     value, metrics, grads = accumulated(state.params, example_key, index, batch)
     if axis_name:
       value, metrics, grads = jax.lax.pmean((value, metrics, grads), axis_name)

@@ -40,6 +40,8 @@ class Config(Section):
   workdir: str = 'runs/digits'
   seed: Seed = 0
   log: Annotated[str, Name(registry.TRACKERS)] = 'tensorboard'
+  # A workdir, whose averaged weights this run starts from: see `models.make`.
+  init: str | None = None
   data: Data = field(default_factory=Data)
   latent: Latent = field(default_factory=Latent)
   condition: Condition = field(default_factory=Condition)
@@ -115,6 +117,38 @@ def _check_gaussian(config: Config) -> None:
   Name(registry.SAMPLERS, trial).check(c.sampler, flag)
   for name in ('temperature', 'block'):
     _unused(c, name, 'categories')
+  _check_few_steps(config)
+
+
+def _check_few_steps(config: Config) -> None:
+  c = config.sampling
+  loss = names.name_of(config.diffusion.loss, '--diffusion.loss')
+  sampler = names.name_of(c.sampler, '--sampling.sampler')
+  if sampler == 'flow_map' and loss not in registry.TWO_TIMES:
+    raise ValueError(
+      '--sampling.sampler flow_map needs --diffusion.loss '
+      f'{" or ".join(registry.TWO_TIMES)}, got {loss}'
+    )
+  if loss in registry.CONSISTENCY and sampler != 'lcm':
+    raise ValueError(
+      f'--diffusion.loss {loss} needs --sampling.sampler lcm, got {sampler}: '
+      'its estimate is where the ODE ends'
+    )
+  if loss in registry.DISTILLING and config.init is None:
+    raise ValueError(
+      f'--diffusion.loss {loss} needs --init, the workdir of its teacher'
+    )
+  jumping = 'flow_map' if sampler == 'flow_map' else loss
+  if jumping in ('flow_map', *registry.ENDS) and c.scale != 1:
+    raise ValueError(
+      f'--sampling.scale must be 1 with {jumping}, got {c.scale}: guidance is '
+      'for estimates of E[x0 | xt]'
+    )
+  if sampler == 'flow_map' and c.threshold != 'none':
+    raise ValueError(
+      '--sampling.threshold must be none with --sampling.sampler flow_map, '
+      f'whose steps have no estimate of x0, got {c.threshold}'
+    )
 
 
 def _check_latent(config: Config) -> None:

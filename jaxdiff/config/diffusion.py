@@ -1,11 +1,23 @@
 """Configuration of the process: Gaussian noise, categorical noise, or none."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+from jaxdiff import names
 from jaxdiff.config import registry
 from jaxdiff.config.ranges import Count, In, Name, NotNegative, Section
 
+# Fields of Gaussian noise -> the parameter of a loss that they set.
+PARAMETERS = {
+  'times': 'times',
+  'space': 'space',
+  'weighting': 'weighting',
+  'per_log_snr': 'per_log_snr',
+  'error': 'error',
+  'offset_noise': 'noise',
+  'uncertainty': 'uncertainty',
+}
 Positions = Literal['independent', 'stratified', 'antithetic']
 
 
@@ -61,7 +73,8 @@ class Gaussian(Section):
   ] = 'cosine'
   num_steps: Count = 1000  # T, of tables of betas and losses of T steps
   prediction: Annotated[str, Name(registry.PREDICTIONS, _gaussian)] = 'v'
-  # hybrid and vlb train a learned variance, nelbo the bound.
+  # hybrid and vlb train a learned variance, nelbo the bound; mean_flow,
+  # shortcut, consistency, progressive and others few steps.
   loss: Annotated[str, Name(registry.GAUSSIAN_LOSSES)] = 'denoising'
   # The prediction whose error the loss measures; None: that of the network.
   space: Annotated[str | None, Name(registry.PREDICTIONS, _gaussian)] = None
@@ -76,6 +89,9 @@ class Gaussian(Section):
   error: Annotated[str, Name(registry.ERRORS, _gaussian)] = 'square'
   offset_noise: NotNegative = 0.0  # strength of a normal for each channel
   variance: Literal['small', 'large', 'learned'] = 'small'
+  # The network also reads its last estimate of x0.
+  self_conditioning: bool = False
+  uncertainty: bool = False  # divide the loss by what is learned of its size
 
   def check(self) -> None:
     super().check()
@@ -87,18 +103,26 @@ class Gaussian(Section):
         '--diffusion.variance learned needs --diffusion.loss hybrid or vlb, '
         f'and only these train it; got {self.variance} with {self.loss}'
       )
-    if name == 'denoising':
-      if self.space is not None and self.weighting is not None:
-        raise ValueError(
-          'give --diffusion.space or --diffusion.weighting, not both: space '
-          'eps is weighting simple'
-        )
-      return
-    wanted = {'times': 'grid'} if learning else {'times': 'continuous'}
-    wanted |= {
-      name: getattr(Gaussian, name)
-      for name in ('space', 'weighting', 'per_log_snr', 'error', 'offset_noise')
+    if self.space is not None and self.weighting is not None:
+      raise ValueError(
+        'give --diffusion.space or --diffusion.weighting, not both: space '
+        'eps is weighting simple'
+      )
+    if self.self_conditioning and name != 'denoising':
+      raise ValueError(
+        '--diffusion.self-conditioning needs --diffusion.loss denoising, got '
+        f'{self.loss}'
+      )
+    loss = names.find(registry.GAUSSIAN_LOSSES, name, '--diffusion.loss')
+    taken = set(inspect.signature(loss).parameters)
+    # The bound is an even mean over t, or over its own grid.
+    taken -= {'times'} if learning or name == 'nelbo' else set()
+    wanted = {
+      field: getattr(Gaussian, field)
+      for field, parameter in PARAMETERS.items()
+      if parameter not in taken
     }
+    wanted |= {'times': 'grid'} if learning else {}
     for field, value in wanted.items():
       if getattr(self, field).__str__().partition('(')[0] != str(value):
         flag = field.replace('_', '-')

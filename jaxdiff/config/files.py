@@ -41,6 +41,7 @@ class Spec(NamedTuple):
   latents: dict[str, Any] | None = None
   # `Dataset.identity`, cut texts; None in older runs.
   data: dict[str, Any] | None = None
+  init: str | None = None  # the hash of the weights that the run began with
 
 
 def load_file(path: str) -> Config:

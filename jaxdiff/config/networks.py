@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from jaxdiff.config.ranges import In, Section, Size
+from jaxdiff.config.ranges import In, Positive, Section, Size
 
 Dropout = Annotated[float, In('[0, 1)')]
 Depth = Annotated[int, In('[1, 1024]')]
@@ -33,6 +33,7 @@ class UNet(Network):
   scale_shift_norm: bool = False
   resblock_updown: bool = False
   patch_size: Size = 1  # squares of pixels as channels: faster, coarser
+  time_scale: Positive = 1000.0  # largest frequency of the embedding of time
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class DiT(Network):
   rotary: bool = False  # rotary attention over rows and columns too
   class_tokens: Annotated[int, In('[0, 1024]')] = 0  # before the patches
   class_tokens_from: Annotated[int, In('[0, 1023]')] = 0  # from which block on
+  time_scale: Positive = 1000.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class MLP(Network):
 
   width: Size = 128
   depth: Depth = 4
+  time_scale: Positive = 1000.0
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,22 @@ ERRORS: Table = {
 }
 
 GAUSSIAN_LOSSES: Table = {
+  'consistency': 'jaxdiff.losses.consistency:consistency',
+  'consistency_distillation': 'jaxdiff.losses.consistency:distillation',
   'denoising': 'jaxdiff.losses:denoising',
   'hybrid': 'jaxdiff.losses.learned_variance:hybrid',
+  'mean_flow': 'jaxdiff.losses.flow_maps:mean_flow',
   'nelbo': 'jaxdiff.models.gaussian:nelbo',
+  'progressive': 'jaxdiff.losses.progressive:progressive',
+  'shortcut': 'jaxdiff.losses.flow_maps:shortcut',
   'vlb': 'jaxdiff.losses.learned_variance:variational',
 }
+# Those of a network that is told two times, those with a teacher, those whose
+# estimate is where the ODE ends, and all of which it is not E[x0 | xt].
+TWO_TIMES = ('mean_flow', 'shortcut')
+DISTILLING = ('progressive', 'consistency_distillation')
+CONSISTENCY = ('consistency', 'consistency_distillation')
+ENDS = ('progressive', *CONSISTENCY)
 
 TIME_SAMPLINGS: Table = {
   'continuous': 'jaxdiff.losses.time_sampling:continuous',
@@ -99,6 +110,7 @@ SAMPLERS: Table = {
   'edm_stochastic': 'jaxdiff.samplers:edm_stochastic',
   'euler': 'jaxdiff.samplers:euler',
   'euler_maruyama': 'jaxdiff.samplers:euler_maruyama',
+  'flow_map': 'jaxdiff.samplers:flow_map',
   'heun': 'jaxdiff.samplers:heun',
   'lcm': 'jaxdiff.samplers:lcm',
   'lms': 'jaxdiff.samplers:lms',

@@ -166,6 +166,7 @@ class Sampling(Section):
   guidance: Annotated[str, Name(registry.GUIDANCE, _denoisers)] = (
     'classifier_free'
   )
+  momentum: Annotated[float, In('(-1, 1)')] = 0.0  # of apg, see `guidance`
   interval: tuple[Fraction, Fraction] = (0.0, 1.0)  # the t that are guided
   rescale: Fraction = 0.0  # phi of `guidance.rescaled`
   augment: Fraction = 0.1  # low_res: the noise level of the small image
@@ -175,6 +176,12 @@ class Sampling(Section):
 
   def check(self) -> None:
     super().check()
+    guidance = names.parse(self.guidance, '--sampling.guidance').name
+    if self.momentum and guidance != 'apg':
+      raise ValueError(
+        '--sampling.momentum is for --sampling.guidance apg, got '
+        f'{self.guidance}'
+      )
     low, high = self.interval
     if not low < high:
       raise ValueError(

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxdiff import files
@@ -43,7 +45,8 @@ def markdown(results: Sequence[Result]) -> str:
 
 def plot(results: Sequence[Result]) -> Figure:
   """Plots the first metric over the steps, or over scale or eta if those vary
-  more: a line for each combination of the rest, the floor dashed."""
+  more: a line for each combination of the rest, the floor dashed. Beside it
+  is a heat map over that and the setting that varies most of the rest."""
   first = results[0]
   values = lambda name: {_setting(result, name) for result in results}
   x = max(('steps', 'scale', 'eta'), key=lambda name: len(values(name)))
@@ -59,8 +62,12 @@ def plot(results: Sequence[Result]) -> Figure:
     )
     point = _setting(result, x) or 0, result['metrics'][metric]['value']
     lines.setdefault(label, []).append(point)
-  figure = Figure(figsize=(6.5, 4.5), layout='constrained')
-  axes = figure.subplots()
+  size = (12.5, 4.5) if varying else (6.5, 4.5)
+  figure = Figure(figsize=size, layout='constrained')
+  axes, *beside = figure.subplots(1, 1 + bool(varying), squeeze=False)[0]
+  for other in beside:
+    y = max(varying, key=lambda name: len(values(name)))
+    _heat_map(other, results, x, y, metric)
   for label, points in lines.items():
     axes.plot(*zip(*sorted(points), strict=True), 'o-', ms=4, label=label)
   if first['floor']:
@@ -80,6 +87,41 @@ def plot(results: Sequence[Result]) -> Figure:
   if varying or first['floor']:
     axes.legend(frameon=False, fontsize=7)
   return figure
+
+
+def best(results: Sequence[Result]) -> int:
+  """Returns the index of the smallest first metric."""
+  metric = next(iter(results[0]['metrics']))
+  found = [result['metrics'][metric]['value'] for result in results]
+  return found.index(min(found))
+
+
+def _heat_map(
+  axes: Axes, results: Sequence[Result], x: str, y: str, metric: str
+) -> None:
+  """Draws the smallest metric at each pair of two settings."""
+  found: dict[tuple[str, str], float] = {}
+  order = lambda value: (isinstance(value, str), value)
+  ends = [
+    sorted({_setting(result, name) for result in results}, key=order)
+    for name in (y, x)
+  ]
+  for result in results:
+    cell = _setting(result, y), _setting(result, x)
+    value = result['metrics'][metric]['value']
+    found[cell] = min(value, found.get(cell, math.inf))
+  table = [[found.get((b, a), math.nan) for a in ends[1]] for b in ends[0]]
+  image = axes.imshow(table, aspect='auto', cmap='viridis_r')
+  axes.figure.colorbar(image, ax=axes)
+  for i, row in enumerate(table):
+    for j, value in enumerate(row):
+      text = f'{value:.3g}' if math.isfinite(value) else ''
+      axes.text(j, i, text, ha='center', va='center', color='w', fontsize=8)
+  axes.set_xticks(range(len(ends[1])), map(str, ends[1]))
+  axes.set_yticks(range(len(ends[0])), map(str, ends[0]))
+  axes.set_xlabel(x)
+  axes.set_ylabel(y)
+  axes.set_title('the smallest of each cell', fontsize=9)
 
 
 def _cells(results: Sequence[Result]) -> list[list[Any]]:

@@ -59,8 +59,17 @@ class SamplerFlags(Weights):
   times: str | None = None
   threshold: str | None = None
   scale: Scale | None = None  # guidance; 1: none
+  guidance: str | None = None  # apg: adaptive projected guidance
+  momentum: Annotated[float, In('(-1, 1)')] | None = None  # of apg
+  guide: str | None = None  # a workdir: guidance leads away from its estimate
+  classifier: str | None = None  # its workdir: guidance leads to --labels
   temperature: Positive | None = None  # text and graphs
   block: Size | None = None  # text: left to right, so many at a time
+
+  def check(self) -> None:
+    super().check()
+    if self.guide and self.classifier:
+      raise ValueError('give --guide or --classifier, not both')
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,8 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
   fields = {field.name for field in dataclasses.fields(Sampling)} - {'num'}
   chosen = {k: x for k, x in changed(flags).items() if k in fields}
   c = config.condition
-  if flags.scale is not None and not (c.label or c.text):
+  guided = flags.guide or flags.classifier or c.label or c.text
+  if flags.scale is not None and not guided:
     raise ValueError('--scale is for guidance, and this model has no condition')
   diffusion = config.diffusion
   sampler, _, variance = (flags.sampler or '').partition(':')

@@ -91,7 +91,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     conditions=names[:num],
     conditions_sha256=None,
     **described_cut(cut),
-    paths={'base': flags.base, **images.paths},
+    paths={'base': flags.base, **images.paths, **_others(flags)},
     **images.hashes,
     **({'edit': flags.edit, **numbers} if edit else {}),
   )
@@ -112,6 +112,12 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     metadata,
     modalities.make(run.spec),
   )
+
+
+def _others(flags: Flags) -> dict[str, str]:
+  """The workdirs of the models that guide."""
+  named = {'guide': flags.guide, 'classifier': flags.classifier}
+  return {name: path for name, path in named.items() if path}
 
 
 def condition_rows(

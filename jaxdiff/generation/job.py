@@ -14,7 +14,7 @@ from jaxdiff import modalities, models, parallel, runs
 from jaxdiff.config import to_dict
 from jaxdiff.data.dataset import Cut
 from jaxdiff.generation import conditions as conditions_lib
-from jaxdiff.generation import sampler, writer
+from jaxdiff.generation import guides, sampler, writer
 from jaxdiff.generation.conditions import Conditions
 from jaxdiff.generation.flags import SamplerFlags, configure
 from jaxdiff.modalities import Modality
@@ -76,7 +76,8 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
     # Whatever the run is configured for.
     sampling = dataclasses.replace(config.sampling, sampler='ddim', eta=0.0)
     config = dataclasses.replace(config, sampling=sampling)
-  return configured(run._replace(config=config), flags)
+  run = configured(run._replace(config=config), flags)
+  return guides.guided(run, flags.guide, flags.classifier, mesh)
 
 
 def configured(run: Run, flags: SamplerFlags) -> Run:

@@ -64,6 +64,10 @@ def make_sampler(
   """
   if edit and model.schedule is None:
     raise ValueError('--edit is for images that are real numbers')
+  if model.recalls and sampling.momentum:
+    raise ValueError(
+      '--sampling.momentum is not for --diffusion.self-conditioning'
+    )
   grid, guide = model.grid(sampling), _guide(sampling)
   # Settings that are wrong are found while building.
   nothing: Any = lambda xt, t: xt
@@ -71,17 +75,24 @@ def make_sampler(
   model.limit(sampling, {}, nothing)
   guide(nothing, nothing, jnp.float32(2.0))
 
-  def denoiser(
+  def pair(
     params: Params, cond: Cond, encoded: Cond, options: Options, index: Array
-  ) -> samplers.Denoiser:
-    denoise = model.denoiser(params, encoded)
+  ) -> Callable[[Cond], tuple[samplers.Denoiser, samplers.Denoiser | None]]:
+    """Builds both denoisers of guidance, the second None without guidance."""
+    without = None
     if 'null' in options:
       null = conditioning.rows(options['null'], index)
       without = model.encode(params, {**cond, **null})
-      denoise = guide(
-        denoise, model.denoiser(params, without), options['scale']
-      )
-    return model.limit(sampling, options, denoise)
+
+    def denoisers(more: Cond) -> Any:
+      own = model.denoiser(params, {**encoded, **more})
+      if model.weaker is not None:
+        return own, model.weaker(params, {**encoded, **more})
+      if without is None:
+        return own, None
+      return own, model.denoiser(params, {**without, **more})
+
+    return denoisers
 
   def draw(
     params: Params, options: Options, index: Array, axis_name: Any = None
@@ -92,8 +103,22 @@ def make_sampler(
     first_keys = jax.random.clone(prior_keys) if edit else prior_keys
     start = model.start(options, first_keys, step_keys, index)
     encoded = model.encode(params, start.cond)
-    denoise = denoiser(params, start.cond, encoded, options, index)
+    denoisers = pair(params, start.cond, encoded, options, index)
+
+    def denoiser(more: Cond, past: Any = 0.0) -> samplers.Denoiser:
+      own, weaker = denoisers(more)
+      if weaker is not None:
+        own = guide(own, weaker, options['scale'], past)
+      return model.limit(sampling, options, own)
+
+    denoise = denoiser({})
     step = model.solver(sampling, options, params, encoded)
+    if model.recalls:
+      step = samplers.recalling(step, lambda x0: denoiser({'x0': x0}))
+    own, weaker = denoisers({})
+    if sampling.momentum and weaker is not None:
+      guided = lambda past: denoiser({}, past)
+      step = guidance.momentum(step, own, weaker, guided, sampling.momentum)
     if edit:
       parts = Parts(
         model.schedule,
@@ -184,10 +209,10 @@ def traced_options(
     'temperature': c.temperature,
     # In a cascade the small image is no condition of the options.
     'augment': c.augment,
+    'scale': c.scale,
   }
   if cond:
-    options |= {'cond': cond, 'scale': c.scale}
-    options |= {'null': null} if null else {}
+    options |= {'cond': cond} | ({'null': null} if null else {})
   return options
 
 
@@ -214,7 +239,10 @@ def _guide(c: Sampling) -> Callable[..., samplers.Denoiser]:
   low, high = c.interval
 
   def guide(
-    cond: samplers.Denoiser, uncond: samplers.Denoiser, scale: Array
+    cond: samplers.Denoiser,
+    uncond: samplers.Denoiser,
+    scale: Array,
+    past: Any = 0.0,
   ) -> samplers.Denoiser:
     guided = names.make(
       registry.GUIDANCE,
@@ -223,6 +251,7 @@ def _guide(c: Sampling) -> Callable[..., samplers.Denoiser]:
       cond=cond,
       uncond=uncond,
       scale=scale,
+      past=past,
     )
     if c.rescale:
       guided = guidance.rescaled(guided, cond, c.rescale)

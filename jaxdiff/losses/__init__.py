@@ -4,7 +4,8 @@
 
 `regression` has the error of a prediction, in any space and with any of the
 `weightings`, at times from `time_sampling`; `elbo` the losses from the bound;
-`learned_variance` those of a network that also predicts a variance.
+`learned_variance` those of a network that also predicts a variance;
+`flow_maps`, `consistency` and `progressive` those of few steps.
 """
 
 from jaxdiff.losses.regression import (
@@ -19,8 +20,10 @@ from jaxdiff.losses.regression import (
   huber,
   offset_noise,
   pseudo_huber,
+  self_conditioned,
   weight,
 )
+from jaxdiff.losses.uncertainty import learned_uncertainty
 
 __all__ = [
   'Apply',
@@ -32,7 +35,9 @@ __all__ = [
   'corruption',
   'denoising',
   'huber',
+  'learned_uncertainty',
   'offset_noise',
   'pseudo_huber',
+  'self_conditioned',
   'weight',
 ]

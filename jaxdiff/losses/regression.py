@@ -22,11 +22,40 @@ from jaxdiff.losses.weightings import Weighting
 from jaxdiff.predictions import Kind
 from jaxdiff.schedules import NoiseLevel, Schedule, log_snr
 
+Params = Mapping[str, Any]
 Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_keys=None)
 Batch = Mapping[str, Any]
 LossValue = tuple[Array, dict[str, Array]]  # per_example[B], metrics
 Loss = Callable[[Any, Array, Batch], LossValue]
 Noise = Callable[[Array, tuple[int, ...]], Array]
+Uncertainty = Callable[[Any, Array], Array]  # (params, t[B]) -> u[B]
+
+
+def self_conditioned(apply: Apply, kind: Kind, schedule: Schedule) -> Apply:
+  """Makes half of the examples see a first estimate, in training.
+
+  A network that reads cond['x0'] [B, ...] is evaluated without it, and the
+  estimate, without gradient, is given to the second evaluation. Without
+  dropout keys, so in sampling, nothing is added.
+
+  Source: Chen et al. 2022 (arXiv:2208.04202), algorithm 1, "Analog bits".
+  """
+  clean = clean_apply(apply, kind, schedule)
+
+  def twice(
+    params: Any, xt: Array, t: Array, cond: Any, dropout_keys: Any = None
+  ) -> Array:
+    if dropout_keys is None:
+      return apply(params, xt, t, cond)
+    split = lambda key: tuple(jax.random.split(key))
+    keys, dropout_keys = jax.vmap(split)(dropout_keys)
+    first = jax.lax.stop_gradient(clean(params, xt, t, cond))
+    shown = jax.vmap(jax.random.bernoulli)(keys)
+    shown = shown.reshape(-1, *[1] * (xt.ndim - 1))
+    cond = {**cond, 'x0': jnp.where(shown, first, 0.0)}
+    return apply(params, xt, t, cond, dropout_keys)
+
+  return twice
 
 
 class Noisy(NamedTuple):
@@ -146,6 +175,7 @@ def denoising(
   times: Times | None = None,
   error: Callable[[Array], Array] = jnp.square,
   noise: Noise = jax.random.normal,
+  uncertainty: Uncertainty | None = None,
 ) -> Loss:
   """Builds the denoising loss: the mean error of a prediction at a random time.
 
@@ -166,6 +196,8 @@ def denoising(
       `continuous()`.
     error: elementwise: `jnp.square`, `jnp.abs`, `huber(delta)`, ...
     noise: (key, shape) -> eps of one example, or `offset_noise(strength)`.
+    uncertainty: the loss is then loss / e^u + u, as by `uncertainty`; its
+      minimum over u is u = log of the loss at this level of noise.
 
   Raises:
     ValueError: both space and weighting are given.
@@ -193,7 +225,11 @@ def denoising(
     one = lambda y, target, t: jnp.mean(
       error(jnp.sqrt(weight_at(t)) * (y - target))
     )
-    return jax.vmap(one)(y, target, t), {}
+    value = jax.vmap(one)(y, target, t)
+    if uncertainty is None:
+      return value, {}
+    u = uncertainty(params, t)
+    return value * jnp.exp(-u) + u, {'error': value}
 
   return loss
 

@@ -19,7 +19,7 @@ from jaxdiff.config import (
   Gaussian,
   Spec,
 )
-from jaxdiff.models.model import Model, Start
+from jaxdiff.models.model import Model, Params, Start
 
 __all__ = ['Model', 'Start', 'make']
 
@@ -32,7 +32,10 @@ _MAKERS = {
 
 
 def make(
-  config: Config, spec: Spec, null: Mapping[str, Any] | None = None
+  config: Config,
+  spec: Spec,
+  null: Mapping[str, Any] | None = None,
+  start: Params | None = None,
 ) -> Model:
   """Builds the model of a configuration, for data of a specification.
 
@@ -41,6 +44,9 @@ def make(
     spec: of its data set.
     null: for training, the null value of each condition that is dropped, from
       `runs.examples.load`.
+    start: for training, the weights of --init. The network starts from them,
+      and what it has beside them as a new one; they are the teacher of a loss
+      that has one.
 
   Raises:
     ValueError: the configuration does not fit the data.
@@ -49,4 +55,18 @@ def make(
   if config.latent.autoencoder is not None:
     path = 'jaxdiff.models.latent:make'
   maker = names.resolve(path, 'diffusion')
-  return maker(config, spec, null or {})
+  if start is None:
+    return maker(config, spec, null or {})
+  taught = isinstance(config.diffusion, Gaussian)
+  model = maker(config, spec, null or {}, *((start,) if taught else ()))
+  return model._replace(init=lambda key: _replaced(model.init(key), start))
+
+
+def _replaced(params: Params, start: Params) -> Params:
+  """Returns parameters with those of `start` in their places."""
+  if not isinstance(params, Mapping):
+    return start
+  return {
+    name: _replaced(x, start[name]) if name in start else x
+    for name, x in params.items()
+  }

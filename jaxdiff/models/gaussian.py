@@ -30,9 +30,15 @@ from jaxdiff.schedules import Schedule
 _MOST_SIGNAL = 0.25
 
 
-def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
+def make(
+  config: Config,
+  spec: Spec,
+  null: Mapping[str, Any],
+  initial: Params | None = None,
+) -> Model:
   """Builds the model; see `models.make`."""
   c = config.diffusion
+  loss = names.name_of(c.loss, '--diffusion.loss')
   learned = c.variance == 'learned'
   if spec.categories is not None:
     raise ValueError(
@@ -44,13 +50,24 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
   bins = 256 if spec.modality == 'image' else None
   process = processes.gaussian(schedule, c.variance, bins)
   channels = spec.shape[-1] * (2 if learned else 1)
-  network = networks.make(config, spec, out_channels=channels)
+  two_times = {'second_time': True} if loss in registry.TWO_TIMES else {}
+  network = networks.make(config, spec, out_channels=channels, **two_times)
   apply = _scaled(network.apply, schedule)
   pair = learned_variance.split_output(apply) if learned else apply
+  if c.self_conditioning:
+    pair = losses.self_conditioned(apply, kind, schedule)
 
   def denoiser(params: Params, cond: Cond) -> samplers.Denoiser:
     mean = (lambda *args: pair(*args)[0]) if learned else apply
     return samplers.denoiser(mean, kind, schedule, params, cond)
+
+  def teacher(cond: Cond) -> samplers.Denoiser:
+    if initial is None:
+      raise ValueError(f'--diffusion.loss {c.loss} needs weights of a teacher')
+    return denoiser(initial, cond)
+
+  def flow(params: Params, cond: Cond) -> Any:
+    return lambda xt, t, s: denoiser(params, {**cond, 's': s})(xt, t)
 
   def fraction(params: Params, cond: Cond) -> samplers.Denoiser:
     return lambda xt, t: pair(params, xt, t, cond)[1]
@@ -89,6 +106,7 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
       variance=variance,
       predictor=samplers.ancestral(fixed),
       num_steps=sampling.steps,
+      flow=flow(params, cond),
       **registry.eta_for(name, options.get('eta', sampling.eta)),
     )
 
@@ -102,6 +120,14 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
       table_steps=c.num_steps,
     )
 
+  given = {'teacher': teacher} if loss in registry.DISTILLING else {}
+  init = network.init
+  if c.uncertainty:
+    first, learned_size = losses.learned_uncertainty(schedule)
+    init = lambda key: {**network.init(key), 'uncertainty': first}
+    given['uncertainty'] = lambda params, t: learned_size(
+      params['uncertainty'], t
+    )
   prior = partial(process.prior, shape=tuple(spec.shape))
 
   def start(
@@ -124,13 +150,14 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     schedule=schedule,
     process=process,
     bins=bins,
-    init=network.init,
+    init=init,
     loss=networks.with_conditions(
-      _loss(c, pair, schedule, kind, process), config, null
+      _loss(c, pair, schedule, kind, process, given), config, null
     ),
     encode=network.encode,
     denoiser=denoiser,
-    estimator=estimator,
+    recalls=c.self_conditioning,
+    estimator=None if loss in registry.ENDS else estimator,
     limit=limit,
     solver=solver,
     grid=grid,
@@ -203,6 +230,7 @@ def _loss(
   schedule: Schedule,
   kind: predictions.Kind,
   process: processes.Process,
+  given: Mapping[str, Any],
 ) -> losses.Loss:
   """Builds the loss; `apply` returns a pair where the variance is learned."""
   optional = {
@@ -235,6 +263,7 @@ def _loss(
     error=names.make(registry.ERRORS, c.error, '--diffusion.error'),
     per_log_snr=c.per_log_snr,
     **chosen,
+    **given,
   )
 
 

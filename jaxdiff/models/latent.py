@@ -28,7 +28,12 @@ from jaxdiff.pretrained.autoencoder_weights import load_autoencoder
 TILE, OVERLAP = 64, 16  # positions of a tile, and of what two tiles share
 
 
-def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
+def make(
+  config: Config,
+  spec: Spec,
+  null: Mapping[str, Any],
+  initial: Params | None = None,
+) -> Model:
   """Builds the model; see `models.make`.
 
   Raises:
@@ -45,8 +50,9 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
       f'the autoencoder in {folder} has the hash {sha256[:12]}, and the run '
       f'was trained with {latents["sha256"][:12]}'
     )
+  shape = latents['shape']
   inner = gaussian.make(
-    config, spec._replace(modality='latent', shape=latents['shape']), null
+    config, spec._replace(modality='latent', shape=shape), null, initial
   )
   shift, scale = (
     np.asarray(latents[name], np.float32).reshape(1, 1, 1, -1)

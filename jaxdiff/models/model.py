@@ -49,6 +49,9 @@ class Model(NamedTuple):
   loss          (params, keys[B], batch) -> (per_example[B], metrics)
   encode        (params, cond) -> cond, its tokens encoded once for all steps
   denoiser      (params, cond) -> Denoiser: E[x0 | xt], or logits
+  weaker        (params, cond) -> Denoiser from which guidance leads away; None
+                is `denoiser` with the null condition
+  recalls       whether its denoiser reads cond['x0'], its last estimate
   estimator     (params, cond) -> (xt, t) -> the estimate that `process.reverse`
                 and `process.terms` take
   limit         (sampling, options, denoiser) -> Denoiser: a threshold of
@@ -71,6 +74,8 @@ class Model(NamedTuple):
   bins: int | None = None
   encode: Callable[[Params, Cond], Cond] | None = None
   denoiser: Callable[[Params, Cond], Denoiser] | None = None
+  weaker: Callable[[Params, Cond], Denoiser] | None = None
+  recalls: bool = False
   estimator: Callable[[Params, Cond], Callable[[Any, Array], Any]] | None = None
   limit: Callable[[Sampling, Options, Denoiser], Denoiser] | None = None
   solver: Callable[[Sampling, Options, Params, Cond], Step | Solver] | None = (

@@ -60,6 +60,8 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
   if 'tokens' in takes:
     module = _with_encoder(c, module)
 
+  recalls = getattr(config.diffusion, 'self_conditioning', False)
+
   def init(key: Array) -> Params:
     kind = jnp.int32 if spec.categories else jnp.float32
     xt = jax.tree.map(
@@ -68,14 +70,19 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
       is_leaf=lambda x: isinstance(x, tuple),
     )
     cond = _blank(c, spec, takes) or None
+    xt = jnp.concatenate([xt, xt], axis=-1) if recalls else xt
     return module.init(key, xt, jnp.zeros(1), cond)['params']
 
-  # 'mask', the elements that exist, is no condition of the configuration.
+  # 'mask', the elements that exist, and 's' are no conditions of a run.
   taken = (*takes, 'mask') if spec.categories else takes
+  taken += ('s',) if sizes.get('second_time') else ()
 
   def apply(
     params: Params, xt: Any, t: Array, cond: Any, dropout_keys: Any = None
   ) -> Any:
+    if recalls:
+      last = cond.get('x0', jnp.zeros_like(xt))
+      xt = jnp.concatenate([xt, last], axis=-1)
     # Data may have labels of which the network has no use.
     cond = {name: x for name, x in cond.items() if name in taken} or None
     inputs = {'params': params}, xt, t, cond
@@ -157,17 +164,25 @@ def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
   }
   flag = '--network.name'
   if isinstance(n, Custom):
-    return names.make({}, n.name, flag, **inputs)
+    module = names.make({}, n.name, flag, **inputs)
+    if sizes.get('second_time') and not getattr(module, 'second_time', False):
+      raise ValueError(
+        f'--diffusion.loss {config.diffusion.loss} needs a network with a '
+        f'field second_time, and {n.name} has none'
+      )
+    return module
   own = {k: v for k, v in vars(n).items() if k not in ('dtype', 'remat')}
   factory = names.resolve(registry.NETWORKS[type(n).__name__], flag)
   known = {field.name for field in dataclasses.fields(factory)}
+  loss = getattr(config.diffusion, 'loss', None)
   conditions = {
     'num_classes': '--condition.label',
     'text_dim': '--condition.text',
     'low_res': '--condition.low-res',
+    'second_time': f'the second time of --diffusion.loss {loss}',
   }
   for name, condition in conditions.items():
-    if inputs[name] and name not in known:
+    if inputs.get(name) and name not in known:
       raise ValueError(f'{condition} is nothing that {type(n).__name__} reads')
   inputs = {name: x for name, x in inputs.items() if name in known}
   return factory(**own, **inputs)

@@ -15,6 +15,10 @@ Attributes that several networks have:
                 embedding of time; None: no vector
   low_res       whether a smaller image is concatenated to xt, resized, and the
                 embedding of its noise added to that of time
+  second_time   whether the network is told a second time, s <= t, too: see
+                `losses.flow_maps`
+  time_scale    the largest frequency of the embedding of time; 1000 in DDPM. A
+                derivative by t grows with it
   dtype         of computation, float32 or bfloat16; parameters, statistics of
                 norms, softmax and the output layer are float32
   remat         whether to recompute each block in the backward pass: the same

@@ -138,8 +138,8 @@ class DiT(nn.Module):
       its embedding and a learned position.
     class_tokens_from: The block from which on they are there.
 
-  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `dtype` and `remat` are
-  those of `jaxdiff.networks`.
+  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
+  `time_scale`, `dtype` and `remat` are those of `jaxdiff.networks`.
   """
 
   out_channels: int
@@ -158,6 +158,8 @@ class DiT(nn.Module):
   text_dim: int | None = None
   pooled_dim: int | None = None
   low_res: bool = False
+  second_time: bool = False
+  time_scale: float = 1000.0
   dtype: DTypeLike = jnp.float32
   remat: bool = False
 
@@ -171,7 +173,12 @@ class DiT(nn.Module):
     """
     _check(self, xt, t)
     kinds = embedding.Kinds(
-      self.num_classes, self.text_dim, self.pooled_dim, self.low_res
+      self.num_classes,
+      self.text_dim,
+      self.pooled_dim,
+      self.low_res,
+      self.second_time,
+      self.time_scale,
     )
     embedding.check(kinds, cond, xt.shape[0])
 

@@ -7,6 +7,7 @@
   low_res   floats [B, h, w, C'] in [-1, 1], a smaller image of the same scene
   augment   floats [B] in [0, 1], the noise level of `low_res`; optional, 0
             without
+  s         floats [B] in [0, t], the second time; optional, t without
 
 A network needs those that it was built for. One encoder returns `text`, `mask`
 and `pooled`; a network built for a part of them ignores the rest.
@@ -36,6 +37,8 @@ class Kinds(NamedTuple):
   text_dim: int | None = None
   pooled_dim: int | None = None
   low_res: bool = False
+  second_time: bool = False
+  time_scale: float = 1000.0  # of t in the largest frequency, see `sinusoidal`
 
 
 def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
@@ -70,8 +73,10 @@ def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
   if kinds.low_res:
     needed['low_res'] = (jnp.floating, (batch, 'h', 'w', "C'"))
     optional['augment'] = (jnp.floating, (batch,))
+  if kinds.second_time:
+    optional['s'] = (jnp.floating, (batch,))
 
-  if cond is None and set(needed) <= {'label'}:
+  if set(cond or {}) <= {'s'} & set(optional) and set(needed) <= {'label'}:
     return
   given = {} if cond is None else dict(cond)
   if text_dim is not None or pooled_dim is not None:
@@ -105,8 +110,9 @@ def embed(
 ) -> Array:
   """Sums the embeddings of time and of the conditions that are vectors.
 
-  mlp(sinusoidal(t)) + label[c] + W pooled + mlp'(sinusoidal(augment)). To be
-  called within a network, whose parameters they become.
+  mlp(sinusoidal(t)) + label[c] + W pooled + mlp'(sinusoidal(augment)), and with
+  a second time mlp''(sinusoidal(t - s)), which starts at zero. To be called
+  within a network, whose parameters they become.
 
   Args:
     kinds: Conditions of the network.
@@ -123,10 +129,10 @@ def embed(
   """
   dense = partial(layers.Dense, width, dtype=dtype, kernel_init=init)
 
-  def level(t, name):
-    emb = layers.sinusoidal(t, frequencies)
+  def level(t, name, scale=kinds.time_scale, **last):
+    emb = layers.sinusoidal(t, frequencies, scale)
     emb = nn.swish(dense(name=f'{name}_0')(emb))
-    return dense(name=f'{name}_1')(emb)
+    return dense(name=f'{name}_1', **last)(emb)
 
   emb = level(t, 'time')
   if kinds.num_classes is not None:
@@ -136,7 +142,13 @@ def embed(
   if kinds.pooled_dim is not None:
     emb = emb + dense(name='pooled')(cond['pooled'])
   if kinds.low_res:
-    emb = emb + level(cond.get('augment', jnp.zeros(t.shape)), 'augment')
+    augment = cond.get('augment', jnp.zeros(t.shape))
+    emb = emb + level(augment, 'augment', 1000.0)
+  if kinds.second_time:
+    # At zero, weights of a network without a second time serve as they are.
+    length = t - (cond or {}).get('s', t)
+    zero = nn.initializers.zeros
+    emb = emb + level(length, 'length', kernel_init=zero)
   return emb
 
 
@@ -169,7 +181,7 @@ def embed_label(
     embedding_init=nn.initializers.normal(std),
     name='label',
   )
-  return table(null if cond is None else cond['label'])
+  return table((cond or {}).get('label', null))
 
 
 def beside_low_res(xt: Array, cond: Cond) -> Array:

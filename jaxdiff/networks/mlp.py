@@ -54,13 +54,16 @@ class MLP(nn.Module):
     width: Of the hidden layers.
     depth: Number of blocks.
 
-  `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`.
+  `num_classes`, `second_time`, `time_scale`, `dtype` and `remat` are
+  those of `jaxdiff.networks`.
   """
 
   out_channels: int
   width: int = 128
   depth: int = 4
   num_classes: int | None = None
+  second_time: bool = False
+  time_scale: float = 1000.0
   dtype: DTypeLike = jnp.float32
   remat: bool = False
 
@@ -78,7 +81,11 @@ class MLP(nn.Module):
         'xt must be [B, ..., C] and t [B], got shapes '
         f'{tuple(xt.shape)} and {tuple(t.shape)}'
       )
-    kinds = embedding.Kinds(self.num_classes)
+    kinds = embedding.Kinds(
+      self.num_classes,
+      second_time=self.second_time,
+      time_scale=self.time_scale,
+    )
     embedding.check(kinds, cond, len(xt))
     emb = embedding.embed(kinds, t, cond, FREQUENCIES, self.width, self.dtype)
     emb = nn.swish(emb)

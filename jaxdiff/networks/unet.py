@@ -57,8 +57,8 @@ class UNet(nn.Module):
       where blocks attend.
     norm_eps: Added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
 
-  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `dtype` and `remat` are
-  those of `jaxdiff.networks`.
+  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
+  `time_scale`, `dtype` and `remat` are those of `jaxdiff.networks`.
   """
 
   out_channels: int
@@ -77,6 +77,8 @@ class UNet(nn.Module):
   transformer_depth: int = 1
   pooled_dim: int | None = None
   low_res: bool = False
+  second_time: bool = False
+  time_scale: float = 1000.0
   norm_eps: float = 1e-6
   dtype: DTypeLike = jnp.float32
   remat: bool = False
@@ -91,7 +93,12 @@ class UNet(nn.Module):
     """
     _check(self, xt, t)
     kinds = embedding.Kinds(
-      self.num_classes, self.text_dim, self.pooled_dim, self.low_res
+      self.num_classes,
+      self.text_dim,
+      self.pooled_dim,
+      self.low_res,
+      self.second_time,
+      self.time_scale,
     )
     embedding.check(kinds, cond, xt.shape[0])
     maybe_remat = nn.remat if self.remat else lambda block: block

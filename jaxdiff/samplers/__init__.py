@@ -40,10 +40,19 @@ from jaxdiff.samplers.sampling import (
   ddim,
   denoiser,
   estimate,
+  recalling,
   sample,
   sample_keys,
 )
-from jaxdiff.samplers.solvers import dpm_2, dpmpp_2s, encode, euler, heun, rk4
+from jaxdiff.samplers.solvers import (
+  dpm_2,
+  dpmpp_2s,
+  encode,
+  euler,
+  flow_map,
+  heun,
+  rk4,
+)
 from jaxdiff.samplers.stochastic import (
   churn,
   dpmpp_2m_sde,
@@ -78,6 +87,7 @@ __all__ = [
   'estimate',
   'euler',
   'euler_maruyama',
+  'flow_map',
   'heun',
   'karras_times',
   'langevin',
@@ -91,6 +101,7 @@ __all__ = [
   'polyexponential_times',
   'predictor_corrector',
   'quadratic_times',
+  'recalling',
   'renoised',
   'rk4',
   'sa_solver',

@@ -138,6 +138,35 @@ def ddim(schedule: Schedule, eta: ArrayLike = 0.0) -> Step:
   return step
 
 
+def recalling(
+  step: Step | Solver, denoiser: Callable[[Array], Denoiser]
+) -> Solver:
+  """Builds a step whose denoiser reads the estimate of the step before.
+
+  The denoiser that `sample` is given is not used.
+
+  Args:
+    step: of any kind.
+    denoiser: x0 [B, ...], zero at first, -> the Denoiser of this step. It is
+      evaluated at xt once more where the compiler does not see that it is the
+      same.
+
+  Source: Chen et al. 2022 (arXiv:2208.04202), algorithm 2, self-conditioning.
+  """
+  solver = as_solver(step)
+
+  def recall(
+    unused: Denoiser, keys: Array, xt: Array, t: Array, s: Array, state: Any
+  ) -> tuple[Array, Any]:
+    del unused
+    inner, x0 = state
+    denoise = denoiser(x0)
+    xs, inner = solver.step(denoise, keys, xt, t, s, inner)
+    return xs, (inner, estimate(denoise, xt, t))
+
+  return Solver(lambda x: (solver.init(x), jnp.zeros_like(x)), recall)
+
+
 def sample_keys(seed: ArrayLike, index: Array) -> tuple[Array, Array]:
   """Derives the keys of samples `index`: functions of (seed, i) alone.
 

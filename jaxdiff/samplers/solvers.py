@@ -14,6 +14,8 @@ there, and every solver takes DDIM's step, which needs none. Such a step errs by
 O((t - s)^2): no order above 2 survives it, unless the times are finer there.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -42,6 +44,29 @@ def euler(schedule: Schedule) -> Step:
   ) -> Array:
     del keys
     return advance(schedule, xt, estimate(denoiser, xt, t), t, s)
+
+  return step
+
+
+def flow_map(
+  schedule: Schedule, flow: Callable[[Array, Array, Array], Array]
+) -> Step:
+  """Builds the step of a model that is told both times.
+
+  See `losses.flow_maps`. The denoiser, which is told t alone, is not used.
+
+  Args:
+    flow: (xt [B, ...], t [B], s [B]) -> the x0 of DDIM's step from t to s.
+
+  Source: MeanFlow (Geng et al. 2025, arXiv:2505.13447) algorithm 2.
+  """
+
+  def step(
+    denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array
+  ) -> Array:
+    del denoiser
+    x0 = flow(xt, *(jnp.broadcast_to(x, keys.shape) for x in (t, s)))
+    return advance(schedule, xt, x0, t, s)
 
   return step
 

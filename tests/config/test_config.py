@@ -26,6 +26,8 @@ SPECS = {
   'digits_latent': DIGITS,
   'digits_class': DIGITS,
   'fashion_mnist': image(28, 28, 1),
+  'fashion_flow': image(28, 28, 1),
+  'fashion_mean_flow': image(28, 28, 1),
   'fashion_autoencoder': image(28, 28, 1),
   'fashion_latent': image(28, 28, 1),
   'ddpm_cifar10': image(32, 32, 3),

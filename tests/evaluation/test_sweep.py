@@ -78,6 +78,9 @@ def test_a_sweep_goes_on(tmp_path, monkeypatch, capsys):
   }
   printed = capsys.readouterr().out
   assert '| --- |' in printed and 'floor, 16 of digits test' in printed
+  least = min(found, key=lambda row: float(row[NAME]))
+  drawing = f'{tmp_path / "run"} --steps 1 --eta 0.0 --scale {least["scale"]}'
+  assert f'the best is that of python sample.py {drawing}' in printed
   assert Image.open(out / 'sweep.png').size[0] > 500
   assert not list(out.glob('parts/*'))
 
@@ -156,12 +159,17 @@ def test_table_and_plot(tmp_path):
   text = tables.markdown(results)
   assert '| ancestral (large) | 10 |  | average | 100 | 30 |' in text
   assert '| ddim | 100 | 0 | average | 100 | 1 |' in text
-  (axes,) = tables.plot(results).axes
+  axes, heat_map, _ = tables.plot(results).axes
   lines = {line.get_label(): line for line in axes.lines}
   assert set(lines) == {'ddim, eta 0.0', 'ancestral (large)', 'floor'}
   np.testing.assert_array_equal(lines['ddim, eta 0.0'].get_xdata(), [10, 100])
   np.testing.assert_array_equal(lines['ddim, eta 0.0'].get_ydata(), [3, 1])
   assert axes.get_xscale() == 'log' and axes.get_xlabel() == 'steps'
+
+  # Of two samplers the better one is in the cell, and nothing where neither is.
+  (image,) = heat_map.images
+  np.testing.assert_array_equal(image.get_array(), [[30, 2], [3, 1]])
+  assert heat_map.get_ylabel() == 'sampler' and tables.best(results) == 1
 
   guided = [result('ddim', 10, scale, scale=scale) for scale in (1.0, 2.0, 4.0)]
   (axes,) = tables.plot(guided).axes

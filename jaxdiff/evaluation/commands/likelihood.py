@@ -44,6 +44,11 @@ class Likelihood(Weights):
       raise ValueError(
         f'{self.workdir} holds a classifier or an autoencoder: no likelihood'
       )
+    if run.model.estimator is None:
+      raise ValueError(
+        f'{self.workdir} estimates where the ODE ends, and not E[x0 | xt]: no '
+        'likelihood'
+      )
     if run.spec.latents:
       raise ValueError(
         f'{self.workdir} diffuses latents: its likelihood is not one of images'

@@ -12,7 +12,7 @@ from jaxdiff.config import Section, registry
 from jaxdiff.config.ranges import In, Seed, Std
 from jaxdiff.evaluation import cache, measuring, samples, tables
 from jaxdiff.evaluation.flags import MACHINE, Against, Drawing, Flat, Running
-from jaxdiff.generation.flags import suffix
+from jaxdiff.generation.flags import changed, suffix
 from jaxdiff.generation.job import configured
 from jaxdiff.generation.sampler import make_sampler
 from jaxdiff.runs import results
@@ -84,6 +84,9 @@ class Sweep(Section):
     if parallel.is_primary():
       print(tables.markdown(found))
       print(f'{out}.csv, {out}.png, {out.parent / "rows"}')
+      print(
+        f'the best is that of {command(self.workdir, rows[tables.best(found)])}'
+      )
     return found
 
   def table(self) -> Path:
@@ -118,3 +121,11 @@ class Sweep(Section):
       row = {'sampler': sampler, 'steps': steps, 'eta': eta, 'scale': scale}
       rows.append(replace(own, **row, ema=ema, ema_std=std))
     return list(dict.fromkeys(rows))
+
+
+def command(workdir: str, row: Drawing) -> str:
+  """Returns the command that draws the samples of a row."""
+  flags = changed(row, 'labels', 'data_name', 'ema')
+  words = [f'--{k.replace("_", "-")} {v}' for k, v in flags.items()]
+  last = [] if row.ema else ['--no-ema']
+  return ' '.join(['python sample.py', workdir, *words, *last])
