@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxdiff import files
+from jaxdiff import files, hub
 
 if TYPE_CHECKING:
   import tokenizers
@@ -124,7 +124,7 @@ def read_library(path: str | os.PathLike) -> 'tokenizers.Tokenizer':
   """
   import tokenizers
 
-  path = Path(path).expanduser()
+  path = hub.local_path(path)
   if not path.is_file():
     raise FileNotFoundError(f'no such tokenizer: {path}')
   try:

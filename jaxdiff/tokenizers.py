@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdiff import tokenizer_files
+from jaxdiff import hub, tokenizer_files
 
 PADDING, START, END = 0, 1, 2
 _FIRST = 3
@@ -155,7 +155,7 @@ def clip_tokenizer(
   """
   import tokenizers
 
-  merges = tokenizer_files.clip_merges(Path(path), _CLIP_MERGES)
+  merges = tokenizer_files.clip_merges(hub.local_path(path), _CLIP_MERGES)
   symbols = _byte_symbols()
   tokens = [*symbols, *(symbol + '</w>' for symbol in symbols)]
   tokens += [left + right for left, right in merges]

@@ -196,8 +196,9 @@ class Evaluation(Section):
 
   prefix: ClassVar[str] = 'evaluation.'
   every: Count | None = None
-  features: str = 'inception'  # or clip:FOLDER, classifier:WORKDIR
-  weights: str | None = None  # inception: the published file
+  # inception:FILE, dinov2:PATH, clip:FOLDER, classifier:WORKDIR
+  features: tuple[str, ...] | str = 'inception'
+  weights: str | None = None  # of inception: the published file
   resize: str | None = None  # inception: None is pytorch-fid's rule
   num: Annotated[int, In('[2, 10000000]')] = 1000
 

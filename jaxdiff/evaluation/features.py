@@ -44,11 +44,12 @@ def extraction(
   def step(params: Any, images: Array, axis_name: str | None = None) -> Any:
     del axis_name  # a row depends on its image alone
     found = dict(feature_fn(params, images))
+    num = len(jax.tree.leaves(images)[0])
     for name, x in found.items():
-      if x.ndim != 2 or len(x) != len(images):
+      if x.ndim != 2 or len(x) != num:
         raise ValueError(
           f'features must be [B, D], got {name!r} of shape {list(x.shape)} '
-          f'for {len(images)} images'
+          f'for {num} images'
         )
     return jax.tree.map(lambda x: x.astype(jnp.float32), found)
 

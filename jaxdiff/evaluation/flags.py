@@ -28,8 +28,10 @@ class Against(Section):
   # .npz of images or of published statistics. None: the training set of the
   # run.
   reference: str | None = None
-  features: str = 'inception'  # or clip:FOLDER, classifier:WORKDIR
-  weights: str | None = None  # inception: the published file
+  # inception:FILE, dinov2:PATH, clip:FOLDER, classifier:WORKDIR; of several,
+  # each sees every image in the same pass.
+  features: tuple[str, ...] = ('inception',)
+  weights: str | None = None  # of inception: the published file
   resize: str | None = None  # pytorch-fid, tf1, torchmetrics, clean, ...
   # frechet: FID, sFID and IS. all: also KID, precision, recall, density and
   # coverage, for which the features of the reference are computed every time.

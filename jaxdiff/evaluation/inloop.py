@@ -24,7 +24,8 @@ def make(
   c, workdir = config.evaluation, Path(config.workdir)
   running = Running(batch_size=batch_size, mode=config.parallel.mode)
   machine = measuring.machine(running, quiet=True)
-  against = Against(features=c.features, weights=c.weights, resize=c.resize)
+  features = (c.features,) if isinstance(c.features, str) else c.features
+  against = Against(features=features, weights=c.weights, resize=c.resize)
   start = Run(workdir, config, model.spec, model, 0, None)
   comparison = measuring.compare(against, start, machine, c.num)
   drawing, draw, rows = Drawing(seed=config.seed), None, None

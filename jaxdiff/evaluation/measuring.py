@@ -1,6 +1,6 @@
 """Comparison of image samples with a reference, by features of a network."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from jaxdiff.evaluation import (
   metrics,
   references,
 )
-from jaxdiff.evaluation.extractors import Extractor
+from jaxdiff.evaluation.extractors import Extractor, joined, named
 from jaxdiff.evaluation.features import Features, Reduced
 from jaxdiff.evaluation.flags import Against, Running
 from jaxdiff.evaluation.images import Source
@@ -50,16 +50,17 @@ def machine(running: Running, quiet: bool = False) -> Machine:
 class Comparison(NamedTuple):
   """The features that samples are compared with."""
 
-  extractor: Extractor
-  reference: Reference
+  extractors: tuple[Extractor, ...]
+  references: tuple[Reference, ...]  # in the features of each
   whole: bool  # features are kept whole, and not only their moments
   machine: Machine
   fields: Mapping[str, Any] = {}  # of a result: features, reference, floor
 
   def key(self, samples: Mapping[str, Any]) -> str:
     """Hashes everything that the metrics of samples depend on."""
-    space, reference = self.extractor.space, self.reference
-    return files.json_hash([samples, space, reference.sha256, self.whole])
+    found = [x.space for x in self.extractors]
+    sha256 = self.references[0].sha256
+    return files.json_hash([samples, *found, sha256, self.whole])
 
 
 def compare(
@@ -76,9 +77,9 @@ def compare(
   file = source.name.removeprefix('npz:')
   published = references.has_statistics(file)
   rule = against.resize
-  if published and against.features == 'inception':
+  if published and against.features[0].partition(':')[0] == 'inception':
     rule = rule or 'tf1'
-  extractor = extractors.load(against.features, against.weights, rule)
+  found = extractors.load_all(against.features, against.weights, rule)
   metrics.check_size(num, 'samples')
   if published and (
     whole or source.image_size or source.data_dir or against.cache
@@ -87,28 +88,29 @@ def compare(
       f'{source} has only moments of features: --metrics frechet, and no '
       '--image-size, --data-dir or --cache'
     )
-  floor = _floor(source, extractor, num) if against.floor else None
+  floor = _floor(source, found, num) if against.floor else None
   if published:
-    reference = references.read_statistics(file, extractor.space)
+    known = [references.read_statistics(file, x.space) for x in found]
   else:
-    real, folder = _load(source, extractor), cache_folder(against.cache)
+    real, folder = _load(source, found), cache_folder(against.cache)
     if run and source.name == run.config.data.name:
       examples.check(run.spec, real)
-    reference = _reference(real, extractor, machine, whole, folder)
-  found = Comparison(extractor, reference, whole, machine)
+    known = [_reference(real, x, machine, whole, folder) for x in found]
+  compared = Comparison(found, tuple(known), whole, machine)
+  space = [x.space._asdict() for x in found]
   fields = {
-    'reference': reference.name,
-    'reference_sha256': reference.sha256,
-    'num_references': reference.num,
-    'space': extractor.space._asdict(),
-    **extractor.notes,
+    'reference': known[0].name,
+    'reference_sha256': known[0].sha256,
+    'num_references': known[0].num,
+    'space': space if len(space) > 1 else space[0],
+    **{name: note for x in found for name, note in x.notes.items()},
     'floor': None,
   }
   if floor is not None:
     name, num = images.title(floor), len(floor)
-    measured = measure(found, floor, {}, desc=f'floor {name}')['metrics']
+    measured = measure(compared, floor, {}, desc=f'floor {name}')['metrics']
     fields |= {'floor': measured, 'floor_data': name, 'floor_num': num}
-  return found._replace(fields=fields)
+  return compared._replace(fields=fields)
 
 
 def measure(
@@ -119,15 +121,23 @@ def measure(
   desc: str = 'samples',
 ) -> dict[str, Any]:
   """Computes the result of samples: metrics, `fields` of both, warnings."""
-  extractor, machine = comparison.extractor, comparison.machine
-  keep = [extractor.feature, LOGITS] if comparison.whole else [LOGITS]
-  ours = extract(samples, extractor, machine, keep, folder, desc)
-  values, warnings = metrics.measure(
-    extractor.space,
-    ours,
-    comparison.reference.features,
-    feature=extractor.feature,
-  )
+  parts, machine = comparison.extractors, comparison.machine
+  kept = lambda x: [x.feature, LOGITS] if comparison.whole else [LOGITS]
+  keep = [named(parts, i, f) for i, x in enumerate(parts) for f in kept(x)]
+  ours = extract(samples, joined(parts), machine, keep, folder, desc)
+  values, warnings = {}, []
+  for i, part in enumerate(parts):
+    start = named(parts, i, '')
+    found = metrics.measure(
+      part.space,
+      {
+        f.removeprefix(start): x for f, x in ours.items() if f.startswith(start)
+      },
+      comparison.references[i].features,
+      feature=part.feature,
+    )
+    values |= found.values
+    warnings += found.warnings
   warnings += _warnings(comparison, len(samples))
   if cut := fields.get('conditions_truncated'):
     warnings.append(
@@ -199,14 +209,15 @@ def _source(against: Against, run: Run | None) -> Source:
   return source._replace(image_size=size, data_dir=data_dir)
 
 
-def _load(source: Source, extractor: Extractor) -> Dataset:
+def _load(source: Source, parts: Sequence[Extractor]) -> Dataset:
   dataset = source.load()
-  extractors.check(extractor, dataset)
+  for part in parts:
+    extractors.check(part, dataset)
   metrics.check_size(len(dataset), f'images of {source}')
   return dataset
 
 
-def _floor(source: Source, extractor: Extractor, num: int) -> Dataset:
+def _floor(source: Source, parts: Sequence[Extractor], num: int) -> Dataset:
   """Loads as many images of the other split as there are samples."""
   if source.split == 'all':
     raise ValueError(
@@ -214,7 +225,7 @@ def _floor(source: Source, extractor: Extractor, num: int) -> Dataset:
       f'{source} has none'
     )
   split = 'test' if source.split == 'train' else 'train'
-  dataset = _load(source._replace(split=split), extractor)
+  dataset = _load(source._replace(split=split), parts)
   return data.subset(dataset, min(num, len(dataset)))
 
 
@@ -239,7 +250,7 @@ def _reference(
 
 
 def _warnings(comparison: Comparison, num: int) -> list[str]:
-  found, space = [], comparison.extractor.space
+  found, space = [], comparison.extractors[0].space
   floor = comparison.fields.get('floor_num', num)
   if floor != num:
     found.append(
@@ -251,7 +262,7 @@ def _warnings(comparison: Comparison, num: int) -> list[str]:
       f'{num} samples do not compare with {NUM_SAMPLES}: the Frechet distance '
       'falls with their number'
     )
-  if comparison.reference.num is None:
+  if comparison.references[0].num is None:
     found.append(
       'the reference does not state its number of examples, nor the rule by '
       f'which they were resized; here it was {space.resize!r}'

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxdiff import files, tokenizers
+from jaxdiff import files, hub, tokenizers
 from jaxdiff.models.prompts import Prompts
 from jaxdiff.pretrained.clip_weights import load_clip_text
 
@@ -37,7 +37,7 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
       'condition.text=clip needs condition.clip, a folder with '
       'model.safetensors, config.json and merges.txt of a CLIP model'
     )
-  folder = Path(folder).expanduser()
+  folder = hub.local_path(folder)
   weights = load_clip_text(folder / 'model.safetensors')
   network, params = weights.network, weights.params
   # Hugging Face's models were trained with the end as padding.

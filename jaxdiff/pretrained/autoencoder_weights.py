@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
-from jaxdiff import files
+from jaxdiff import files, hub
 from jaxdiff.networks.autoencoder import (
   Autoencoder,
   AutoencoderKL,
@@ -88,7 +88,7 @@ def load_autoencoder(folder: str | os.PathLike) -> AutoencoderWeights:
     ValueError: A file cannot be read, or is of another network: missing and
       unexpected tensors are named.
   """
-  folder = Path(folder).expanduser()
+  folder = hub.local_path(folder)
   for name in ('autoencoder', 'vae'):
     if (folder / name / 'config.json').is_file():
       folder = folder / name

@@ -2,8 +2,8 @@
 
 import math
 import os
-from pathlib import Path
 
+from jaxdiff import hub
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
 from jaxdiff.pretrained import configs
 from jaxdiff.pretrained.clip_weights import (
@@ -23,7 +23,7 @@ def read_clip(folder: str | os.PathLike) -> ClipWeights:
     FileNotFoundError: There is no CLIP; the message lists the files it needs.
     ValueError: The weights cannot be read, or are of another network.
   """
-  folder = Path(folder)
+  folder = hub.local_path(folder)
   for config, (make, names) in _LAYOUTS.items():
     files = [folder / name for name in names if (folder / name).is_file()]
     if (folder / config).is_file() and files:

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
+from jaxdiff import hub
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
 from jaxdiff.pretrained import configs
 from jaxdiff.pretrained.clip_layouts import clip_params, clip_text_params
@@ -124,7 +124,8 @@ def _load(
   make: Callable[[Config], Clip | ClipText],
   params: Callable[[State, Clip | ClipText], Params],
 ) -> ClipWeights:
+  path = hub.local_path(path)
   check_exists(path, _FETCH)
-  network = network or configs.read(Path(path).parent / 'config.json', make)
+  network = network or configs.read(path.parent / 'config.json', make)
   of_state = partial(params, network=network)
   return ClipWeights(network, *load_params(path, _FETCH, of_state))

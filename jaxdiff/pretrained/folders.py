@@ -22,8 +22,9 @@ def find_weights(folder: str | os.PathLike, stem: str, fetch: str) -> Path:
   Raises:
     FileNotFoundError: There are none; the message lists the names.
   """
-  endings = '.safetensors', '.safetensors.index.json', '.bin'
-  names = [stem + ending for ending in endings]
+  torch = {'model': 'pytorch_model'}.get(stem, stem)  # transformers' name
+  endings = '.safetensors', '.safetensors.index.json'
+  names = [*(stem + ending for ending in endings), torch + '.bin']
   for name in names:
     if (Path(folder) / name).is_file():
       return Path(folder) / name

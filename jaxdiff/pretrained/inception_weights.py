@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
+from jaxdiff import hub
 from jaxdiff.networks.inception import Inception
 from jaxdiff.pretrained.files import State, load_params
 from jaxdiff.pretrained.state_dicts import Params, Path, Source, arranged
@@ -37,6 +38,7 @@ def load_inception(path: str | os.PathLike) -> InceptionWeights:
     FileNotFoundError: There is no such file; the message says where to get it.
     ValueError: The file cannot be read, or is of another network.
   """
+  path = hub.local_path(path)
   return InceptionWeights(*load_params(path, FETCH, inception_params))
 
 

@@ -10,6 +10,8 @@ and the name is part of the result.
   'clean'         Pillow's bicubic, antialiased, not rounded; (v - 128)/128
   'clip'          shortest side by Pillow's bicubic, rounded, cropped at the
                   centre; (v/255 - CLIP's mean) / CLIP's deviation by channel
+  'dinov2'        both sides by Pillow's bicubic, rounded, not cropped;
+                  (v/255 - ImageNet's mean) / ImageNet's deviation by channel
   'none'          not resized, channels as they are; 2 v/255 - 1
 
 x is the position in the input of output pixel i, s = input size / output size,
@@ -28,13 +30,16 @@ from PIL import Image
 # Mean and deviation of CLIP's training images: red, green, blue.
 _CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 _CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class Rule(NamedTuple):
   """A rule for one size: `host`, then `device` inside the network's jit.
 
   host: uint8 [B, H, W, C] -> [B, H', W', C'], numpy.
-  device: that -> float32 [B, size, size, 3], about [-1, 1] ('clip': [-2, 2.7]).
+  device: that -> float32 [B, size, size, 3], about [-1, 1] ('clip' and
+    'dinov2': [-2.2, 2.7]).
   """
 
   host: Callable[[np.ndarray], np.ndarray]
@@ -115,11 +120,26 @@ def clip(size: int = 224) -> Rule:
     left, top = (round((side - size) / 2) for side in sides)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
-  def device(images: Array) -> Array:
-    x = images.astype(jnp.float32) / 255.0
-    return (x - _CLIP_MEAN[None, None, None]) / _CLIP_STD[None, None, None]
+  return Rule(
+    lambda images: np.stack(list(map(resize, _rgb(images)))),
+    lambda images: _normalised(images, _CLIP_MEAN, _CLIP_STD),
+  )
 
-  return Rule(lambda images: np.stack(list(map(resize, _rgb(images)))), device)
+
+def dinov2(size: int = 224) -> Rule:
+  """Builds the preprocessing of FD-DINOv2: resize, normalisation.
+
+  Source: Stein et al. 2023, `DINOv2Encoder` of dgm-eval.
+  """
+
+  def resize(pixels: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+  return Rule(
+    lambda images: np.stack(list(map(resize, _rgb(images)))),
+    lambda images: _normalised(images, _IMAGENET_MEAN, _IMAGENET_STD),
+  )
 
 
 def none(size: int | None = None) -> Rule:
@@ -140,6 +160,7 @@ def none(size: int | None = None) -> Rule:
 RULES: dict[str, Callable[[int], Rule]] = {
   'clean': clean,
   'clip': clip,
+  'dinov2': dinov2,
   'none': none,
   'pytorch-fid': pytorch_fid,
   'tf1': tf1,
@@ -161,6 +182,11 @@ def _checked(images: np.ndarray) -> np.ndarray:
 def _rgb(images: np.ndarray) -> np.ndarray:
   """Repeats grey images to 3 channels."""
   return _repeated(_checked(images))
+
+
+def _normalised(images: Array, mean: np.ndarray, std: np.ndarray) -> Array:
+  x = images.astype(jnp.float32) / 255.0
+  return (x - mean[None, None, None]) / std[None, None, None]
 
 
 def _repeated(images: np.ndarray) -> np.ndarray:

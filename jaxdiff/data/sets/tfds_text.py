@@ -12,11 +12,11 @@ The elements are
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxdiff import hub
 from jaxdiff.data import prepared
 from jaxdiff.data.dataset import Arrays, Cut, Dataset, spread
 from jaxdiff.data.sets.text_files import windows
@@ -72,7 +72,7 @@ def load(
   def content() -> Iterator[tuple[str, bytes]]:
     yield from prepared.content(builder, (key,))
     if tokenizer is not None:
-      yield 'tokenizer', Path(tokenizer).expanduser().read_bytes()
+      yield 'tokenizer', hub.local_path(tokenizer).read_bytes()
 
   def running(split: str) -> str:
     source = prepared.records(builder, split, (key,))

@@ -37,7 +37,8 @@ class Fid(Section):
       subject = samples.of_run(run, rows, self.drawing, machine, num)
     else:
       subject = samples.of_files(self.samples, self.num, self.drawing)
-    path = subject.path(self.against.features.partition(':')[0], self)
+    kinds = [x.partition(':')[0] for x in self.against.features]
+    path = subject.path('_'.join(kinds), self)
     num = len(subject.dataset)
     comparison = measuring.compare(self.against, run, machine, num)
     key = comparison.key(subject.fields)
