@@ -1,0 +1,274 @@
+"""Result cards: measured numbers that can be measured again.
+
+  python -m jaxdiff.results make CARD            train, measure, complete CARD
+  python -m jaxdiff.results verify CARD --workdir RUN       measure a run again
+  python -m jaxdiff.results verify CARD --scratch FOLDER    train it again first
+  python -m jaxdiff.results render FOLDER                  a table of the cards
+
+A card is a JSON file. One writes how the number is made:
+
+  title     of the row in the table
+  setup     modules run before it: ['jaxdiff.classifier', 'train', 'digits']
+  train     flags of train.py, without --workdir and --seed
+  measure   a command of jaxdiff.evaluation, with {run} for the workdir
+  metric    the place of the number in its result, such as 'bound.0'
+  train_seeds, seeds   of training, and of sampling
+
+`make` adds the numbers, their spreads, and what they depend on.
+"""
+
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from jaxdiff import files, recipes, scripts
+from jaxdiff.config import Section, parse, parse_flags, to_dict
+from jaxdiff.runs import read_config, results
+from jaxdiff.runs.config_json import differences
+
+Card = dict[str, Any]
+WRITTEN = (
+  'title',
+  'setup',
+  'train',
+  'measure',
+  'metric',
+  'train_seeds',
+  'seeds',
+)
+
+
+@dataclass(frozen=True)
+class Make(Section):
+  """Train and measure what a card describes, and complete the card."""
+
+  card: Annotated[str, tyro.conf.Positional]
+  runs: str = 'runs/cards'  # a folder of the workdirs
+
+  def run(self) -> None:
+    card = read(self.card)
+    folder, start = Path(self.runs) / Path(self.card).stem, time.monotonic()
+    setup(card)
+    made = []
+    for seed in card['train_seeds']:
+      workdir = train(card, seed, folder)
+      values = measure(card, workdir)
+      print(f'seed {seed}: {values}', flush=True)
+      sha256 = results.config_sha256(workdir)
+      made.append({'seed': seed, 'values': values, 'config_sha256': sha256})
+    minutes = (time.monotonic() - start) / 60
+    files.write_json(self.card, completed(card, made, minutes))
+    print(row(read(self.card)))
+
+
+@dataclass(frozen=True)
+class Verify(Section):
+  """Measure again, from a run or from nothing, and compare with the card."""
+
+  card: Annotated[str, tyro.conf.Positional]
+  workdir: str | None = None  # a run that was trained as the card says
+  scratch: str | None = None  # a folder: train there first
+
+  def check(self) -> None:
+    super().check()
+    if (self.workdir is None) == (self.scratch is None):
+      raise ValueError('give --workdir RUN or --scratch FOLDER')
+
+  def run(self) -> None:
+    card = read(self.card, made=True)
+    first = card['runs'][0]
+    setup(card)
+    if self.scratch is None:
+      workdir, kind = Path(self.workdir), 'run'
+      check_run(card, workdir)
+    else:
+      print(
+        f'trains again; it took {card["minutes"]:.0f} minutes with all seeds'
+      )
+      workdir, kind = train(card, first['seed'], Path(self.scratch)), 'training'
+    value = float(np.mean(measure(card, workdir)))
+    tolerance = card['tolerance'][kind]
+    passed = abs(value - card['mean']) <= tolerance
+    print(
+      f'{"pass" if passed else "FAIL"}: {card["title"]}: {value:.5g}, the card '
+      f'has {card["mean"]:.5g} within {tolerance:.2g}'
+    )
+    if not passed:
+      sys.exit(1)
+
+
+@dataclass(frozen=True)
+class Render(Section):
+  """Print a table of the cards in a folder."""
+
+  folder: Annotated[str, tyro.conf.Positional]
+
+  def run(self) -> None:
+    cards = sorted(Path(self.folder).glob('*.json'))
+    if not cards:
+      raise ValueError(f'{self.folder} has no cards')
+    print('| | value | over samplings | over trainings | measured |')
+    print('|---|---|---|---|---|')
+    for path in cards:
+      print(row(read(path, made=True)))
+
+
+COMMANDS = {'make': Make, 'verify': Verify, 'render': Render}
+
+
+def read(path: str | Path, made: bool = False) -> Card:
+  """Reads a card.
+
+  Raises:
+    ValueError: it lacks fields, or with `made` the numbers.
+  """
+  card = files.read_json(Path(path), 'the card')
+  wanted = WRITTEN + ('runs', 'mean', 'tolerance', 'minutes') * made
+  missing = [name for name in wanted if name not in card]
+  if missing:
+    raise ValueError(f'{path} is no card, it lacks {missing}')
+  return card
+
+
+def completed(
+  card: Mapping[str, Any], made: Sequence[Mapping[str, Any]], minutes: float
+) -> Card:
+  """Adds the numbers, their spreads and their surroundings to a card.
+
+  A verification may be three standard deviations of the difference away: with
+  k samplings, r trainings and the standard deviations s and S,
+
+    run       3 s sqrt(2 / k)
+    training  3 sqrt(S^2 (1 + 1 / r) + s^2 (1 + 1 / r) / k),
+
+  of one training S = 0.
+  """
+  values = np.array([each['values'] for each in made], np.float64)
+  trainings, samplings = values.shape
+  spread = lambda x: float(np.std(x, ddof=1)) if len(x) > 1 else 0.0
+  sampling = float(np.sqrt(np.mean([spread(x) ** 2 for x in values])))
+  training = spread(values.mean(axis=1))
+  both = training**2 + sampling**2 / samplings
+  least = 1e-3 * abs(values.mean())  # rounding on another machine
+  return {
+    **{name: card[name] for name in WRITTEN},
+    'mean': float(values.mean()),
+    'std_samplings': sampling,
+    'std_trainings': training if trainings > 1 else None,
+    'tolerance': {
+      'run': max(3 * sampling * (2 / samplings) ** 0.5, least),
+      'training': max(3 * (both * (1 + 1 / trainings)) ** 0.5, least),
+    },
+    'runs': list(made),
+    'minutes': minutes,
+    'hardware': _hardware(),
+    'commit': results.commit(),
+    'date': time.strftime('%Y-%m-%d'),
+  }
+
+
+def row(card: Card) -> str:
+  """Returns a card as a row of the table."""
+  spread = lambda x: '' if x is None else f'{x:.2g}'
+  return (
+    f'| {card["title"]} | {card["mean"]:.4g} | {spread(card["std_samplings"])} '
+    f'| {spread(card["std_trainings"])} | {card["hardware"]}, {card["date"]} |'
+  )
+
+
+def check_run(card: Card, workdir: Path) -> None:
+  """Raises ValueError unless a run was trained as a card says."""
+  wanted = to_dict(parse(card['train']))
+  found = to_dict(read_config(workdir)[0])
+  other = [
+    f'{name}: card has {old!r}, run has {new!r}'
+    for name, (old, new) in differences(wanted, found).items()
+    if name.partition('.')[0] not in ('workdir', 'seed', 'log', 'parallel')
+  ]
+  if other:
+    raise ValueError(f'{workdir} is another run: ' + '; '.join(other))
+
+
+def setup(card: Card) -> None:
+  """Runs the commands that a card needs before its own."""
+  for command in card['setup']:
+    _run('-m', *command)
+
+
+def train(card: Card, seed: int, folder: Path) -> Path:
+  """Trains a run of a card, or continues it; returns its workdir."""
+  workdir = folder / f'seed{seed}'
+  script = str(recipes.shipped('train.py'))
+  _run(script, *card['train'], '--workdir', str(workdir), '--seed', str(seed))
+  return workdir
+
+
+def measure(card: Card, workdir: Path) -> list[float]:
+  """Measures a run with every seed of a card."""
+  command = [part.replace('{run}', str(workdir)) for part in card['measure']]
+  values = []
+  for seed in card['seeds']:
+    said = _run('-m', 'jaxdiff.evaluation', *command, '--seed', str(seed))
+    # The last line names the file of the result.
+    path = Path(said.strip().splitlines()[-1])
+    values.append(number(files.read_json(path, 'the result'), card['metric']))
+  return values
+
+
+def number(result: Any, place: str) -> float:
+  """Returns the number at a place such as 'bound.0' of a result.
+
+  Raises:
+    ValueError: there is none.
+  """
+  found = result
+  for part in place.split('.'):
+    try:
+      found = found[int(part) if isinstance(found, list) else part]
+    except (KeyError, IndexError, ValueError, TypeError):
+      raise ValueError(
+        f'the result has no {place}: {part!r} is absent'
+      ) from None
+  if not isinstance(found, int | float):
+    raise ValueError(f'{place} of the result is no number, but {found!r}')
+  return float(found)
+
+
+def _run(*command: str) -> str:
+  print('$ python', *command, flush=True)
+  done = subprocess.run(
+    [sys.executable, *command], stdout=subprocess.PIPE, text=True
+  )
+  if done.returncode:
+    raise ValueError(f'python {" ".join(command)}: exit {done.returncode}')
+  return done.stdout
+
+
+def _hardware() -> str:
+  import jax
+
+  device = jax.devices()[0]
+  name = device.device_kind
+  if device.platform == 'cpu' and Path('/proc/cpuinfo').exists():
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+    models = [x.split(':')[1].strip() for x in lines if x.startswith('model n')]
+    name = f'{len(models)} x {models[0]}' if models else name
+  python = platform.python_version()
+  return f'{name}, jax {jax.__version__}, Python {python}'
+
+
+def main(argv: list[str] | None = None) -> None:
+  with scripts.ending('jaxdiff.results'):
+    parse_flags(COMMANDS, argv).run()
+
+
+if __name__ == '__main__':
+  scripts.run(main)

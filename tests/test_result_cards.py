@@ -1,0 +1,112 @@
+"""Result cards: their spreads, their verification, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxdiff import results
+
+CARD = {
+  'title': 'Digits: bits/dim',
+  'setup': [],
+  'train': ['--config', 'configs/digits.py'],
+  'measure': ['likelihood', '{run}'],
+  'metric': 'bound.0',
+  'train_seeds': [0, 1],
+  'seeds': [0, 1, 2],
+}
+
+
+def complete(values):
+  made = [{'seed': i, 'values': list(x)} for i, x in enumerate(values)]
+  return results.completed(CARD, made, minutes=3.0)
+
+
+def test_tolerance_is_three_deviations_of_the_difference():
+  """For normal values the difference over the tolerance has deviation 1/3."""
+  rng = np.random.default_rng(0)
+  apart = {'run': [], 'training': []}
+  for _ in range(2000):
+    trained = 5 + 0.5 * rng.standard_normal(40)
+    card = complete(trained[:, None] + 0.2 * rng.standard_normal((40, 3)))
+    again = card['mean'] + 0.5 * rng.standard_normal()
+    again += 0.2 * rng.standard_normal(3).mean()
+    error = abs(again - card['mean']) / card['tolerance']['training']
+    apart['training'].append(error)
+    same = np.mean(card['runs'][0]['values'] - trained[0])
+    other = 0.2 * rng.standard_normal(3).mean()
+    apart['run'].append(abs(same - other) / card['tolerance']['run'])
+  for errors in apart.values():
+    assert np.mean(np.array(errors) > 1) < 0.01
+    deviations = 3 * np.mean(np.square(errors)) ** 0.5
+    assert deviations == pytest.approx(1, abs=0.1)
+
+
+def test_one_training_has_no_spread_of_trainings():
+  card = complete([[1.0, 1.1, 0.9]])
+  assert card['std_trainings'] is None
+  assert card['std_samplings'] == pytest.approx(0.1)
+  assert '| 0.1 |  |' in results.row(card)
+
+
+def test_a_place_in_a_result():
+  result = {'bound': [3.5, 0.1], 'metrics': {'a': {'b': 2}}}
+  assert results.number(result, 'bound.0') == 3.5
+  assert results.number(result, 'metrics.a.b') == 2.0
+  for place in ('bound.2', 'bound.x', 'metrics.c', 'metrics.a.b.c'):
+    with pytest.raises(ValueError, match=f'no {place}'):
+      results.number(result, place)
+  with pytest.raises(ValueError, match='is no number'):
+    results.number(result, 'metrics.a')
+
+
+@pytest.mark.parametrize(('value', 'passes'), [(1.02, True), (1.9, False)])
+def test_verify_passes_within_the_tolerance(
+  value, passes, tmp_path, monkeypatch, capsys
+):
+  path = tmp_path / 'card.json'
+  path.write_text(json.dumps(complete([[1.0, 1.1, 0.9], [1.05, 0.95, 1.0]])))
+  monkeypatch.setattr(results, 'measure', lambda card, workdir: [value])
+  monkeypatch.setattr(results, 'check_run', lambda card, workdir: None)
+  verify = results.Verify(card=str(path), workdir='runs/digits')
+  if passes:
+    verify.run()
+  else:
+    with pytest.raises(SystemExit):
+      verify.run()
+  assert ('pass' if passes else 'FAIL') in capsys.readouterr().out
+
+
+def test_what_is_no_card_is_refused(tmp_path):
+  path = tmp_path / 'card.json'
+  path.write_text(json.dumps({'title': 'x'}))
+  with pytest.raises(ValueError, match=r"lacks \['setup', 'train'"):
+    results.read(path)
+  path.write_text(json.dumps(CARD))
+  assert results.read(path) == CARD
+  with pytest.raises(ValueError, match=r"lacks \['runs', 'mean'"):
+    results.read(path, made=True)
+  with pytest.raises(ValueError, match='give --workdir RUN or --scratch'):
+    results.Verify(card=str(path)).check()
+  with pytest.raises(ValueError, match='has no cards'):
+    results.Render(folder=str(tmp_path / 'none')).run()
+
+
+@pytest.mark.slow
+def test_a_card_is_made_and_verified(tmp_path, monkeypatch):
+  path = tmp_path / 'card.json'
+  flags = '--training.num-steps 4 --training.preview-every 4 --sampling.steps 2'
+  card = CARD | {
+    'train': [*CARD['train'], *flags.split()],
+    'measure': 'likelihood {run} --num 16 --steps 4 --no-ode'.split(),
+    'train_seeds': [0],
+    'seeds': [0, 1],
+  }
+  path.write_text(json.dumps(card))
+  results.Make(card=str(path), runs=str(tmp_path / 'runs')).run()
+  workdir = tmp_path / 'runs' / 'card' / 'seed0'
+  results.Verify(card=str(path), workdir=str(workdir)).run()
+  other = card | {'train': [*card['train'], '--network.channels', '8']}
+  with pytest.raises(ValueError, match=r'another run: network\.channels'):
+    results.check_run(other, workdir)
