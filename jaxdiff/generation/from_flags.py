@@ -114,6 +114,30 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
   )
 
 
+def draw(workdir: str, **flags: Any) -> list[Any]:
+  """Draws samples from a run: what sample.py would write, in memory.
+
+  Args:
+    workdir: Of the run.
+    flags: Those of sample.py, such as num=8, seed=0, labels='0,1', steps=20.
+
+  Returns:
+    Images uint8 [H, W, C], points [D], strings, or dicts of a graph's arrays.
+
+  Raises:
+    TypeError: There is no such flag.
+    ValueError: And other errors, as `make_job`.
+  """
+  mesh = parallel.local_mesh()
+  checked = Flags(workdir=workdir, **flags)
+  job = make_job(checked, mesh)
+  size = parallel.batch_size(job.num, checked.batch_size, mesh)
+  samples: list[Any] = []
+  for start in range(0, job.num, size):
+    samples += job.samples(start + np.arange(size))  # the last are too many
+  return samples[: job.num]
+
+
 def _others(flags: Flags) -> dict[str, str]:
   """The workdirs of the models that guide."""
   named = {'guide': flags.guide, 'classifier': flags.classifier}

@@ -52,7 +52,7 @@ def consistency(
     (sqrt(|d|^2 + delta^2) - delta) / (rho_t - rho_s)
     rho_s = rho_t max(0, 1 - q^-(stage + 1) (1 + k sigmoid(-b rho_t))).
 
-  The stage goes up by one in `every` steps, batch['step'] [B]; the first ones
+  The stage goes up by one in `every` steps of batch['step']; the first ones
   have s = 0 nearly everywhere, where this is denoising.
 
   Args:

@@ -34,7 +34,7 @@ Uncertainty = Callable[[Any, Array], Array]  # (params, t[B]) -> u[B]
 def self_conditioned(apply: Apply, kind: Kind, schedule: Schedule) -> Apply:
   """Makes half of the examples see a first estimate, in training.
 
-  A network that reads cond['x0'] [B, ...] is evaluated without it, and the
+  A network that reads `cond['x0']`, [B, ...], is evaluated without it, and the
   estimate, without gradient, is given to the second evaluation. Without
   dropout keys, so in sampling, nothing is added.
 
