@@ -3,9 +3,7 @@
 import contextlib
 import errno
 import fcntl
-import functools
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -17,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxdiff import buckets
+
 
 def as_path(name: str | os.PathLike[str]) -> Path:
   """Returns a path: pathlib's, or epath's of gs://BUCKET/..., used alike.
@@ -26,15 +26,12 @@ def as_path(name: str | os.PathLike[str]) -> Path:
     OSError: the bucket cannot be reached.
   """
   text = os.fspath(name)
-  scheme, found, rest = text.partition('://')
+  scheme, found, _ = text.partition('://')
   if not found or not scheme.isalnum():
     return Path(name)
   if scheme != 'gs':
     raise ValueError(f'{text}: buckets are named gs://..., {scheme}:// is none')
-  _open_bucket(rest.partition('/')[0])
-  from etils import epath
-
-  return epath.Path(text)
+  return buckets.as_path(text)
 
 
 def absolute(name: str | os.PathLike[str]) -> Path:
@@ -66,16 +63,13 @@ def local(name: str | os.PathLike[str]) -> Path:
   copy = lambda file: kept / os.fspath(file).removeprefix('gs://')
   found = {copy(x): x for x in (below(path) if path.is_dir() else [path])}
   for file, source in found.items():
-    stat = source.stat()
-    if not file.exists() or (
-      (file.stat().st_size, int(file.stat().st_mtime))
-      != (stat.length, stat.mtime)
-    ):
+    stat, here = source.stat(), file.stat() if file.exists() else None
+    if not here or (here.st_size, here.st_mtime) != (stat.length, stat.mtime):
       save(file, lambda part, source=source: _copy(source, part))
       os.utime(file, (stat.mtime, stat.mtime))
-  if copy(path).is_dir():
-    for file in set(below(copy(path))) - found.keys():
-      file.unlink()
+  for file in set(below(copy(path))) - found.keys():
+    if file.name[0] != '.':  # or another process is just writing it
+      file.unlink(missing_ok=True)
   return copy(path)
 
 
@@ -83,10 +77,7 @@ def below(folder: Path) -> list[Path]:
   """Lists the files of a folder and of those below it, sorted."""
   if is_local(folder):
     return sorted(path for path in folder.rglob('*') if path.is_file())
-  # epath forgets the gs:// of what it walks through.
-  whole = lambda path: as_path('gs://' + os.fspath(path).removeprefix('gs://'))
-  found = [whole(p) / name for p, _, names in folder.walk() for name in names]
-  return sorted(found)
+  return buckets.below(folder)
 
 
 def remove(folder: Path) -> None:
@@ -112,42 +103,19 @@ def append(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-  """Holds a lock for this process; a killed one lets it go.
-
-  In a bucket it is a lease, see `leases`.
+  """Holds a lock, or in a bucket a lease; a killed process lets it go.
 
   Raises:
     BlockingIOError: another process holds it.
   """
   if not is_local(path):
-    from jaxdiff import leases
-
-    with leases.held(path):
+    with buckets.held(path):
       yield
     return
   path.parent.mkdir(parents=True, exist_ok=True)
   with path.open('w') as file:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     yield
-
-
-@functools.cache
-def _open_bucket(bucket: str) -> None:
-  """Prepares gcsfs, and lists the bucket once to find it."""
-  if importlib.util.find_spec('gcsfs') is None:
-    raise ValueError(f"gs://{bucket} needs gcsfs: pip install 'jaxdiff[gcs]'")
-  os.environ['EPATH_USE_TF'] = 'false'  # not another client if it is installed
-  import fsspec
-  from etils import epath
-
-  # Other processes write there, too.
-  fsspec.config.conf.setdefault('gs', {})['use_listings_cache'] = False
-  try:
-    list(epath.Path(f'gs://{bucket}').iterdir())
-  except FileNotFoundError:
-    raise FileNotFoundError(f'there is no bucket gs://{bucket}') from None
-  except Exception as error:  # of gcsfs, aiohttp or google.auth
-    raise OSError(f'gs://{bucket} cannot be reached: {error}') from error
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -196,7 +164,7 @@ def save(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
     with tempfile.TemporaryDirectory() as folder:
       temporary = Path(folder) / path.name
       write(temporary)
-      path.write_bytes(temporary.read_bytes())
+      _copy(temporary, path)
     return
   path = path.resolve()
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import pytest
 from bucket_server import bucket, installed  # noqa: F401
 from states import abstract, assert_same, make_state
 
-from jaxdiff import files, leases
+from jaxdiff import buckets, files
 from jaxdiff.data import prepared
 from jaxdiff.generation import writer
 from jaxdiff.modalities import points
@@ -74,16 +74,16 @@ def test_what_is_no_bucket_is_one_line(bucket, monkeypatch):  # noqa: F811
     files.as_path('gs://missing/run')
   with pytest.raises(ValueError, match='named gs://..., s3:// is none'):
     files.as_path('s3://bucket/run')
-  found = files.importlib.util.find_spec
+  found = buckets.importlib.util.find_spec
   absent = lambda name: None if name == 'gcsfs' else found(name)
-  monkeypatch.setattr(files.importlib.util, 'find_spec', absent)
+  monkeypatch.setattr(buckets.importlib.util, 'find_spec', absent)
   with pytest.raises(ValueError, match=r"pip install 'jaxdiff\[gcs\]'"):
     files.as_path('gs://another/run')
 
 
 def test_a_lease_has_one_holder(folder, monkeypatch):
   for name, seconds in (('SECONDS', 1.5), ('RENEWAL', 0.2), ('SETTLING', 0.4)):
-    monkeypatch.setattr(leases, name, seconds)
+    monkeypatch.setattr(buckets, name, seconds)
   with only_writer(folder):
     with pytest.raises(BlockingIOError, match='another run is writing to gs:'):
       with only_writer(folder):

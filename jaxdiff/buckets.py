@@ -1,11 +1,14 @@
-"""Leases: locks that are objects in a bucket, where there is no flock.
+"""Buckets: gs:// by epath and gcsfs, and locks that are objects in them.
 
-The holder writes a new number into the object every few seconds. Whoever finds
-an object watches it: one that changes is held, and one that does not change for
-`SECONDS` was left by a process that is gone. No clocks are compared.
+Where there is no flock there is a lease. Its holder writes a new number into
+the object every few seconds. Whoever finds an object watches it: one that
+changes is held, and one that does not change for `SECONDS` was left by a
+process that is gone. No clocks are compared.
 """
 
 import contextlib
+import functools
+import importlib.util
 import os
 import sys
 import threading
@@ -17,6 +20,46 @@ from pathlib import Path
 SECONDS = 20.0
 RENEWAL = 4.0
 SETTLING = 2.0  # the longest time between the read and the write of `_take`
+
+
+def as_path(text: str) -> Path:
+  """Returns epath's path of gs://BUCKET/..., which has pathlib's methods.
+
+  Raises:
+    ValueError: gcsfs is not installed.
+    OSError: the bucket cannot be reached.
+  """
+  _open(text.removeprefix('gs://').partition('/')[0])
+  from etils import epath
+
+  return epath.Path(text)
+
+
+@functools.cache
+def _open(bucket: str) -> None:
+  """Prepares gcsfs, and lists the bucket once to find it."""
+  if importlib.util.find_spec('gcsfs') is None:
+    raise ValueError(f"gs://{bucket} needs gcsfs: pip install 'jaxdiff[gcs]'")
+  os.environ['EPATH_USE_TF'] = 'false'  # not another client if it is installed
+  import fsspec
+  from etils import epath
+
+  # Other processes write there, too.
+  fsspec.config.conf.setdefault('gs', {})['use_listings_cache'] = False
+  try:
+    list(epath.Path(f'gs://{bucket}').iterdir())
+  except FileNotFoundError:
+    raise FileNotFoundError(f'there is no bucket gs://{bucket}') from None
+  except Exception as error:  # of gcsfs, aiohttp or google.auth
+    raise OSError(f'gs://{bucket} cannot be reached: {error}') from error
+
+
+def below(folder: Path) -> list[Path]:
+  """Lists the objects below a folder, sorted."""
+  # epath forgets the gs:// of what it walks through.
+  whole = lambda path: as_path('gs://' + os.fspath(path).removeprefix('gs://'))
+  found = [whole(p) / name for p, _, names in folder.walk() for name in names]
+  return sorted(found)
 
 
 @contextlib.contextmanager
