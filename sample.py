@@ -38,7 +38,7 @@ if __name__ == '__main__':
 import jax
 import numpy as np
 
-from jaxdiff import parallel, scripts
+from jaxdiff import files, parallel, scripts
 from jaxdiff.config import parse_flags
 from jaxdiff.generation import writer
 from jaxdiff.generation.flags import Flags
@@ -51,8 +51,8 @@ def sample(flags: Flags) -> Path:
   mesh = parallel.local_mesh()
   job = make_job(flags, mesh)
   name = job.name + (f'_num{job.num}' if flags.num else '')
-  default = Path(flags.workdir) / f'{name}{job.modality.endings[0]}'
-  out = Path(flags.out or default)
+  default = files.as_path(flags.workdir) / f'{name}{job.modality.endings[0]}'
+  out = files.as_path(flags.out or default)
   writer.check_output(out, job.modality)
   if flags.show:
     show(job)

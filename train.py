@@ -3,8 +3,6 @@
 The same command in the same workdir continues where the run was.
 """
 
-from pathlib import Path
-
 from jaxdiff import malloc
 
 if __name__ == '__main__':
@@ -75,7 +73,7 @@ def announce(config: Config, data: examples.Examples) -> None:
 
 def finish(config: Config, report: str) -> None:
   """Draws the loss curve, and says where everything is."""
-  workdir = Path(config.workdir)
+  workdir = files.as_path(config.workdir)
   board = f', tensorboard --logdir {workdir}' * (config.log == 'tensorboard')
   print(f"""
 loss curve   {logs.save_loss_curve(workdir)}

@@ -1,16 +1,126 @@
-"""Files that are there whole or not at all."""
+"""Files, local or in a bucket, that are there whole or not at all."""
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import io
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from jaxdiff import buckets
+
+
+def as_path(name: str | os.PathLike[str]) -> Path:
+  """Returns a path: pathlib's, or epath's of gs://BUCKET/..., used alike.
+
+  Raises:
+    ValueError: a bucket of another kind, or gcsfs is not installed.
+    OSError: the bucket cannot be reached.
+  """
+  text = os.fspath(name)
+  scheme, found, _ = text.partition('://')
+  if not found or not scheme.isalnum():
+    return Path(name)
+  if scheme != 'gs':
+    raise ValueError(f'{text}: buckets are named gs://..., {scheme}:// is none')
+  return buckets.as_path(text)
+
+
+def absolute(name: str | os.PathLike[str]) -> Path:
+  """Returns an absolute path; see `as_path`."""
+  path = as_path(name)
+  return path.absolute() if is_local(path) else path
+
+
+def is_local(path: Path) -> bool:
+  """Tells whether a path of `as_path` is not in a bucket."""
+  return isinstance(path, Path)
+
+
+def local(name: str | os.PathLike[str]) -> Path:
+  """Returns a local path to read from: of what is in a bucket, that of a copy.
+
+  The copy, of an object or of a folder, is kept in ~/.cache/jaxdiff/buckets.
+  Objects that have changed are copied again.
+
+  Raises:
+    FileNotFoundError: nothing is there in the bucket.
+  """
+  path = as_path(name)
+  if is_local(path):
+    return path
+  if not path.exists():
+    raise FileNotFoundError(f'there is no {path}')
+  kept = Path.home() / '.cache' / 'jaxdiff' / 'buckets'
+  copy = lambda file: kept / os.fspath(file).removeprefix('gs://')
+  found = {copy(x): x for x in (below(path) if path.is_dir() else [path])}
+  for file, source in found.items():
+    stat, here = source.stat(), file.stat() if file.exists() else None
+    if not here or (here.st_size, here.st_mtime) != (stat.length, stat.mtime):
+      save(file, lambda part, source=source: _copy(source, part))
+      os.utime(file, (stat.mtime, stat.mtime))
+  for file in set(below(copy(path))) - found.keys():
+    if file.name[0] != '.':  # or another process is just writing it
+      file.unlink(missing_ok=True)
+  return copy(path)
+
+
+def below(folder: Path) -> list[Path]:
+  """Lists the files of a folder and of those below it, sorted."""
+  if is_local(folder):
+    return sorted(path for path in folder.rglob('*') if path.is_file())
+  return buckets.below(folder)
+
+
+def remove(folder: Path) -> None:
+  """Removes a folder and what is in it."""
+  shutil.rmtree(folder) if is_local(folder) else folder.rmtree()
+
+
+def remove_empty(folder: Path) -> None:
+  """Removes a folder, unless there is something in it."""
+  if is_local(folder):  # in a bucket there are no empty ones
+    with contextlib.suppress(OSError):
+      folder.rmdir()
+
+
+def append(path: Path, text: str) -> None:
+  """Appends to a file of text; an object of a bucket is written anew."""
+  if is_local(path):
+    with path.open('a') as file:
+      file.write(text)
+  else:
+    path.write_bytes(path.read_bytes() + text.encode())
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+  """Holds a lock, or in a bucket a lease; a killed process lets it go.
+
+  Raises:
+    BlockingIOError: another process holds it.
+  """
+  if not is_local(path):
+    with buckets.held(path):
+      yield
+    return
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open('w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield
+
+
+def _copy(source: Path, target: Path) -> None:
+  with source.open('rb') as file, target.open('wb') as copy:
+    shutil.copyfileobj(file, copy, 1 << 24)
 
 
 def write_text(text: str, path: Path) -> None:
@@ -20,8 +130,7 @@ def write_text(text: str, path: Path) -> None:
 
 def read_text(path: Path) -> str:
   """Reads a file of text, its ends of line as they are."""
-  with path.open(encoding='utf-8', newline='') as file:
-    return file.read()
+  return path.read_bytes().decode()
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
@@ -29,10 +138,17 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
   save(path, lambda file: np.savez(file, **arrays))
 
 
-def save(path: Path, write: Callable[[Path], None]) -> None:
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+  """Reads the arrays of an NPZ file."""
+  with path.open('rb') as file, np.load(file) as arrays:
+    return dict(arrays)
+
+
+def save(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
   """Writes a file whole or not at all.
 
-  A link is followed, and a file that is replaced passes on its mode.
+  A link is followed, and a file that is replaced passes on its mode. An object
+  of a bucket replaces the one before it at the end of its upload.
 
   Args:
     path: of the file.
@@ -43,7 +159,14 @@ def save(path: Path, write: Callable[[Path], None]) -> None:
     OSError: it cannot be written; see `check_target`.
   """
   check_target(path)
-  path = Path(path).resolve()
+  path = as_path(path)
+  if not is_local(path):
+    with tempfile.TemporaryDirectory() as folder:
+      temporary = Path(folder) / path.name
+      write(temporary)
+      _copy(temporary, path)
+    return
+  path = path.resolve()
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{os.getpid()}.{path.name}')
   try:
@@ -64,13 +187,15 @@ def check_target(path: str | os.PathLike[str], folder: bool = False) -> None:
   Raises:
     OSError: something else stands there, or the folder is not writable.
   """
-  path = Path(path)
+  path = as_path(path)
   if path.exists() and not (path.is_dir() if folder else path.is_file()):
     found = 'no regular file'
     if path.is_dir() or path.is_file():
       found = 'a folder' if path.is_dir() else 'a file'
     wanted = 'a folder' if folder else 'a file'
     raise FileExistsError(f'{path} is {found}, and {wanted} was to be written')
+  if not is_local(path):
+    return
   parent = path.resolve() if folder else path.resolve().parent
   while not parent.exists():
     parent = parent.parent
@@ -121,7 +246,7 @@ def read_pieces(
     ValueError: It is not a regular file, changes while it is read, or is not
       text; the message names the line.
   """
-  path = Path(path).expanduser()
+  path = local(path).expanduser()
   if not path.exists():
     raise FileNotFoundError(f'no such file of text: {path}')
   if not path.is_file():

@@ -14,6 +14,8 @@ import os
 import re
 from pathlib import Path
 
+from jaxdiff import files
+
 SCHEME = 'hf://'
 ENDINGS = {
   *('.safetensors', '.pt', '.pth', '.bin', '.ckpt'),
@@ -27,7 +29,7 @@ _TEXT = '*.json', '*.txt', '*.gz'
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-  """Finds a file or folder on this machine; fetches one of hf://.
+  """Finds a file or folder on this machine; fetches one of hf:// or gs://.
 
   Raises:
     ValueError: The name is none of the Hub, or huggingface_hub is missing.
@@ -36,7 +38,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
   """
   text = os.fspath(path)
   if not text.startswith(SCHEME):
-    return Path(text).expanduser()
+    return files.local(text).expanduser()
   found = _ADDRESS.fullmatch(text)
   repository, revision, inside = found.groups() if found else ('', None, None)
   parts = [*repository.split('/'), *(inside or 'x').split('/')]

@@ -24,33 +24,8 @@ from jaxdiff import hlo, models, parallel, training
 from jaxdiff.config import Config, Spec
 from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
+from jaxdiff.parallel.chips import CHIPS, GIB, Chip
 from jaxdiff.runs import examples
-
-GIB = 2**30
-
-
-class Chip(NamedTuple):
-  """A TPU chip, as its maker describes it.
-
-  flops: per second in bfloat16. bandwidth: of the main memory, bytes a second.
-  links: of the connections to other chips together, bytes a second one way.
-  """
-
-  accelerator: str  # the name that libtpu knows, before the number of cores
-  flops: float
-  memory: float
-  bandwidth: float
-  links: float
-
-
-# Source: docs.cloud.google.com/tpu/docs, pages v5e, v5p and v6e, read in
-# 2026-11; those of v4 are from memory.
-CHIPS = {
-  'v4': Chip('v4', 275e12, 32 * GIB, 1200e9, 300e9),
-  'v5e': Chip('v5litepod', 197e12, 16 * GIB, 819e9, 200e9),
-  'v5p': Chip('v5p', 459e12, 95 * GIB, 2765e9, 600e9),
-  'v6e': Chip('v6e', 918e12, 32 * GIB, 1638e9, 400e9),
-}
 
 
 class Plan(NamedTuple):
@@ -118,7 +93,7 @@ def compile_train_step(
     positions=getattr(time_sampling, config.diffusion.positions),
   )
   state = jax.eval_shape(task.init, jax.random.key(0))
-  sharding = parallel.state_sharding(state, mesh)
+  sharding = parallel.state_sharding(state, mesh, rules=config.parallel.rules)
   batch = _batch(config, spec, model.takes)
   step = parallel.jit_train_step(task.step, mesh, sharding)
   try:

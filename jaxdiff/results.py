@@ -55,7 +55,8 @@ class Make(Section):
 
   def run(self) -> None:
     card = read(self.card)
-    folder, start = Path(self.runs) / Path(self.card).stem, time.monotonic()
+    folder = files.as_path(self.runs) / Path(self.card).stem
+    start = time.monotonic()
     setup(card)
     made = []
     for seed in card['train_seeds']:
@@ -87,7 +88,7 @@ class Verify(Section):
     first = card['runs'][0]
     setup(card)
     if self.scratch is None:
-      workdir, kind = Path(self.workdir), 'run'
+      workdir, kind = files.as_path(self.workdir), 'run'
       check_run(card, workdir)
     else:
       print(
@@ -112,7 +113,7 @@ class Render(Section):
   folder: Annotated[str, tyro.conf.Positional]
 
   def run(self) -> None:
-    cards = sorted(Path(self.folder).glob('*.json'))
+    cards = sorted(files.as_path(self.folder).glob('*.json'))
     if not cards:
       raise ValueError(f'{self.folder} has no cards')
     print('| | value | over samplings | over trainings | measured |')
@@ -130,7 +131,7 @@ def read(path: str | Path, made: bool = False) -> Card:
   Raises:
     ValueError: it lacks fields, or with `made` the numbers.
   """
-  card = files.read_json(Path(path), 'the card')
+  card = files.read_json(files.as_path(path), 'the card')
   wanted = WRITTEN + ('runs', 'mean', 'tolerance', 'minutes') * made
   missing = [name for name in wanted if name not in card]
   if missing:
@@ -218,7 +219,7 @@ def measure(card: Card, workdir: Path) -> list[float]:
   for seed in card['seeds']:
     said = _run('-m', 'jaxdiff.evaluation', *command, '--seed', str(seed))
     # The last line names the file of the result.
-    path = Path(said.strip().splitlines()[-1])
+    path = files.as_path(said.strip().splitlines()[-1])
     values.append(number(files.read_json(path, 'the result'), card['metric']))
   return values
 

@@ -27,7 +27,7 @@ def run(main: Callable[[], None]) -> None:
   """Runs the main function of a script; its last line is the last of all."""
   # An error in a library's thread is raised where it is waited for.
   threading.excepthook = lambda _: None
-  for library in ('absl', 'asyncio'):
+  for library in ('absl', 'asyncio', 'gcsfs'):
     logging.getLogger(library).setLevel(logging.CRITICAL)
   try:
     main()
@@ -78,7 +78,9 @@ def _message(error: Exception) -> str | None:
     # From `Path.home` and `expanduser`.
     known = 'home directory' in text
     return f'{text} Set HOME, or give full paths.' if known else None
-  if not isinstance(error, ValueError | OSError):
+  # Clients of buckets have errors of their own.
+  bucket = type(error).__module__.startswith(('aiohttp.', 'gcsfs.', 'google.'))
+  if not bucket and not isinstance(error, ValueError | OSError):
     return None
   advice = _ADVICE.get(getattr(error, 'errno', None))
   return f'{text}: {advice}' if advice else text

@@ -16,12 +16,11 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxdiff import hub, tokenizer_files
+from jaxdiff import files, hub, tokenizer_files
 
 PADDING, START, END = 0, 1, 2
 _FIRST = 3
@@ -114,7 +113,7 @@ def bpe_tokenizer(vocabulary: str | os.PathLike, length: int) -> Tokenizer:
 
   text, name = os.fspath(vocabulary), 'the vocabulary'
   if not text.lstrip().startswith('{'):
-    text, name = tokenizer_files.read(Path(text)), text
+    text, name = tokenizer_files.read(files.local(text)), text
   # Made anew of the pairs alone: a file can ask the library for anything.
   byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
   pairs = tokenizer_files.byte_pairs(text, name, byte_level.alphabet())

@@ -31,6 +31,9 @@ scripts.run(main)
 """
 
 
+HttpError = type('HttpError', (Exception,), {'__module__': 'gcsfs.retry'})
+
+
 def ended(error):
   with pytest.raises(SystemExit) as raised, scripts.ending('train.py'):
     raise error
@@ -47,6 +50,7 @@ def ended(error):
     (OSError(errno.EROFS, 'no', 'a'), 'name a folder that is not read-only'),
     (PermissionError(errno.EACCES, 'no', 'a'), 'change its permissions'),
     (RuntimeError('Could not determine home directory.'), 'Set HOME'),
+    (HttpError('Invalid Credentials, 401'), 'train.py: Invalid Credentials'),
     (MemoryError(), 'out of memory: use a smaller batch'),
     (
       jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: 9 GB\nallocations'),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jaxdiff import malloc
+from jaxdiff import files, malloc
 
 if __name__ == '__main__':
   malloc.relaunch()  # before the second that importing jax takes
@@ -78,7 +78,7 @@ class Train(c.Section):
     params = loop.fit(config, task, data.dataset, described, reports)
     if parallel.is_primary():
       print(accuracy.finish(params))
-    return Path(config.workdir)
+    return files.as_path(config.workdir)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 import jax
@@ -41,7 +40,7 @@ class Trained(NamedTuple):
 
 def save(workdir: str | os.PathLike, params: Any, about: About) -> str:
   """Writes a classifier and returns the SHA-256 of its weights."""
-  workdir = Path(workdir)
+  workdir = files.as_path(workdir)
   arrays = flatten_dict(jax.device_get(params), sep='/')
   content = safetensors.numpy.save(arrays)
   sha256 = hashlib.sha256(content).hexdigest()
@@ -59,7 +58,7 @@ def load(workdir: str | os.PathLike) -> Trained:
     FileNotFoundError: no classifier there; the message says how to train one.
     ValueError: the weights are not those that were written.
   """
-  workdir = Path(workdir)
+  workdir = files.as_path(workdir)
   if not (workdir / _ABOUT).is_file():
     raise FileNotFoundError(
       f'no classifier in {workdir}: train one with python -m '

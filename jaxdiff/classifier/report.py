@@ -1,12 +1,11 @@
 """Reports of a classifier in training: its accuracy on the test split."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxdiff import classifier, data
+from jaxdiff import classifier, data, files
 from jaxdiff.config import Config
 from jaxdiff.models import Model
 from jaxdiff.models.classification import is_right
@@ -35,7 +34,7 @@ class Accuracy:
 
   def finish(self, params: Any) -> str:
     """Writes the classifier; returns lines for people."""
-    c, workdir = self._config, Path(self._config.workdir)
+    c, workdir = self._config, files.as_path(self._config.workdir)
     accuracy = measure(self._network, params, self._test)
     about = classifier.About(
       c.data.name,

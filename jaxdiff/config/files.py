@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
-from jaxdiff import recipes
+from jaxdiff import files, recipes
 from jaxdiff.config import migration, registry
 from jaxdiff.config.config import Config
 from jaxdiff.config.diffusion import Categorical
@@ -52,7 +52,7 @@ def load_file(path: str) -> Config:
   Raises:
     ValueError: no such file, or it does not define a Config.
   """
-  file = Path(path)
+  file = files.local(path)
   if file.parts[:1] == ('configs',) and not file.parent.exists():
     file = recipes.shipped(path)
   if not file.is_file():
@@ -157,7 +157,8 @@ def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
     ValueError: a field is missing, unknown, or has the wrong type.
   """
   saved = migration.migrated(saved)
-  values = {k: v for k, v in saved.items() if k not in ('spec', 'history')}
+  beside = ('spec', 'history', 'started')
+  values = {k: v for k, v in saved.items() if k not in beside}
 
   def tuples(x: Any) -> Any:
     if isinstance(x, dict):

@@ -4,6 +4,7 @@ The process is in `diffusion`, the network in `networks`.
 """
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -148,6 +149,26 @@ class Training(Section):
   ema_stds: tuple[Std, ...] = ()
   log_every: Count = 50
   preview_every: Count = 500
+  # START:STOP: what devices do from step START to STOP goes to WORKDIR/profile.
+  profile: str | None = None
+
+  def check(self) -> None:
+    super().check()
+    if self.profile is not None:
+      found = re.fullmatch(r'(\d{1,9}):(\d{1,9})', self.profile)
+      if not found or int(found[1]) >= int(found[2]):
+        raise ValueError(
+          '--training.profile must be two increasing steps such as 100:110, '
+          f'got {self.profile!r}'
+        )
+
+  @property
+  def profiled(self) -> tuple[int, int] | None:
+    """The steps START and STOP of `profile`."""
+    if self.profile is None:
+      return None
+    start, stop = map(int, self.profile.split(':'))
+    return start, stop
 
 
 @dataclass(frozen=True)
@@ -254,3 +275,17 @@ class Parallel(Processes):
   prefix: ClassVar[str] = 'parallel.'
   mode: Literal['jit', 'pmap'] = 'jit'
   fsdp: Size = 1  # devices over which each parameter is divided
+  # PATTERN=DIMENSION or PATTERN=none: how, instead of the largest dimension.
+  rules: tuple[str, ...] = ()
+
+  def check(self) -> None:
+    super().check()
+    for rule in self.rules:
+      pattern, _, dim = rule.rpartition('=')
+      try:
+        re.compile(pattern if re.fullmatch('none|[0-9]', dim) else '(')
+      except re.error as error:
+        raise ValueError(
+          '--parallel.rules must be like attention/.*kernel=0 or norm=none, '
+          f'got {rule!r}'
+        ) from error

@@ -13,7 +13,7 @@ def prepare(
   name: tyro.conf.Positional[str],
   /,
   manual_dir: Path | None = None,
-  data_dir: Path | None = None,
+  data_dir: str | None = None,
 ) -> None:
   """Prepares a TFDS set on disk, once; reading it needs no TensorFlow.
 
@@ -35,7 +35,7 @@ def prepare(
     folder = prepared.prepare(
       rest, prepared.resolve_data_dir(data_dir), manual_dir
     )
-  except ModuleNotFoundError as error:
+  except (ModuleNotFoundError, ValueError) as error:
     sys.exit(f'error: {error}')
   print(f'{name} is prepared in {folder}')
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jaxdiff import files
 from jaxdiff.data.dataset import check_split
 
 if TYPE_CHECKING:
@@ -33,12 +34,7 @@ _CLASS_KEYS = (
 def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
   """Returns `data_dir`, else $TFDS_DATA_DIR, else ~/.cache/jaxdiff/data."""
   default = os.environ.get('TFDS_DATA_DIR') or '~/.cache/jaxdiff/data'
-  data_dir = os.fspath(data_dir or default)
-  if '://' in data_dir:
-    raise ValueError(
-      f'data_dir must be a local or mounted directory, got {data_dir!r}'
-    )
-  return Path(data_dir).expanduser().absolute()
+  return files.absolute(files.as_path(data_dir or default).expanduser())
 
 
 def find(data_dir: Path, name: str) -> Path | None:
@@ -91,6 +87,7 @@ def open_builder(
       f"'tfds:{name}' is not prepared in {root}; prepare it once with: "
       f'{command}'
     )
+  folder = files.local(folder)
   with _damage(folder):
     features = json.loads((folder / 'features.json').read_text('utf-8'))
   if foreign := sorted(set(_foreign_classes(features))):
@@ -237,8 +234,13 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
     The folder of the set.
 
   Raises:
+    ValueError: The directory is in a bucket.
     ModuleNotFoundError: TensorFlow, which TFDS encodes with, is absent.
   """
+  if not files.is_local(data_dir):
+    raise ValueError(
+      f'prepare {name} in a local --data-dir, and copy that to {data_dir}'
+    )
   if folder := find(data_dir, name):
     return folder
   if importlib.util.find_spec('tensorflow') is None:

@@ -7,7 +7,6 @@ HASH is the SHA-256 of the file: a damaged one is computed again.
 
 import contextlib
 import hashlib
-import shutil
 import sys
 from pathlib import Path
 
@@ -42,9 +41,9 @@ def load(folder: Path, name: str) -> Arrays | None:
 
 def discard(folder: Path) -> None:
   """Removes a folder, and the one above it if it is empty."""
-  shutil.rmtree(folder, ignore_errors=True)
   with contextlib.suppress(OSError):
-    folder.parent.rmdir()
+    files.remove(folder)
+  files.remove_empty(folder.parent)
 
 
 def _file(name: str, content: bytes) -> str:

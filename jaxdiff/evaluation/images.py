@@ -6,14 +6,13 @@ DIR  FILE.npz                        all images there
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxdiff import data
+from jaxdiff import data, files
 from jaxdiff.data import Dataset
 from jaxdiff.data.sets import SETS
 
@@ -52,7 +51,7 @@ def parse(text: str) -> Source:
     FileNotFoundError: Neither of them.
   """
   kind, colon, rest = text.partition(':')
-  if os.path.isdir(text):
+  if files.as_path(text).is_dir():
     return Source(f'folder:{text}', 'all')
   if text.endswith('.npz') and kind not in SETS:
     return Source(f'npz:{text}', 'all')

@@ -1,9 +1,9 @@
 """Measurements of a run in training: samples against its training set."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from jaxdiff import files
 from jaxdiff.config import Config
 from jaxdiff.evaluation import measuring, samples
 from jaxdiff.evaluation.flags import Against, Drawing, Running
@@ -21,7 +21,7 @@ def make(
   The params are whole copies, from `parallel.gather`.
   """
   samples.check_images(config, model.spec)
-  c, workdir = config.evaluation, Path(config.workdir)
+  c, workdir = config.evaluation, files.as_path(config.workdir)
   running = Running(batch_size=batch_size, mode=config.parallel.mode)
   machine = measuring.machine(running, quiet=True)
   features = (c.features,) if isinstance(c.features, str) else c.features

@@ -75,7 +75,8 @@ def cache_folder(path: str | None) -> Path:
     ValueError: The user has no home.
   """
   try:
-    return Path(path or Path.home() / '.cache' / 'jaxdiff' / 'references')
+    default = Path.home() / '.cache' / 'jaxdiff' / 'references'
+    return files.as_path(path or default)
   except RuntimeError as error:
     raise ValueError(f'{error} Give --cache FOLDER.') from error
 
@@ -83,7 +84,7 @@ def cache_folder(path: str | None) -> Path:
 def has_statistics(path: str | Path) -> bool:
   """Tells whether a file has the arrays that `read_statistics` reads."""
   try:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(files.local(path)) as archive:
       return {'mu.npy', 'sigma.npy'} <= set(archive.namelist())
   except (OSError, *DAMAGED):
     return False
@@ -99,7 +100,7 @@ def read_statistics(path: str | Path, space: FeatureSpace) -> Reference:
   Raises:
     ValueError: No such arrays, or samples' features of another space.
   """
-  path = Path(path)
+  path = files.local(path)
   if not is_published(space):
     raise ValueError(
       f'{path} has statistics of the published Inception features, the '

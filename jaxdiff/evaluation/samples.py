@@ -38,14 +38,14 @@ class Samples(NamedTuple):
     named = ('samples', 'out', 'cache', *MACHINE, *named)
     before, after = self.name
     default = f'{before}{metric}{after}{suffix(command, *named)}.json'
-    path = Path(command.out or default)
+    path = files.as_path(command.out or default)
     files.check_target(path)
     return path
 
 
 def is_run(path: str) -> bool:
   """Tells whether a folder is a workdir of train.py."""
-  return (Path(path) / 'config.json').exists()
+  return (files.as_path(path) / 'config.json').exists()
 
 
 def of_files(path: str, num: int | None, drawing: Drawing) -> Samples:

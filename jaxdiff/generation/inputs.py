@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from jaxdiff import files
 from jaxdiff.data.images import decode_image
 
 
@@ -38,9 +38,10 @@ def read_image(
     raise ValueError(
       f'only images of 1 or 3 channels can be edited, the model has {channels}'
     )
-  if not Path(path).exists():
+  file = files.local(path)
+  if not file.exists():
     raise FileNotFoundError(f'there is no image {path}')
-  pixels = decode_image(path, str(path), channels, behind=behind)
+  pixels = decode_image(file, str(path), channels, behind=behind)
   found = pixels.shape[:2]
   # Less than a pixel of the model's may be lost to rounding.
   if abs(found[0] * width - found[1] * height) >= max(found):
@@ -88,5 +89,7 @@ def read(
     name: (read_mask if name == 'mask' else read_image)(path, image_shape)
     for name, path in given.items()
   }
-  sha256 = lambda path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+  sha256 = lambda path: hashlib.sha256(
+    files.local(path).read_bytes()
+  ).hexdigest()
   return Images(arrays, {k: sha256(path) for k, path in given.items()}, given)

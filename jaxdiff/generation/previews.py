@@ -1,12 +1,11 @@
 """Previews: samples that train.py draws during training and at its end."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxdiff import modalities
+from jaxdiff import files, modalities
 from jaxdiff.config import Config
 from jaxdiff.generation import conditions
 from jaxdiff.generation.sampler import (
@@ -60,13 +59,13 @@ class Previews:
     """Draws a grid of samples of a step."""
     drawn = self._draw(params, self._options, self._index)
     check_finite(drawn, self._index)
-    folder = Path(self._config.workdir) / 'samples'
+    folder = files.as_path(self._config.workdir) / 'samples'
     path = folder / f'{step:07d}{self._modality.endings[0]}'
     self._modality.gather(self._modality.split(drawn), (), path)
 
   def finish(self, params: Params) -> str:
     """Draws a few samples from noise to data; returns lines for people."""
-    workdir = Path(self._config.workdir)
+    workdir = files.as_path(self._config.workdir)
     sampler = make_sampler(self._model, self._config.sampling, trajectory=True)
     index = np.arange(self._modality.shown)
     path = jax.jit(sampler)(params, self._options, index)

@@ -1,7 +1,5 @@
 """Reports of an autoencoder in training: reconstructions, PSNR, SSIM."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,7 +66,7 @@ class Reconstructions:
       usage = codebook.usage_of_counts(jnp.asarray(counts))
       values |= {'codes_used': float(usage.fraction)}
       values |= {'perplexity': float(usage.perplexity)}
-    folder = Path(self._config.workdir)
+    folder = files.as_path(self._config.workdir)
     about = {'split': self._dataset.split, 'num': len(self._dataset), **values}
     files.write_json(folder / 'evaluation' / f'{step:07d}.json', about)
     picture = pairs(np.concatenate(shown)[:num])
@@ -77,7 +75,7 @@ class Reconstructions:
 
   def finish(self, params: Params) -> str:
     """Writes the autoencoder; returns lines for people."""
-    workdir = Path(self._config.workdir)
+    workdir = files.as_path(self._config.workdir)
     network = autoencoder.make_network(self._config, self._model.spec)
     folder = workdir / 'autoencoder'
     save_autoencoder(folder, network, params)

@@ -7,6 +7,7 @@ two jobs are never mixed.
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ UNCOMPARED = ('paths', 'versions', 'workdir')
 
 def check_output(out: str | os.PathLike[str], modality: Modality) -> None:
   """Raises ValueError or OSError unless samples can be written to `out`."""
-  out = Path(out)
+  out = files.as_path(out)
   if out.suffix not in ('', *modality.endings):
     raise ValueError(
       f'--out must end in {" or ".join(modality.endings)}, or be a folder, got '
@@ -71,9 +72,10 @@ def write(
       files that are not from a job.
     OSError: `out` cannot be written to.
   """
-  out = Path(out)
+  out = files.as_path(out)
   check_output(out, modality)
-  target = out.resolve() if out.is_symlink() else out
+  linked = files.is_local(out) and out.is_symlink()
+  target = out.resolve() if linked else out
   folder = target.with_name(target.name + '.parts') if out.suffix else target
   found = _found(folder, metadata, modality, num)
   missing = np.array([i for i in range(num) if i not in found], int)
@@ -93,8 +95,7 @@ def write(
       for i in range(num):
         file(i).unlink()
       (folder / _METADATA).unlink()
-      with contextlib.suppress(OSError):
-        folder.rmdir()  # files of somebody else stay
+      files.remove_empty(folder)  # files of somebody else stay
   return out
 
 
@@ -102,7 +103,7 @@ def is_written(
   out: str | os.PathLike[str], metadata: Mapping[str, Any]
 ) -> bool:
   """Tells whether the file `out` holds the samples of this very job."""
-  out = Path(out)
+  out = files.as_path(out)
   beside = _beside(out)
   if not out.is_file() or not beside.is_file():
     return False
@@ -112,17 +113,18 @@ def is_written(
 @contextlib.contextmanager
 def _opened(folder: Path, metadata: Mapping[str, Any]) -> Iterator[None]:
   """Makes a folder with metadata; on an error it goes if it has no samples."""
-  new = [path for path in (folder, *folder.parents) if not path.exists()]
+  absent = lambda path: not path.exists()
+  new = [*itertools.takewhile(absent, (folder, *folder.parents))]
   try:
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / _METADATA, metadata)
     yield
   except BaseException as error:
     with contextlib.suppress(OSError):
-      if os.listdir(folder) == [_METADATA]:
+      if [path.name for path in folder.iterdir()] == [_METADATA]:
         (folder / _METADATA).unlink()
       for path in new:
-        path.rmdir()
+        files.remove_empty(path)
     if isinstance(error, OSError):
       raise OSError(
         f'stopped while writing {folder}: {error}; the samples that are there '
@@ -166,8 +168,9 @@ def _found(
       f'{folder} holds {len(numbers)} {unit}s, and {num} were asked for: give '
       f'--num {max(numbers) + 1} or more, or another --out'
     )
-  # A file emptied by a power failure is drawn again.
-  return {i for i, p in numbers.items() if p.stat().st_size}
+  # A file emptied by a power failure is drawn again; no object can be.
+  whole = lambda p: not files.is_local(p) or p.stat().st_size
+  return {i for i, p in numbers.items() if whole(p)}
 
 
 def _sample(path: Path, modality: Modality) -> Any:

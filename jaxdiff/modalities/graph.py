@@ -41,7 +41,7 @@ def make(spec: Spec) -> Modality:
     endings=('.png', '.npz'),
     split=_split,
     save=lambda sample, path: files.write_npz(path, **sample),
-    read=lambda path: dict(np.load(path)),
+    read=files.read_npz,
     gather=gather,
     strip=lambda path, stem: _strip(path, stem, categories, symbols),
   )

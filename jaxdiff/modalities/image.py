@@ -58,5 +58,6 @@ def _gather(
 
 
 def _read(path: Path) -> np.ndarray:
-  image = np.asarray(Image.open(path, formats=['PNG']))
+  with path.open('rb') as file:
+    image = np.asarray(Image.open(file, formats=['PNG']))
   return image[..., None] if image.ndim == 2 else image

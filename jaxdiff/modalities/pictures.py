@@ -3,7 +3,6 @@
 import os
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ def save_png(image: np.ndarray, path: str | os.PathLike[str]) -> None:
   """Writes a PNG file of uint8 [H, W, C], C from 1 to 4."""
   pixels = image[..., 0] if image.shape[-1] == 1 else image
   picture = Image.fromarray(pixels, MODES[image.shape[-1]])
-  files.save(Path(path), lambda file: picture.save(file, format='PNG'))
+  files.save(path, lambda file: picture.save(file, format='PNG'))
 
 
 def grid(

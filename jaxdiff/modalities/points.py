@@ -22,7 +22,7 @@ def make(spec: Spec) -> Modality:
     endings=('.png', '.npz'),
     split=lambda drawn: list(np.asarray(drawn.x, np.float32)),
     save=lambda x, path: files.write_npz(path, arr_0=x),
-    read=lambda path: np.load(path)['arr_0'],
+    read=lambda path: files.read_npz(path)['arr_0'],
     gather=_gather,
     strip=_strip,
   )

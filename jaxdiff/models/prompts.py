@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxdiff import files
 from jaxdiff.config import Condition, Spec
 
 VOCABULARY = 'tokenizer.json'  # of byte pairs, in the workdir
@@ -49,7 +50,7 @@ def make(
   reader = _make(c, workdir)
   known = (spec and spec.data or {}).get(READER)
   if known not in (None, reader.sha256):
-    file = c.clip if c.text == 'clip' else Path(workdir) / VOCABULARY
+    file = c.clip if c.text == 'clip' else files.as_path(workdir) / VOCABULARY
     raise ValueError(
       f'{file} has changed: the run was trained with another vocabulary'
       + ' or text encoder' * (c.text == 'clip')
@@ -67,7 +68,7 @@ def _make(c: Condition, workdir: str | Path) -> Prompts:
   if c.text == 'bytes':
     tokenizer = tokenizers.byte_tokenizer(c.length)
   else:
-    path = Path(workdir) / VOCABULARY
+    path = files.as_path(workdir) / VOCABULARY
     if not path.exists():
       raise FileNotFoundError(f'{path}, the vocabulary of the run, is missing')
     tokenizer = tokenizers.bpe_tokenizer(path, c.length)

@@ -1,5 +1,6 @@
 """Devices: all that names them. The processes, the mesh, a step on all."""
 
+from jaxdiff.parallel.chips import peak_flops
 from jaxdiff.parallel.hosts import (
   advise,
   alone,
@@ -24,8 +25,8 @@ from jaxdiff.parallel.mesh import (
   make_mesh,
   placed,
   replicated,
-  state_sharding,
 )
+from jaxdiff.parallel.rules import state_sharding
 from jaxdiff.parallel.steps import (
   compile_sample_step,
   compile_step,
@@ -54,6 +55,7 @@ __all__ = [
   'leave',
   'local_mesh',
   'make_mesh',
+  'peak_flops',
   'placed',
   'process',
   'replicated',

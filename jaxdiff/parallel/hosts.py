@@ -39,7 +39,7 @@ def start(
     stops: whether SIGTERM waits for `stopping` in a job of several processes.
 
   Raises:
-    OSError: a process is missing; the message names it.
+    OSError: a process is missing, the message names it; or 'auto' finds none.
   """
   global _peers
   cpu.divide_convolutions()
@@ -48,9 +48,16 @@ def start(
     jax.config.update('jax_enable_preemption_service', stops)
   if coordinator == 'auto':
     seconds = max(1, int(timeout))
-    jax.distributed.initialize(
-      initialization_timeout=seconds, heartbeat_timeout_seconds=seconds
-    )
+    try:
+      jax.distributed.initialize(
+        initialization_timeout=seconds, heartbeat_timeout_seconds=seconds
+      )
+    except (ValueError, RuntimeError) as error:
+      raise OSError(
+        'coordinator auto finds no other processes, as it does on TPU pods, '
+        'under Slurm, Open MPI and Kubernetes: give host:port of process 0 '
+        f'({" ".join(str(error).split())})'
+      ) from error
   elif coordinator:
     from jaxdiff.parallel.peers import Peers
 

@@ -60,33 +60,6 @@ def divided(mesh: Mesh, axis: int = 0) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(*[None] * axis, (AXIS, 'fsdp')))
 
 
-def state_sharding(state: Any, mesh: Mesh, min_size: int = 2**16) -> Any:
-  """Where each array of a training state lies.
-
-  An array of at least `min_size` elements is divided over the fsdp axis along
-  the largest of its dimensions that the axis divides; the rest is replicated.
-  The optimizer's moments and the average follow the parameters, being of the
-  same shapes.
-
-  Args:
-    state: a tree of arrays or of their shapes (`jax.eval_shape`).
-    mesh: from `make_mesh`.
-
-  Returns:
-    A tree of NamedSharding.
-  """
-  fsdp = mesh.shape['fsdp']
-
-  def place(x: Any) -> NamedSharding:
-    fitting = [n for n in x.shape if n % fsdp == 0]
-    if fsdp == 1 or x.size < min_size or not fitting:
-      return replicated(mesh)
-    dim = x.shape.index(max(fitting))
-    return NamedSharding(mesh, PartitionSpec(*[None] * dim, 'fsdp'))
-
-  return jax.tree.map(place, state)
-
-
 def placed(abstract: Any, sharding: Any) -> Any:
   """The shapes of a state, each with where it is to lie."""
   place = lambda x, where: jax.ShapeDtypeStruct(

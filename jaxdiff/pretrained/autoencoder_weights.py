@@ -7,7 +7,6 @@ one that a run of ours has written.
 
 import math
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -118,7 +117,7 @@ def save_autoencoder(
     params: Of its `init`.
     scale: By which diffusers multiplies latents.
   """
-  folder = Path(folder)
+  folder = files.as_path(folder)
   content = safetensors.numpy.save(autoencoder_state(params, network))
   files.save(
     folder / f'{STEM}.safetensors', lambda file: file.write_bytes(content)

@@ -1,9 +1,9 @@
 """config.json of a run: what it may continue with, and who may write there."""
 
 import contextlib
-import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def read_config(workdir: str | Path) -> tuple[Config, Spec]:
     return undescribe(saved)
   except (ValueError, TypeError, KeyError, AttributeError) as error:
     raise ValueError(
-      f'{Path(workdir) / "config.json"} is damaged or of another version, '
+      f'{workdir}/config.json is damaged or of another version, '
       f'bring it back from a copy: {error}'
     ) from error
 
@@ -79,6 +79,14 @@ def check_continues(
   if changed:
     history.append({'step': steps[-1], 'changed': changed})
   return history
+
+
+def first_start(workdir: str | os.PathLike[str]) -> float:
+  """Returns when a run was started first, in seconds since 1970; else now."""
+  try:
+    return float(load_config(workdir)['started'])
+  except (FileNotFoundError, ValueError, TypeError, KeyError):
+    return time.time()
 
 
 def differences(
@@ -164,7 +172,7 @@ def save_config(
     workdir: made if it does not exist.
     config: nested mappings of what JSON can hold; tuples become lists.
   """
-  files.write_json(Path(workdir) / 'config.json', config)
+  files.write_json(files.as_path(workdir) / 'config.json', config)
 
 
 def load_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -174,7 +182,7 @@ def load_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     FileNotFoundError: if there is none, so `workdir` is not that of a run.
     ValueError: if it is damaged.
   """
-  path = Path(workdir) / 'config.json'
+  path = files.as_path(workdir) / 'config.json'
   if not path.exists():
     raise FileNotFoundError(f'{path} does not exist: {workdir} holds no run')
   config = files.read_json(path, 'the configuration')
@@ -192,11 +200,9 @@ def only_writer(workdir: str | os.PathLike[str]) -> Iterator[None]:
   Raises:
     BlockingIOError: another process holds it.
   """
-  path = Path(workdir) / '.lock'
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with open(path, 'w') as file:
+  with contextlib.ExitStack() as stack:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      stack.enter_context(files.locked(files.as_path(workdir) / '.lock'))
     except BlockingIOError:
       raise BlockingIOError(
         f'another run is writing to {workdir}: wait for it, or use another '

@@ -75,7 +75,7 @@ def load(
       'none'
     )
   if c.text == 'bpe' and training and spec is None:
-    _learn_vocabulary(Path(workdir), dataset, c.vocab_size)
+    _learn_vocabulary(files.as_path(workdir), dataset, c.vocab_size)
   if spec:
     check(spec, dataset)
   about = dict(dataset.identity)

@@ -1,9 +1,10 @@
 """The record of a run: `metrics.jsonl`, a tracker, and a progress bar."""
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxdiff import files
+from jaxdiff import files, parallel
 from jaxdiff.runs.trackers import Tracker, none
 
 NO_TRACKER = none()
@@ -32,9 +33,13 @@ class Log:
     first: the step the run goes on from; later lines, written by a run that
       was killed after its last checkpoint, are dropped.
     total: the step it ends at.
-    batch_size: for images a second.
+    batch_size: for examples a second.
     write: False on all processes but one.
     tracker: is given the same values.
+    started: when the run was started first, `time.time()`.
+
+  Attributes:
+    least: seconds of a step at the chips' peak; None where it is not known.
   """
 
   def __init__(
@@ -45,14 +50,21 @@ class Log:
     batch_size: int,
     write: bool = True,
     tracker: Tracker = NO_TRACKER,
+    *,
+    started: float | None = None,
   ):
-    self._path = Path(workdir) / 'metrics.jsonl'
+    self._path = files.as_path(workdir) / 'metrics.jsonl'
     self._batch_size, self._write = batch_size, write
     self._pending: list[tuple[int, Any]] = []
-    self._since = time.monotonic()
     self._tracker = tracker
+    self._started = time.time() if started is None else started
+    self.least: float | None = None
+    self._seconds = 0.0  # of steps that count
+    self._opened = self._since = time.monotonic()
+    self._compiled: int | None = None  # steps of the call that compiles
     if write:
       kept = [m for m in read_metrics(self._path) if m['step'] <= first]
+      self._seconds = sum(m.get('seconds', 0.0) for m in kept)
       lines = ''.join(json.dumps(m) + '\n' for m in kept)
       files.write_text(lines, self._path)
     self._bar = tqdm(
@@ -73,6 +85,26 @@ class Log:
     """
     self._pending.append((step, metrics))
     self._bar.update(metrics['loss'].size)
+    if self._compiled is None:
+      jax.block_until_ready(metrics)
+      self._compiled = metrics['loss'].size
+      self._since = time.monotonic()
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Leaves the time of what is no step out; all steps must be done."""
+    before = time.monotonic()
+    yield
+    self._since += time.monotonic() - before
+
+  @property
+  def goodput(self) -> str:
+    """Says which share of the time since the first start went into steps."""
+    total = max(time.time() - self._started, self._seconds)
+    return (
+      f'{100 * self._seconds / max(total, 1e-9):.1f} %: steps that count took '
+      f'{self._seconds:,.1f} of {total:,.1f} s since the first start'
+    )
 
   def flush(self) -> None:
     """Writes the mean of all that was added since.
@@ -97,18 +129,36 @@ class Log:
         'a smaller optimizer.clip-norm or a longer warm-up may help'
       )
     row = {k: float(np.mean(x)) for k, x in values.items()}
-    now = time.monotonic()
-    speed = num * self._batch_size / (now - self._since)
-    self._since = now
-    row = {'step': last, **row, 'examples_per_second': speed}
+    row |= self._timed(num)
+    row = {'step': last, **row}
+    speed = row['examples_per_second']
     if not self._write:
       return
-    with open(self._path, 'a') as file:
-      file.write(json.dumps(row) + '\n')
+    files.append(self._path, json.dumps(row) + '\n')
     self._tracker.add({k: x for k, x in row.items() if k != 'step'}, last)
     self._bar.set_postfix_str(
       f'loss {row["loss"]:.4f}, {speed:,.0f} examples/s'
     )
+
+  def _timed(self, num: int) -> dict[str, float]:
+    """Returns what is to be said of the time of `num` steps.
+
+    The first call, which compiles, is not timed, and has the mean of the rest.
+    """
+    now, timed = time.monotonic(), num - self._compiled
+    step = (now - self._since) / timed if timed else 0.0
+    self._seconds += step * num
+    pace = step or (now - self._opened) / num
+    self._since, self._compiled = now, 0
+    speed, hosts = self._batch_size / pace, parallel.process()[1]
+    total = max(time.time() - self._started, self._seconds)
+    return {
+      'examples_per_second': speed,
+      **({'examples_per_second_per_host': speed / hosts} if hosts > 1 else {}),
+      **({'model_flops_utilization': self.least / pace} if self.least else {}),
+      'seconds': step * num,
+      'goodput': self._seconds / total,
+    }
 
   def measured(self, step: int, values: Mapping[str, float]) -> None:
     """Shows what was measured on samples at a step; its file is elsewhere."""
@@ -132,8 +182,8 @@ def save_loss_curve(workdir: str | os.PathLike[str]) -> Path:
   # Half a second to import, and only here.
   import matplotlib.figure
 
-  metrics = read_metrics(Path(workdir) / 'metrics.jsonl')
-  path = Path(workdir) / 'loss.png'
+  workdir = files.as_path(workdir)
+  metrics, path = read_metrics(workdir / 'metrics.jsonl'), workdir / 'loss.png'
   steps = np.array([m['step'] for m in metrics])
   loss = np.array([m['loss'] for m in metrics])
   figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
@@ -161,7 +211,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, float]]:
   Raises:
     ValueError: a line is damaged; the message names it.
   """
-  path = Path(path)
+  path = files.as_path(path)
   lines = path.read_bytes().split(b'\n') if path.exists() else [b'']
   rows = []
   # After the last end of line there is nothing, or what was cut.

@@ -9,17 +9,19 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxdiff import data, names, parallel
+from jaxdiff import data, files, flops, names, parallel
 from jaxdiff.config import Config, registry, steps_at_once
 from jaxdiff.models import optimizer
 from jaxdiff.runs.config_json import (
   check_alike,
   check_continues,
+  first_start,
   only_writer,
   save_config,
 )
 from jaxdiff.runs.logs import Log
 from jaxdiff.runs.store import Checkpoints
+from jaxdiff.runs.traces import Trace
 from jaxdiff.training import Task
 
 
@@ -59,19 +61,23 @@ def fit(
     ValueError: the workdir holds a run of another configuration.
     NonFiniteLossError: the loss is nan or infinite.
   """
-  workdir, c = Path(config.workdir), config.training
+  workdir, c = files.as_path(config.workdir), config.training
   total = c.num_steps
   mesh = parallel.make_mesh(config.parallel.fsdp)
   parallel.check_batch_size(c.batch_size, mesh, c.accumulate)
   check_alike(described)
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
-  sharding = parallel.state_sharding(abstract, mesh)
+  sharding = parallel.state_sharding(
+    abstract, mesh, rules=config.parallel.rules
+  )
   history = check_continues(workdir, described)
+  started = first_start(workdir)
   with contextlib.ExitStack() as stack:
     if parallel.is_primary():
       stack.enter_context(only_writer(workdir))
-      save_config(workdir, {**described, 'history': history})
+      saved = {**described, 'history': history, 'started': started}
+      save_config(workdir, saved)
     received = stack.enter_context(signals())
     store = stack.enter_context(
       Checkpoints(
@@ -102,9 +108,6 @@ def fit(
       first=first,
       settings=described,
     )
-    log = stack.enter_context(
-      Log(workdir, first, total, c.batch_size, primary, tracker)
-    )
     batches = data.batches(
       dataset,
       c.batch_size,
@@ -115,28 +118,60 @@ def fit(
       at_once=at_once,
     )
     stack.callback(batches.close)
+    log = stack.enter_context(
+      Log(
+        workdir,
+        first,
+        total,
+        c.batch_size,
+        primary,
+        tracker,
+        started=started,
+      )
+    )
+    trace = stack.enter_context(Trace(workdir, c.profiled))
+    trace.at(first)
+    peak = parallel.peak_flops(mesh)
 
     for now in range(first + at_once, total + 1, at_once):
-      state, metrics = step(state, next(batches))
+      batch = next(batches)
+      if peak and log.least is None:
+        log.least = _flops(task, abstract, batch, at_once) / peak
+      state, metrics = step(state, batch)
       log.add(now, metrics)
       due = lambda every, now=now: now % every == 0 or now == total
       stopping = parallel.stopping(now, bool(received))
       saving = stopping or due(config.checkpoint.every)
       if saving or due(c.log_every):
         log.flush()  # raises before a state gone wrong is saved
+      trace.at(now, metrics)
       if saving:
-        store.save(now, parallel.joined(state, sharding))
+        with log.paused():
+          store.save(now, parallel.joined(state, sharding))
       for report in reports:
         if due(report.every):
           params = parallel.gather(state.ema_params, mesh)
-          if report.everywhere or parallel.is_primary():
-            log.measured(now, report.run(params, now) or {})
+          jax.block_until_ready(params)
+          with log.paused():
+            if report.everywhere or parallel.is_primary():
+              log.measured(now, report.run(params, now) or {})
       if stopping and now < total:
         store.wait()
         if parallel.is_primary():
           print(f'\nstopped at step {now}, saved; the same command continues')
+          print(f'goodput      {log.goodput}')
         sys.exit(130 if signal.SIGINT in received else 0)
-    return parallel.gather(state.ema_params, mesh)
+    params = parallel.gather(state.ema_params, mesh)
+  if parallel.is_primary():
+    print(f'\ngoodput      {log.goodput}')
+  return params
+
+
+def _flops(task: Task, abstract: Any, batch: Any, at_once: int) -> float:
+  """Counts the FLOPs of a step of all processes, from the batch of this one."""
+  cut = lambda x: jax.ShapeDtypeStruct(x.shape[int(at_once > 1) :], x.dtype)
+  step = flops.count(task.step, abstract, jax.tree.map(cut, batch))
+  return step * parallel.process()[1]
 
 
 def say_rate(

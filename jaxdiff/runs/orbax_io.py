@@ -1,4 +1,8 @@
-"""One checkpoint by Orbax: written in the background under a seal, and read."""
+"""One checkpoint by Orbax: written in the background under a seal, and read.
+
+A local one is written under another name, and renamed at the end. In a bucket,
+where nothing can be renamed, it gets a file at the end that marks it as whole.
+"""
 
 import os
 import re
@@ -7,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdiff import files, parallel
 from jaxdiff.runs import seals
 from jaxdiff.runs.leaves import (
   differences,
@@ -17,13 +22,40 @@ from jaxdiff.runs.leaves import (
 
 # Orbax takes half a second to import, so only what needs it imports it.
 
-UNFINISHED = '.orbax-checkpoint-tmp'
+_UNFINISHED = '.orbax-checkpoint-tmp'
+_MARK = 'commit_success.txt'
 # Orbax writes the time into these after the seal; restoring ignores them.
-_UNSEALED = ('_CHECKPOINT_METADATA', 'commit_success.txt')
+_UNSEALED = ('_CHECKPOINT_METADATA', _MARK)
 
 
 class SaveError(OSError):
   """A checkpoint could not be saved."""
+
+
+def finished(root: Path) -> list[int]:
+  """Returns the steps of the checkpoints in a folder, in increasing order."""
+  found = root.iterdir() if root.is_dir() else ()
+  return sorted(
+    int(path.name)
+    for path in found
+    if path.name.isdigit()
+    and (path.is_dir() if files.is_local(path) else (path / _MARK).exists())
+  )
+
+
+def unfinished(root: Path) -> list[Path]:
+  """Lists what interrupted saves, or one that is running, have written."""
+  if files.is_local(root):
+    return sorted(root.glob(f'*{_UNFINISHED}*'))
+  found = (path for path in root.glob('*') if path.name.isdigit())
+  return sorted(path for path in found if not (path / _MARK).exists())
+
+
+def remove(directory: Path) -> None:
+  """Removes a checkpoint; one of which a part is left is never whole."""
+  if not files.is_local(directory):
+    (directory / _MARK).unlink(missing_ok=True)
+  files.remove(directory)
 
 
 class OrbaxIO:
@@ -92,14 +124,23 @@ class OrbaxIO:
         + '; '.join(differing)
       )
     leaves = named_leaves(abstract_state)
-    arrays = self._checkpointer().restore(
-      directory,
-      args=ocp.args.PyTreeRestore(
-        item={name: 0 for name in leaves},
-        restore_args={n: restore_args(leaf) for n, leaf in leaves.items()},
-        partial_restore=partial,
-      ),
+    # By itself: one that fails would leave the others waiting for it.
+    index, _ = parallel.process()
+    alone = ocp.options.MultiprocessingOptions(
+      primary_host=index,
+      active_processes={index},
+      barrier_sync_key_prefix=f'read{index}',
     )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
+      arrays = reader.restore(
+        directory,
+        args=ocp.args.PyTreeRestore(
+          item={name: 0 for name in leaves},
+          restore_args={n: restore_args(leaf) for n, leaf in leaves.items()},
+          partial_restore=partial,
+        ),
+      )
     return from_arrays(arrays, note, abstract_state)
 
   def _checkpointer(self) -> Any:
@@ -115,10 +156,11 @@ class OrbaxIO:
     return self._orbax
 
   def _seal(self) -> None:
-    """Orbax's thread calls this on process 0, just before its rename."""
+    """Orbax's thread calls this on process 0, just before the rename."""
     path, note = self._saving
-    (directory,) = path.parent.glob(f'{path.name}{UNFINISHED}*')
-    seals.seal(directory, note, skip=_UNSEALED)
+    if files.is_local(path):
+      (path,) = path.parent.glob(f'{path.name}{_UNFINISHED}*')
+    seals.seal(path, note, skip=_UNSEALED)
 
   def _save_error(self, directory: Path, error: Exception) -> SaveError:
     # A checkpointer that has failed to write its metadata would raise that

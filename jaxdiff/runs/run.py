@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxdiff import averages, models, parallel
+from jaxdiff import averages, files, models, parallel
 from jaxdiff.config import Config, Spec
 from jaxdiff.models import Model
 from jaxdiff.runs.config_json import read_config
@@ -70,7 +70,7 @@ def load(
   if isinstance(ema, bool):
     name = 'ema_params' if ema else 'params'
     step, state = read({name: params}, checkpoint)
-    return Run(Path(workdir), config, spec, model, step, state[name])
+    return Run(files.as_path(workdir), config, spec, model, step, state[name])
   stds = config.training.ema_stds
   if not stds:
     raise ValueError(
@@ -94,7 +94,7 @@ def load(
   made = averages.combined(kept, weights)
   sharding = parallel.state_sharding(params, mesh)
   made = jax.tree.map(jax.device_put, made, sharding)
-  return Run(Path(workdir), config, spec, model, step, made)
+  return Run(files.as_path(workdir), config, spec, model, step, made)
 
 
 def digest(params: Any) -> str:

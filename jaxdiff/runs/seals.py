@@ -10,7 +10,9 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from jaxdiff import files
 
 _NAME = 'seal.json'
 
@@ -20,25 +22,27 @@ def seal(
 ) -> None:
   """Synchronises the files below `directory` to the disk, and seals them.
 
+  From a bucket they are read back, which shows that they are there.
+
   Args:
     directory: nothing may write to it any more, except to the files in `skip`.
     note: anything JSON can hold, to be read back by `read_note`.
     skip: names of files that are left out.
   """
-  files = {}
-  for path in sorted(directory.rglob('*')):
-    if path.is_file() and path.name not in skip:
-      with open(path, 'rb') as file:
-        os.fsync(file.fileno())
-        files[str(path.relative_to(directory))] = [
-          os.fstat(file.fileno()).st_size,
-          hashlib.file_digest(file, 'sha256').hexdigest(),
-        ]
-  contents = {'note': note, 'files': files}
-  with open(directory / _NAME, 'w') as file:
+  local, sealed = files.is_local(directory), {}
+  for path in files.below(directory):
+    if path.name not in skip:
+      with path.open('rb') as file:
+        if local:
+          os.fsync(file.fileno())
+        name = path.relative_to(directory).as_posix()
+        sealed[name] = [_size(file), _sha256(file)]
+  contents = {'note': note, 'files': sealed}
+  with (directory / _NAME).open('w') as file:
     json.dump({'sha256': _digest(contents), **contents}, file, indent=1)
-    file.flush()
-    os.fsync(file.fileno())
+    if local:
+      file.flush()
+      os.fsync(file.fileno())
 
 
 def damages(directory: Path) -> Iterator[str]:
@@ -51,7 +55,7 @@ def damages(directory: Path) -> Iterator[str]:
     if not any(directory.iterdir()):
       yield 'the directory is empty'
       return
-    files = _read(directory)['files']
+    sealed = _read(directory)['files']
   except FileNotFoundError:
     yield f'{_NAME} is missing'
     return
@@ -60,13 +64,13 @@ def damages(directory: Path) -> Iterator[str]:
   except (OSError, ValueError) as error:
     yield f'{_NAME} cannot be read: {error}'
     return
-  for name, (size, digest) in files.items():
+  for name, (size, digest) in sealed.items():
     try:
-      with open(directory / name, 'rb') as file:
-        found = os.fstat(file.fileno()).st_size
+      with (directory / name).open('rb') as file:
+        found = _size(file)
         if found != size:
           yield f'{name} has {found} bytes instead of {size}'
-        elif hashlib.file_digest(file, 'sha256').hexdigest() != digest:
+        elif _sha256(file) != digest:
           yield f'{name} is not what was written: its SHA-256 differs'
     except FileNotFoundError:
       yield f'{name} is missing'
@@ -94,6 +98,16 @@ def _read(directory: Path) -> dict[str, Any]:
   if digest != _digest(contents):
     raise ValueError(f'its own SHA-256 differs from {digest}')
   return contents
+
+
+def _size(file: BinaryIO) -> int:
+  size = file.seek(0, os.SEEK_END)
+  file.seek(0)
+  return size
+
+
+def _sha256(file: BinaryIO) -> str:
+  return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _digest(contents: Mapping[str, Any]) -> str:

@@ -4,26 +4,25 @@
     workdir/checkpoints/STEP/seal.json   its leaves and a SHA-256 of each file
     workdir/checkpoints/STEP.damaged/    a damaged one, set aside
 
-Orbax writes into a temporary directory and renames it at the end, so a process
-may be killed at any moment. But Orbax restores an array with a flipped byte
-without a word. So the directory is sealed just before the rename, and the seal
-is checked before anything is restored.
+Orbax writes into a temporary directory and renames it at the end, or in a
+bucket marks it, so a process may be killed at any moment. But Orbax restores an
+array with a flipped byte without a word. So the directory is sealed just before
+the rename, and the seal is checked before anything is restored.
 
 The seal also lists the leaves of the state. So an intact checkpoint of another
 network is told from a damaged one: a damaged one is passed over for an older
 one, an intact one never is.
 """
 
+import json
 import os
-import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxdiff import parallel
-from jaxdiff.runs import seals
-from jaxdiff.runs.orbax_io import UNFINISHED, OrbaxIO
+from jaxdiff import files, parallel
+from jaxdiff.runs import orbax_io, seals
 
 
 class DamagedCheckpointError(ValueError):
@@ -59,10 +58,10 @@ class Checkpoints:
       raise ValueError(f'max_to_keep must be at least 1, got {max_to_keep}')
     if keep_every is not None and keep_every < 1:
       raise ValueError(f'keep_every must be at least 1, got {keep_every}')
-    self._root = Path(workdir).absolute() / 'checkpoints'
+    self._root = files.absolute(workdir) / 'checkpoints'
     self._max_to_keep = max_to_keep
     self._keep_every = keep_every
-    self._io = OrbaxIO()
+    self._io = orbax_io.OrbaxIO()
     self._damaged: set[int] = set()
 
   def __enter__(self) -> 'Checkpoints':
@@ -73,10 +72,7 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """Returns the steps on disk in increasing order, damaged ones included."""
-    if not self._root.is_dir():
-      return []
-    found = (p for p in self._root.iterdir() if p.is_dir())
-    return sorted(int(p.name) for p in found if p.name.isdigit())
+    return orbax_io.finished(self._root)
 
   def save(self, step: int, state: Any) -> None:
     """Copies `state` to the host and writes it in the background.
@@ -141,13 +137,20 @@ class Checkpoints:
     """
     self.wait()
     while True:
-      saved = self.steps()
+      saved, problem = self._agreed_steps(), None
       try:
-        return self._restore(saved, abstract_state, step, partial)
-      except (OSError, ValueError):
-        # A job that writes here may have removed what was being read.
-        if not parallel.alone() or self.steps() == saved:
-          raise
+        found = self._restore(saved, abstract_state, step, partial)
+      except (OSError, ValueError) as error:
+        problem = error
+      if not parallel.any_process(problem is not None):
+        return found
+      # A job that writes here may have removed what was being read.
+      if self._agreed_steps() == saved:
+        raise problem or OSError(f'{self._root}: another process says why')
+
+  def _agreed_steps(self) -> list[int]:
+    """Returns the steps that process 0 finds."""
+    return json.loads(parallel.gather_texts(json.dumps(self.steps()))[0])
 
   def _restore(
     self,
@@ -160,8 +163,14 @@ class Checkpoints:
       raise FileNotFoundError(f'no step {step} in {self._root}, only {saved}')
     candidates = saved[::-1] if step is None else [step]
     good, damaged = None, [f'{self._root}: process 0 says which']
+    problem = None
     if parallel.is_primary():
-      good, damaged = self._newest_good(candidates)
+      try:
+        good, damaged = self._newest_good(candidates)
+      except OSError as error:
+        problem = error
+    if parallel.any_process(problem is not None):
+      raise problem or OSError(f'{self._root}: process 0 says why')
     found = parallel.from_first(-1 if good is None else good)
     good = None if found < 0 else found
     if good is None:
@@ -188,7 +197,7 @@ class Checkpoints:
     if parallel.is_primary():
       for old in self.steps()[: -self._max_to_keep]:
         if self._keep_every is None or old % self._keep_every:
-          shutil.rmtree(self._path(old))
+          orbax_io.remove(self._path(old))
 
   def close(self) -> None:
     """Waits for the save in progress and ends Orbax's threads.
@@ -209,18 +218,18 @@ class Checkpoints:
     for step in sorted(self._damaged):
       aside = self._root / f'{step}.damaged'
       if aside.exists():
-        shutil.rmtree(aside)
+        files.remove(aside)
       self._path(step).rename(aside)
       _warn(f'damaged checkpoint {self._path(step)} is now {aside}')
     self._damaged = set()
-    for path in self._root.glob(f'*{UNFINISHED}*'):
-      shutil.rmtree(path)
+    for path in orbax_io.unfinished(self._root):
+      files.remove(path)
 
   def _newest_good(
     self, candidates: Sequence[int]
   ) -> tuple[int | None, list[str]]:
     """The first candidate without damage, and what is wrong with the others."""
-    for path in sorted(self._root.glob(f'*{UNFINISHED}*')):
+    for path in orbax_io.unfinished(self._root):
       _warn(
         f'half-written checkpoint {path} is not used: its save was interrupted,'
         ' or is still running'

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from jaxdiff import files
+
 
 class Tracker(NamedTuple):
   """What a run calls: `add` at every interval, `close` at its end."""
@@ -57,7 +59,7 @@ def wandb(workdir: str, settings: Mapping[str, Any]) -> Tracker:
   module = _imported('wandb')
   try:
     run = module.init(
-      dir=workdir,
+      dir=workdir if files.is_local(files.as_path(workdir)) else None,
       project=os.environ.get('WANDB_PROJECT', 'jaxdiff'),
       name=os.environ.get('WANDB_NAME', workdir),
       config=dict(settings),

@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from jaxdiff.data import load, prepared
+from jaxdiff.data import load
 from jaxdiff.data.__main__ import prepare
 
 NUM = 30
@@ -137,11 +137,6 @@ def test_prepare_command(data_dir, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
   with pytest.raises(SystemExit, match=r'jaxdiff\[tf\]'):
     prepare('tfds:fashion_mnist', data_dir=tmp_path)
-
-
-def test_a_bucket_is_no_data_dir():
-  with pytest.raises(ValueError, match='local or mounted'):
-    prepared.resolve_data_dir('gs://bucket/data')
 
 
 @pytest.fixture

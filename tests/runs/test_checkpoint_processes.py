@@ -192,6 +192,66 @@ def test_processes_and_devices_may_change(tmp_path):
     assert_same(checkpoints.restore(abstract())[1], make_state(2))
 
 
+WRITER = """
+import sys, time
+from jaxdiff.runs import Checkpoints
+from states import make_state
+
+with Checkpoints(sys.argv[1], max_to_keep=1) as checkpoints:
+  step = 0
+  while True:
+    step += 1
+    checkpoints.save(step, make_state(step, 100_000))
+    print(step, flush=True)
+    time.sleep(0.3)  # or nobody could ever read one
+"""
+
+READER = """
+import sys, warnings
+import jax
+jax.config.update('jax_platforms', 'cpu')
+from jaxdiff import parallel
+parallel.start(f'127.0.0.1:{sys.argv[2]}', 2, int(sys.argv[3]), 60)
+from jaxdiff.runs import Checkpoints
+from jax.sharding import NamedSharding, PartitionSpec
+from states import abstract, make_state
+
+warnings.simplefilter('ignore')
+where = NamedSharding(parallel.make_mesh(), PartitionSpec())
+like = jax.tree.map(
+  lambda x: x.update(sharding=where), abstract(make_state(0, 100_000))
+)
+found = []
+with Checkpoints(sys.argv[1]) as checkpoints:
+  for _ in range(12):
+    step, state = checkpoints.restore(like)
+    assert int(state.step) == step and step == parallel.from_first(step)
+    found.append(step)
+parallel.leave()
+print(len(set(found)))
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_job_may_read_what_another_writes(tmp_path):
+  """Two processes; the only checkpoint goes whenever the next is there."""
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  writer = start(WRITER, tmp_path)
+  for _ in range(2):
+    assert writer.stdout.readline()
+  readers = [start(READER, tmp_path, port, i) for i in range(2)]
+  try:
+    for reader in readers:
+      output, errors = reader.communicate(timeout=100)
+      assert reader.returncode == 0, errors
+      assert int(output.split()[-1]) > 1
+  finally:
+    for process in (writer, *readers):
+      process.kill()
+
+
 def test_orbax_is_imported_only_when_needed():
   script = """
   import sys

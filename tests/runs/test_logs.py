@@ -1,13 +1,14 @@
 """The record of a run: what it says of steps, one by one or several at once."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import pytest
 import tiny
 
 from jaxdiff import config as c
-from jaxdiff.runs import loop
+from jaxdiff.runs import logs, loop
 from jaxdiff.runs.logs import Log, NonFiniteLossError, read_metrics
 
 
@@ -64,3 +65,35 @@ def test_a_rate_that_jumps_is_said(capsys):
   say(changed(**{'sampling.steps': [2, 3]}), schedule='cosine')
   say([], schedule='cosine')
   assert not capsys.readouterr().out
+
+
+def test_goodput_is_of_steps_that_count(tmp_path, monkeypatch):
+  now = [100.0]
+  clock = SimpleNamespace(monotonic=lambda: now[0], time=lambda: now[0])
+  monkeypatch.setattr(logs, 'time', clock)
+  path = tmp_path / 'metrics.jsonl'
+
+  def steps(log, last, num, seconds):
+    for step in range(last - num + 1, last + 1):
+      now[0] += seconds
+      log.add(step, {'loss': jnp.asarray(1.0)})
+    log.flush()
+    return read_metrics(path)[-1]
+
+  with Log(tmp_path, 0, 9, 8, started=90.0) as log:
+    now[0] += 20  # compiling, in the first of three steps
+    row = steps(log, 3, 3, 2.0)
+    assert row['seconds'] == 6 and row['examples_per_second'] == 4
+    assert row['goodput'] == pytest.approx(6 / (now[0] - 90))
+    with log.paused():
+      now[0] += 100
+    assert steps(log, 6, 3, 1.0)['seconds'] == 3
+    assert log.goodput.startswith(f'{100 * 9 / (now[0] - 90):.1f} %')
+  # The run was killed, and goes on from step 3: steps 4 to 6 do not count.
+  now[0] += 10
+  with Log(tmp_path, 3, 9, 8, started=90.0) as log:
+    assert steps(log, 4, 1, 5.0)['seconds'] == 0  # it compiles
+    row = steps(log, 6, 2, 2.0)
+    assert row['goodput'] == pytest.approx(10 / (now[0] - 90))
+    log.least = 0.5
+    assert steps(log, 7, 1, 2.0)['model_flops_utilization'] == 0.25

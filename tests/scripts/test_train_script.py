@@ -40,6 +40,10 @@ def test_a_run_leaves_what_it_says(finished):
   assert list(workdir.glob('events.out.tfevents.*'))
   assert Checkpoints(workdir).steps() == [24, 28, 30]
   assert f'python sample.py {workdir}' in out
+  said = re.search(r'^goodput +([\d.]+) %', out, re.M)
+  # Logged at the last step, and said just after.
+  assert float(said[1]) == pytest.approx(100 * rows[-1]['goodput'], abs=2)
+  assert 0 < rows[-1]['goodput'] < 1
 
 
 def test_killed_anywhere_it_ends_the_same(finished, launch, tmp_path):
@@ -105,7 +109,9 @@ def test_a_loss_gone_wrong_stops_the_run(tmp_path, monkeypatch):
 
 def test_steps_in_one_program_train_as_single_ones_do(finished, tmp_path):
   several = '--training.steps-per-execution 3 --checkpoint.every 12'.split()
+  several += ['--training.profile', '6:12']
   run('--workdir', tmp_path, *several, '--training.num-steps', 30)
+  assert list(tmp_path.glob('profile/plugins/profile/*/*.xplane.pb'))
   rows = [json.loads(x) for x in (tmp_path / 'metrics.jsonl').open()]
   assert [r['step'] for r in rows] == list(range(3, 31, 3))
   assert Checkpoints(tmp_path).steps() == [12, 24, 30]

@@ -38,6 +38,7 @@ from jaxdiff.data.images import (
   upright_size,
 )
 from jaxdiff.data.sets.folder_layout import find_images, split_of, splits_of
+from jaxdiff.files import local
 
 _CAPTIONS = 'captions.json'
 _SAMPLE = 64 << 20  # bytes of images that a digest reads
@@ -63,7 +64,7 @@ def load(
       differ and `image_size` is not given, an image cannot be read, or captions
       and images do not match.
   """
-  root = Path(path).expanduser()
+  root = local(path).expanduser()
   if not root.is_dir():
     raise FileNotFoundError(f'no such folder of images: {root}')
   images = find_images(root)

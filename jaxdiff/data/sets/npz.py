@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 
+from jaxdiff import files
 from jaxdiff.data.dataset import Dataset, check_split, in_memory
 
 # Errors of NumPy and zipfile for a damaged file. NotImplementedError is that of
@@ -30,7 +31,7 @@ def load(path: str, split: str) -> Dataset:
   """
   check_split(split, ('train', 'all'), path)
   try:
-    with np.load(path) as arrays:
+    with np.load(files.local(path)) as arrays:
       x = np.ascontiguousarray(arrays['arr_0'])
   except DAMAGED as error:
     raise ValueError(

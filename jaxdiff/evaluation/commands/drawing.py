@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxdiff import parallel, runs
+from jaxdiff import files, parallel, runs
 from jaxdiff.data import Dataset
 from jaxdiff.evaluation.flags import Kept
 from jaxdiff.generation import writer
@@ -42,7 +42,7 @@ def draw(flags: Kept, name: str, ending: str, **more: Any) -> tuple[Job, Path]:
   own = {name: getattr(flags, name) for name in fields if name != 'data_name'}
   mesh = parallel.local_mesh()
   job = make_job(Flags(**{**own, **more}), mesh)
-  folder = Path(flags.workdir) / 'evaluation'
+  folder = files.as_path(flags.workdir) / 'evaluation'
   path = folder / f'{name}_{job.num}_{job.name}{ending}'
   if not writer.is_written(path, job.metadata):
     size = parallel.batch_size(job.num, flags.batch_size, mesh)

@@ -92,10 +92,10 @@ class Sweep(Section):
   def table(self) -> Path:
     """Returns the path of the table, without its ending."""
     if self.out is not None:
-      return Path(self.out) / 'sweep'
+      return files.as_path(self.out) / 'sweep'
     # Other flags make another table; rows that both have are in one folder.
     name = f'sweep{suffix(self, "workdir", "cache", *MACHINE)}'
-    return Path(self.workdir) / 'sweep' / name
+    return files.as_path(self.workdir) / 'sweep' / name
 
   def rows(self) -> list[Drawing]:
     """Returns every combination, those that share a compilation in a row."""

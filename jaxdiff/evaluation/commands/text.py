@@ -61,7 +61,9 @@ class Text(Kept):
   def _complete(self, test: Dataset, num: int) -> dict[str, float]:
     """Completes sums of the test split and counts the correct results."""
     correct = vocabulary.decode_all(data.subset(test, num))
-    file = Path(self.workdir) / 'evaluation' / f'infills_{len(correct)}.txt'
+    file = (
+      files.as_path(self.workdir) / 'evaluation' / f'infills_{len(correct)}.txt'
+    )
     blanks = [text[: text.index('=') + 1] + '___' for text in correct]
     files.write_text('\n'.join(blanks) + '\n', file)
     _, path = drawing.draw(

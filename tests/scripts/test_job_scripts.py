@@ -1,0 +1,154 @@
+"""train.py as a job of several processes: continued anywhere, stopped, lost."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import chex
+import pytest
+from digits_run import FLAGS, ROOT, state_of
+
+from jaxdiff.runs import Checkpoints
+
+# Every step is logged; checkpoints of 4, 8, ...
+EACH = (
+  *('--training.log-every', '1', '--training.batch-size', '16'),
+  *('--optimizer.schedule', 'constant'),
+)
+
+
+class Job:
+  """Processes of train.py that share a workdir, each with some devices."""
+
+  def __init__(self, workdir, num, devices, *flags, slurm=False):
+    with socket.socket() as free:
+      free.bind(('127.0.0.1', 0))
+      address = f'127.0.0.1:{free.getsockname()[1]}'
+    of = lambda i: (
+      ['--parallel.num-processes', f'{num}']
+      + [*('--parallel.process-id', f'{i}', '--parallel.coordinator', address)]
+    )
+    found = lambda i: {
+      'SLURM_JOB_ID': f'{os.getpid()}',
+      'SLURM_STEP_NODELIST': 'localhost',
+      'SLURM_STEP_NUM_NODES': '1',
+      'SLURM_NTASKS': f'{num}',
+      'SLURM_PROCID': f'{i}',
+      'SLURM_LOCALID': f'{i}',
+    }
+    if slurm:
+      of = lambda i: ['--parallel.coordinator', 'auto']
+    force = f'--xla_force_host_platform_device_count={devices}'
+    environment = {
+      **os.environ,
+      'XLA_FLAGS': f'{force} --xla_backend_optimization_level=0',
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      'NPROC': '16',  # threads of XLA's collectives, on few cores
+    }
+    self.processes = [
+      subprocess.Popen(
+        [sys.executable, 'train.py', '--workdir', workdir, *FLAGS, *EACH]
+        + of(i) * (num > 1)
+        + [*flags],
+        cwd=ROOT,
+        env={**environment, **(found(i) if slurm else {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+      for i in range(num)
+    ]
+
+  def end(self, code=0, timeout=280):
+    """Returns what each process has printed, and the last line of each."""
+    try:
+      said = [p.communicate(timeout=timeout) for p in self.processes]
+    finally:
+      for process in self.processes:
+        process.kill()
+    codes = [p.returncode for p in self.processes]
+    assert codes == [code] * len(codes), [err[-2000:] for _, err in said]
+    last = [(err.strip().splitlines() or [''])[-1] for _, err in said]
+    return [out for out, _ in said], last
+
+
+def losses(workdir):
+  rows = [json.loads(x) for x in (workdir / 'metrics.jsonl').open()]
+  return {row['step']: row['loss'] for row in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_job_continues_on_any_number_of_processes_and_devices(tmp_path):
+  whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+  # SIGTERM to one process: all save the same step.
+  job = Job(stopped, 4, 2, '--training.num-steps', '100000')
+  end = time.monotonic() + 200
+  while not Checkpoints(stopped).steps():
+    assert all(p.poll() is None for p in job.processes), job.end()
+    assert time.monotonic() < end
+    time.sleep(0.05)
+  job.processes[2].send_signal(signal.SIGTERM)
+  out, _ = job.end()
+  step = int(re.search(r'stopped at step (\d+), saved', out[0])[1])
+  assert Checkpoints(stopped).steps()[-1] == step
+  last = step + 4
+  Job(whole, 4, 2, '--training.num-steps', f'{last}').end()
+  expected = losses(whole)
+  for num, devices in ((4, 2), (1, 8), (2, 2), (1, 1)):
+    workdir = tmp_path / f'{num}x{devices}'
+    shutil.copytree(stopped, workdir)
+    out, _ = Job(workdir, num, devices, '--training.num-steps', f'{last}').end()
+    assert f'continues from step {step}' in out[0]
+    found = losses(workdir)
+    assert list(found) == list(expected) == list(range(1, last + 1))
+    for n in range(1, last + 1):
+      # Adam turns rounding into 3e-4 a step; another batch would be 10 % off.
+      assert found[n] == pytest.approx(expected[n], rel=2e-3), (num, devices, n)
+    if (num, devices) == (4, 2):
+      here, there = state_of(workdir)[1], state_of(whole)[1]
+      chex.assert_trees_all_equal(here, there)
+
+
+@pytest.mark.slow
+def test_processes_find_one_another_under_slurm(tmp_path):
+  """As far as its variables tell."""
+  job = Job(tmp_path, 2, 1, '--training.num-steps', '4', slurm=True)
+  job.end()
+  assert list(losses(tmp_path)) == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_a_loss_gone_wrong_is_named_by_all(tmp_path):
+  flags = ('--optimizer.learning-rate', '1e30', '--optimizer.clip-norm', '1e30')
+  _, last = Job(tmp_path, 2, 1, *flags, '--training.num-steps', '40').end(1)
+  found = {re.search(r'step (\d+): .*(nan|inf)', line)[1] for line in last}
+  assert len(found) == 1, last
+
+
+@pytest.mark.slow
+def test_a_peer_that_never_starts_is_named(tmp_path):
+  job = Job(tmp_path, 2, 1, '--parallel.timeout', '3')
+  job.processes.pop().kill()
+  _, (last,) = job.end(1)
+  assert re.search('of 2 processes 1 did not come within 3 s', last), last
+
+
+@pytest.mark.slow
+def test_a_peer_that_dies_is_named_with_what_is_saved(tmp_path):
+  job = Job(tmp_path, 2, 1, '--training.num-steps', '100000')
+  while not Checkpoints(tmp_path).steps():
+    assert all(p.poll() is None for p in job.processes), job.end()
+    time.sleep(0.05)
+  lost = job.processes.pop()
+  lost.kill()
+  lost.communicate()
+  _, (last,) = job.end(1)
+  assert last.startswith('process 1 has died')
+  assert re.search(r'step \d+ is saved in .*: start all again', last)
