@@ -49,10 +49,10 @@ def make(
   reader = _make(c, workdir)
   known = (spec and spec.data or {}).get(READER)
   if known not in (None, reader.sha256):
-    file = c.clip if c.text == 'clip' else Path(workdir) / VOCABULARY
+    frozen = {'clip': c.clip, 't5': c.t5}.get(c.text)
     raise ValueError(
-      f'{file} has changed: the run was trained with another vocabulary'
-      + ' or text encoder' * (c.text == 'clip')
+      f'{frozen or Path(workdir) / VOCABULARY} has changed: the run was '
+      'trained with another vocabulary' + ' or text encoder' * bool(frozen)
     )
   return reader
 
@@ -64,6 +64,10 @@ def _make(c: Condition, workdir: str | Path) -> Prompts:
     from jaxdiff.models.clip_prompts import clip_prompts
 
     return clip_prompts(c.clip)
+  if c.text == 't5':
+    from jaxdiff.models.t5_prompts import t5_prompts
+
+    return t5_prompts(c.t5, c.length)
   if c.text == 'bytes':
     tokenizer = tokenizers.byte_tokenizer(c.length)
   else:
