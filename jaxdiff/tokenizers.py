@@ -8,7 +8,8 @@ so that even the empty prompt is not all padding. A prompt that is too long
 loses its last tokens, never the end; `Tokenizer.count` tells beforehand.
 
 Bytes and trained byte pairs share their special ids: 0 pads, 1 starts, 2
-ends, and the vocabulary begins at 3. CLIP has its own.
+ends, and the vocabulary begins at 3. CLIP and T5 have their own; T5's texts
+have no start.
 """
 
 import functools
@@ -185,27 +186,59 @@ def clip_tokenizer(
   return tokenizer._replace(sha256=_sha256(repr(merges)))
 
 
+def t5_tokenizer(path: str | os.PathLike, length: int) -> Tokenizer:
+  """Makes the tokenizer of T5 and umT5: pieces of words, then </s>.
+
+  The ids are those of Hugging Face. Names of special tokens in a prompt, such
+  as <extra_id_0>, become these tokens, as there.
+
+  Args:
+    path: A tokenizer.json. Where a model has only spiece.model, the library
+      transformers writes one by `save_pretrained` of its tokenizer.
+    length: L.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: It is damaged, too large, or has no </s> or <pad>.
+
+  Source: Kudo 2018 (arXiv:1804.10959).
+  """
+  model = tokenizer_files.read_library(path)
+  end, padding = model.token_to_id('</s>'), model.token_to_id('<pad>')
+  if end is None or padding != PADDING:
+    raise ValueError(
+      f'{os.fspath(path)} must have the tokens </s> and <pad>, the second with '
+      f'id {PADDING}, got ids {end} and {padding}'
+    )
+  split = lambda prompt: model.encode(prompt, add_special_tokens=False).ids
+  size = 1 + max(model.get_vocab().values())
+  tokenizer = _tokenizer(split, length, size, (None, end, padding))
+  return tokenizer._replace(sha256=_sha256(model.to_str()))
+
+
 def _tokenizer(
   split: Callable[[str], list[int]],
   length: int,
   vocab_size: int,
-  special: tuple[int, int, int],
+  special: tuple[int | None, int, int],
 ) -> Tokenizer:
-  """Makes a tokenizer of prompt -> ids, and (start, end, padding)."""
+  """Makes a tokenizer of prompt -> ids, and (start or None, end, padding)."""
   if length < 2:
     raise ValueError(
       f'length must be at least 2, the start and the end, got {length}'
     )
   start, end, padding = special
+  head = [] if start is None else [start]
+  most = length - len(head) - 1
 
   def encode(prompts: Sequence[str]) -> np.ndarray:
     rows = np.full((len(prompts), length), padding, np.int32)
     for row, prompt in zip(rows, prompts, strict=True):
-      ids = [start, *split(prompt)[: length - 2], end]
+      ids = [*head, *split(prompt)[:most], end]
       row[: len(ids)] = ids
     return rows
 
-  count = lambda prompt: len(split(prompt)) + 2
+  count = lambda prompt: len(split(prompt)) + len(head) + 1
   return Tokenizer(encode, count, length, vocab_size)
 
 

@@ -103,6 +103,11 @@ def _check_together(config: Config) -> None:
       '--condition.text clip needs --condition.clip, a folder with '
       'model.safetensors, config.json and merges.txt of a CLIP model'
     )
+  if condition.text == 't5' and condition.t5 is None:
+    raise ValueError(
+      '--condition.text t5 needs --condition.t5, a folder with '
+      'model.safetensors, config.json and tokenizer.json of a T5 v1.1 or umT5'
+    )
   if parallel.mode == 'pmap' and parallel.fsdp > 1:
     raise ValueError(
       '--parallel.mode pmap keeps a whole copy of the parameters on every '

@@ -81,7 +81,7 @@ class Condition(Section):
 
   prefix: ClassVar[str] = 'condition.'
   label: bool = False  # the classes of the data set
-  text: Literal['bytes', 'bpe', 'clip'] | None = None  # its captions
+  text: Literal['bytes', 'bpe', 'clip', 't5'] | None = None  # its captions
   low_res: Size | None = None  # side length of a small image to be enlarged
   drop: Fraction = 0.1  # probability of training without label and text
   augment: Fraction = 0.5  # low_res: the largest noise level in training
@@ -92,6 +92,7 @@ class Condition(Section):
   depth: Annotated[int, In('[0, 1024]')] = 2
   num_heads: Size = 4
   clip: str | None = None  # clip: a folder with the weights of the encoder
+  t5: str | None = None  # t5: the same of T5 v1.1 or umT5
 
 
 @dataclass(frozen=True)

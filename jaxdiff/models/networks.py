@@ -215,6 +215,7 @@ def _check_conditions(config: Config, spec: Spec) -> None:
 
 def _takes(c: Condition) -> tuple[str, ...]:
   text = {None: (), 'clip': ('text', 'pooled')}
+  text['t5'] = ('text', 'pooled', 'mask')
   return (
     *(('label',) if c.label else ()),
     *text.get(c.text, ('tokens', 'text', 'pooled', 'mask')),

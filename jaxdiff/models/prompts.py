@@ -50,10 +50,11 @@ def make(
   reader = _make(c, workdir)
   known = (spec and spec.data or {}).get(READER)
   if known not in (None, reader.sha256):
-    file = c.clip if c.text == 'clip' else files.as_path(workdir) / VOCABULARY
+    frozen = {'clip': c.clip, 't5': c.t5}.get(c.text)
+    file = frozen or files.as_path(workdir) / VOCABULARY
     raise ValueError(
       f'{file} has changed: the run was trained with another vocabulary'
-      + ' or text encoder' * (c.text == 'clip')
+      + ' or text encoder' * bool(frozen)
     )
   return reader
 
@@ -65,6 +66,10 @@ def _make(c: Condition, workdir: str | Path) -> Prompts:
     from jaxdiff.models.clip_prompts import clip_prompts
 
     return clip_prompts(c.clip)
+  if c.text == 't5':
+    from jaxdiff.models.t5_prompts import t5_prompts
+
+    return t5_prompts(c.t5, c.length)
   if c.text == 'bytes':
     tokenizer = tokenizers.byte_tokenizer(c.length)
   else:
