@@ -11,35 +11,26 @@ if __name__ == '__main__':
 from jaxdiff import config as configs
 from jaxdiff import files, models, parallel, runs, scripts, training
 from jaxdiff.config import Config, steps_at_once
-from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import examples, logs, loop, warm_start
 
 
 def train(config: Config) -> None:
-  c, steps = config.training, config.training.num_steps
   # The data, and the model for it: network, process, loss, sampler.
   data = examples.load(config, config.workdir, training=True)
   spec, start = warm_start.load(config, data.spec)
   model = models.make(config, spec, data.null, start)
 
-  # One training step: the loss, its gradient, the optimizer, the average.
-  optimizer = optimizers.make(config.optimizer, steps)
-  task = training.make_task(
-    model.init,
-    model.loss,
-    optimizer,
-    decay=c.ema_decay,
-    stds=c.ema_stds,
-    accumulate=c.accumulate,
-    positions=getattr(time_sampling, config.diffusion.positions),
-  )
+  # One training step: the loss, its gradient, the optimizer, the averages.
+  optimizer = optimizers.make(config.optimizer, config.training.num_steps)
+  options = optimizers.step_options(config)
+  task = training.make_task(model.init, model.loss, optimizer, **options)
 
   # Steps on all devices, with logs, checkpoints and pictures on the way.
   from jaxdiff.generation import previews
 
   pictures = previews.make(config, model, data)
-  reports = [loop.Report(c.preview_every, pictures.save)]
+  reports = [loop.Report(config.training.preview_every, pictures.save)]
   if config.evaluation.every is not None:
     from jaxdiff.evaluation import inloop
 

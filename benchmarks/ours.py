@@ -14,7 +14,6 @@ from jaxdiff import models, parallel, training
 from jaxdiff.config import Config
 from jaxdiff.generation import sampler
 from jaxdiff.generation.job import job_of_run
-from jaxdiff.losses import time_sampling
 from jaxdiff.models import Model, networks
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import Run
@@ -39,9 +38,7 @@ def make_task(config: Config, model: Model) -> training.Task:
     model.init,
     model.loss,
     optimizers.make(config.optimizer, config.training.num_steps),
-    decay=config.training.ema_decay,
-    accumulate=config.training.accumulate,
-    positions=getattr(time_sampling, config.diffusion.positions),
+    **optimizers.step_options(config),
   )
 
 

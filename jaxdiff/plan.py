@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from jaxdiff import config as configs
 from jaxdiff import hlo, models, parallel, training
 from jaxdiff.config import Config, Spec
-from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.parallel.chips import CHIPS, GIB, Chip
 from jaxdiff.runs import examples
@@ -87,10 +86,7 @@ def compile_train_step(
     model.init,
     model.loss,
     optimizers.make(config.optimizer, c.num_steps),
-    decay=c.ema_decay,
-    stds=c.ema_stds,
-    accumulate=c.accumulate,
-    positions=getattr(time_sampling, config.diffusion.positions),
+    **optimizers.step_options(config),
   )
   state = jax.eval_shape(task.init, jax.random.key(0))
   sharding = parallel.state_sharding(state, mesh, rules=config.parallel.rules)

@@ -7,7 +7,6 @@ import numpy as np
 
 from jaxdiff import config as c
 from jaxdiff import models, training
-from jaxdiff.losses import time_sampling
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.networks.autoencoder import AutoencoderKL
 from jaxdiff.pretrained.autoencoder_weights import (
@@ -53,10 +52,7 @@ def make_task(config, spec=SPEC, null=None):
     model.init,
     model.loss,
     optimizers.make(config.optimizer, config.training.num_steps),
-    decay=config.training.ema_decay,
-    stds=config.training.ema_stds,
-    accumulate=config.training.accumulate,
-    positions=getattr(time_sampling, config.diffusion.positions),
+    **optimizers.step_options(config),
   )
 
 

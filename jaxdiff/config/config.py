@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Annotated, ClassVar
 
 from jaxdiff import names
@@ -71,6 +72,39 @@ FIXED = (
   'network',
   'optimizer',
 )
+
+# Settings -> those without which they have no effect.
+_NEEDS = {
+  'condition.drop': ('condition.label', 'condition.text'),
+  'condition.augment': ('condition.low_res',),
+  'sampling.augment': ('condition.low_res',),
+  'latent.num': ('latent.autoencoder',),
+  'parallel.timeout': ('parallel.coordinator',),
+}
+for _name in ('length', 'vocab_size', 'width', 'depth', 'num_heads', 'clip'):
+  _NEEDS[f'condition.{_name}'] = ('condition.text',)
+for _name in ('scale', 'guidance', 'interval', 'rescale'):
+  _NEEDS[f'sampling.{_name}'] = ('condition.label', 'condition.text')
+for _name in ('features', 'weights', 'resize', 'num'):
+  _NEEDS[f'evaluation.{_name}'] = ('evaluation.every',)
+
+
+def check_effect(config: Config, before: Config) -> None:
+  """Checks that each flag has an effect; a file may say more than it needs.
+
+  Raises:
+    ValueError: a setting without effect differs from `before`, the file's.
+  """
+  flag = lambda path: f'--{path}'.replace('_', '-')
+  for path, needs in _NEEDS.items():
+    value, old = (attrgetter(path)(c) for c in (config, before))
+    if value != old and not any(attrgetter(n)(config) for n in needs):
+      raise ValueError(
+        f'{flag(path)} needs {" or ".join(map(flag, needs))}, without which it '
+        'has no effect'
+      )
+  if config.sampling.eta != before.sampling.eta:
+    registry.check_eta('--sampling.eta', config.sampling.sampler)
 
 
 def _check_together(config: Config) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from jaxdiff import files, recipes
-from jaxdiff.config import migration, registry
-from jaxdiff.config.config import Config
+from jaxdiff.config import migration
+from jaxdiff.config.config import Config, check_effect
 from jaxdiff.config.diffusion import Categorical
 from jaxdiff.config.ranges import Count, check, parse_flags
 
@@ -86,8 +86,7 @@ def parse(argv: Sequence[str] | None = None) -> Config:
   default = load_file(known.config)
   argv, default = migration.renamed_flags(argv, default)
   config = parse_flags(Config, argv, default)
-  if config.sampling.eta:
-    registry.check_eta('--sampling.eta', config.sampling.sampler)
+  check_effect(config, default)
   return config
 
 

@@ -94,6 +94,8 @@ class Section:
         value.check()
       flag = f'--{self.prefix}{field.name}'.replace('_', '-')
       check(value, hint, flag)
+      if value == '':  # as of a variable of the shell that is not set
+        raise ValueError(f'{flag} is empty: give a value, or leave it out')
 
 
 def parse_flags(

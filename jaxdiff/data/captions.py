@@ -25,7 +25,8 @@ def read_captions(
       caption, or a caption is of none of the `known` images.
   """
   try:
-    content = json.loads(''.join(read_pieces(file)))
+    text = ''.join(read_pieces(file))
+    content = json.loads(text, object_pairs_hook=_once)
   except (ValueError, RecursionError) as error:
     raise ValueError(f'cannot read the captions {file}: {error}') from error
   if isinstance(content, dict):
@@ -56,6 +57,16 @@ def read_captions(
   if absent := sorted(captions.keys() - set(known)):
     raise ValueError(f'{file} has captions of no image: {listed(absent)}')
   return [captions[image] for image in images]
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+  """Makes an object of JSON, each of whose names must be there once."""
+  found: dict[str, object] = {}
+  for name, value in pairs:
+    if name in found:
+      raise ValueError(f'{name} is there twice')
+    found[name] = value
+  return found
 
 
 def listed(files: Sequence[Path | str]) -> str:

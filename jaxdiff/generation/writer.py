@@ -126,10 +126,10 @@ def _opened(folder: Path, metadata: Mapping[str, Any]) -> Iterator[None]:
       for path in new:
         files.remove_empty(path)
     if isinstance(error, OSError):
-      raise OSError(
-        f'stopped while writing {folder}: {error}; the samples that are there '
-        'stay, and the same command continues'
-      ) from error
+      reason = f'{error.strerror or error} while writing {folder}'
+      reason += '; the samples that are there stay'
+      # With its number, for which `scripts.ending` knows what to do.
+      raise OSError(*filter(None, [error.errno]), reason) from error
     raise
 
 

@@ -9,7 +9,8 @@ import optax
 
 from jaxdiff import names
 from jaxdiff.checks import number, whole
-from jaxdiff.config import Optimizer, registry
+from jaxdiff.config import Config, Optimizer, registry
+from jaxdiff.losses import time_sampling
 
 
 def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
@@ -42,6 +43,17 @@ def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
 
     parts.append(constrained(edm2.constrain))
   return optax.chain(*parts) if len(parts) > 1 else optimizer
+
+
+def step_options(config: Config) -> dict[str, Any]:
+  """Returns the options of `training.make_task`: averages, batches, times."""
+  c = config.training
+  return {
+    'decay': c.ema_decay,
+    'stds': c.ema_stds,
+    'accumulate': c.accumulate,
+    'positions': getattr(time_sampling, config.diffusion.positions),
+  }
 
 
 def rate(c: Optimizer, num_steps: int) -> optax.Schedule:

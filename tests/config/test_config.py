@@ -151,6 +151,23 @@ def test_the_sde_solver_of_an_older_run_keeps_its_eta(eta):
   assert sampling.sampler == f'dpmpp_2m_sde({eta})' and sampling.eta == 0
 
 
+@pytest.mark.parametrize(
+  ('flags', 'needed'),
+  [
+    ('--sampling.scale 2', '--condition.label'),
+    ('--condition.vocab-size 300', '--condition.text'),
+    ('--sampling.augment 0.2', '--condition.low-res'),
+    ('--evaluation.num 9', '--evaluation.every'),
+  ],
+)
+def test_a_flag_without_effect_is_refused(flags, needed):
+  with pytest.raises(ValueError, match=f'needs {needed}.* without which'):
+    c.parse(flags.split())
+  # What the file says stays unused where a flag takes its use away.
+  file = ['--config', 'configs/digits_class.py', '--condition.no-label']
+  assert c.parse(file).sampling.scale == 2
+
+
 def test_an_eta_without_effect_is_refused():
   flags = '--sampling.eta 0.5 --sampling.sampler'.split()
   assert c.parse([*flags, 'ddim']).sampling.eta == 0.5

@@ -181,6 +181,10 @@ def test_broken_captions_are_named(tmp_path):
   (tmp_path / 'captions.json').write_text('{"a.png": ')
   with pytest.raises(ValueError, match=r'cannot read the captions .*json'):
     load(name)
+  text = '{"a.png": "one", "a.png": "two"}'
+  (tmp_path / 'captions.json').write_text(text)
+  with pytest.raises(ValueError, match=r'captions .*a\.png is there twice'):
+    load(f'folder:{tmp_path}')
 
 
 @pytest.mark.parametrize('mark', [b'', b'\xef\xbb\xbf'])

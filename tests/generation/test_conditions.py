@@ -204,6 +204,7 @@ TWO = {'edit': 'interpolate', 'image': 'a.png', 'other': 'b.png'}
     ({'edit': 'img2img'}, '--edit img2img needs --image'),
     ({'base_checkpoint': 1}, '--base-checkpoint needs --base'),
     ({'ema': False, 'ema_std': 0.1}, 'give --no-ema or --ema-std'),
+    ({'out': ''}, '--out is empty'),
     ({'num': 0}, '--num must be in'),
     ({'eta': 1.5}, r'--eta must be in \[0, 1\]'),
     ({'scale': float('nan')}, '--scale must be a finite number'),

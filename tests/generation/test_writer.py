@@ -107,8 +107,9 @@ def test_a_file_system_that_says_no_is_one_line(tmp_path, monkeypatch):
     raise OSError(28, 'No space left on device')
 
   images = IMAGES._replace(save=full)
-  with pytest.raises(OSError, match='No space .* the same command continues'):
+  with pytest.raises(OSError, match='No space .* stay') as raised:
     writer.write(tmp_path / 'x', 2, draw, METADATA, images, batch_size=2)
+  assert raised.value.errno == 28
   assert names(tmp_path) == []
   monkeypatch.setattr(os, 'access', lambda path, mode: False)
   with pytest.raises(PermissionError, match='cannot be written'):
