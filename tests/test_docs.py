@@ -104,8 +104,11 @@ def test_our_side_of_the_correspondence_exists():
   calls = re.findall(r'(?<![\w.])(\w+)\(', ' '.join(rows))
   assert len(calls) > 30
   homes = (schedules, samplers, processes)
-  grids = configs.registry.GRIDS
-  known = lambda c: c in grids or any(hasattr(m, c) for m in homes)
+  table = configs.registry
+  tables = table.GRIDS, table.GAUSSIAN_LOSSES, table.TIME_SAMPLINGS
+  known = lambda c: (
+    any(c in t for t in tables) or any(hasattr(m, c) for m in homes)
+  )
   assert not [c for c in calls if not known(c)]
   wrappers = re.findall(r'guidance\.(\w+)', ' '.join(rows))
   assert wrappers and not [w for w in wrappers if not hasattr(guidance, w)]
