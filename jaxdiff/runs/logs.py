@@ -4,18 +4,25 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from jaxdiff import files, parallel
-from jaxdiff.runs.trackers import Tracker, none
 
-NO_TRACKER = none()
+
+class Tracker(NamedTuple):
+  """What a run calls: `add` at every interval, `close` at its end."""
+
+  add: Callable[[Mapping[str, float], int], None] = lambda values, step: None
+  close: Callable[[], None] = lambda: None
+
+
+UNTRACKED = Tracker()
 
 
 class NonFiniteLossError(ValueError):
@@ -35,7 +42,7 @@ class Log:
     total: the step it ends at.
     batch_size: for examples a second.
     write: False on all processes but one.
-    tracker: is given the same values.
+    tracker: is given the same values, see `runs.trackers`.
     started: when the run was started first, `time.time()`.
 
   Attributes:
@@ -49,7 +56,7 @@ class Log:
     total: int,
     batch_size: int,
     write: bool = True,
-    tracker: Tracker = NO_TRACKER,
+    tracker: Tracker = UNTRACKED,
     *,
     started: float | None = None,
   ):

@@ -8,23 +8,17 @@ what metrics.jsonl has, and that file stays the record of a run.
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxdiff import files
-
-
-class Tracker(NamedTuple):
-  """What a run calls: `add` at every interval, `close` at its end."""
-
-  add: Callable[[Mapping[str, float], int], None]
-  close: Callable[[], None]
+from jaxdiff.runs.logs import UNTRACKED, Tracker
 
 
 def none() -> Tracker:
   """Tracks nothing."""
-  return Tracker(lambda values, step: None, lambda: None)
+  return UNTRACKED
 
 
 def tensorboard(workdir: str, first: int) -> Tracker:
