@@ -116,6 +116,7 @@ class GraphTransformer(Network):
   depth: Depth = 5
   num_heads: Size = 4
   features: bool = True  # counted cycles and the spectrum
+  walks: Annotated[int, In('[0, 64]')] = 0  # powers of the random walk (RRWP)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Features from the adjacency A (symmetric, no loops) add them:
   parts     the connected components, by squaring A + I until nothing changes
   spectrum  the smallest eigenvalues of L = I - D^-1/2 A D^-1/2, and the heat
             kernels exp(-tau L) = U exp(-tau lambda) U^T
+  walks     the probabilities of random walks, an option beside the others
 
 Eigenvectors have no sign, and within an eigenspace no direction. The heat
 kernel is the same for every basis, so permuting the nodes permutes every
@@ -97,6 +98,31 @@ def features(adjacency: Array, exists: Array) -> Features:
     jnp.where(pairs[..., None] > 0, edges, 0.0),
     graph,
   )
+
+
+def walks(adjacency: Array, exists: Array, num: int) -> tuple[Array, Array]:
+  """Computes the probabilities of random walks, by the powers of M = D^-1 A.
+
+  Args:
+    adjacency, exists: as in `features`.
+    num: of powers, from M^0.
+
+  Returns:
+    To come back to a node, the diagonals [B, N, num]; to get from one node to
+    the other, the mean of both ways [B, N, N, num]. Float32, in [0, 1].
+
+  Source: GRIT (Ma et al. 2023, arXiv:2305.17589) equation 1, RRWP; in discrete
+  diffusion DeFoG (Qin et al. 2024, arXiv:2410.04263).
+  """
+  a = adjacency.astype(jnp.float32)
+  once = a / jnp.maximum(a.sum(-1, keepdims=True), 1.0)
+  power = jnp.eye(a.shape[-1])[None] * exists[:, :, None]
+  powers = []
+  for _ in range(num):
+    powers.append(power)
+    power = _product(power, once)
+  edges = jnp.stack([(m + m.swapaxes(1, 2)) / 2 for m in powers], -1)
+  return jnp.diagonal(edges, axis1=1, axis2=2).swapaxes(1, 2), edges
 
 
 def cycles(a: Array) -> tuple[Array, Array]:

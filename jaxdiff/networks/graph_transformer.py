@@ -112,6 +112,7 @@ class GraphTransformer(nn.Module):
     num_heads: Attention heads.
     features: Whether `graph_features` are added. Every category but 0 and
       `edge_mask` is an edge to them.
+    walks: Number of powers of `graph_features.walks`; 0: none.
     edge_mask: MASK among the edges, under absorbing noise.
 
   `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`; features
@@ -130,6 +131,7 @@ class GraphTransformer(nn.Module):
   num_classes: int | None = None
   dtype: DTypeLike = jnp.float32
   remat: bool = False
+  walks: int = 0
 
   @nn.compact
   def __call__(
@@ -182,6 +184,10 @@ class GraphTransformer(nn.Module):
       x.append(known.nodes.astype(self.dtype))
       e.append(known.edges.astype(self.dtype))
       y = y + dense(self.global_width, name='global_in')(known.graph)
+    if self.walks:
+      back, across = graph_features.walks(adjacency, nodes, self.walks)
+      x.append(back.astype(self.dtype))
+      e.append(across.astype(self.dtype))
     x = dense(self.width, name='node_in')(jnp.concatenate(x, -1))
     e = dense(self.edge_width, name='edge_in')(jnp.concatenate(e, -1))
 

@@ -135,12 +135,34 @@ def test_without_features_cycles_are_not_seen():
   hexagon = nx.to_numpy_array(nx.cycle_graph(6), dtype=int)
   triangles = np.kron(np.eye(2, dtype=int), 1 - np.eye(3, dtype=int))
   xt, t = {'edges': jnp.stack([hexagon, triangles])}, jnp.full(2, 0.5)
-  for features in (True, False):
-    net = GraphTransformer(None, 2, 8, 4, 6, 2, 2, features=features)
+  for seeing in ({'features': True}, {'walks': 4}, {}):
+    known = {'features': False} | seeing
+    net = GraphTransformer(None, 2, 8, 4, 6, 2, 2, **known)
     params = strong_params(net, xt, t)
     edges = forward(net)(params, xt, t)['edges']
     apart = abs(edges[0, 0, 1] - edges[1, 0, 1]).max()
-    assert apart > 0.01 if features else apart < 1e-5
+    assert apart > 0.01 if seeing else apart < 1e-5
+
+
+def test_walks_are_powers_of_the_transition_matrix():
+  a = np.zeros((1, 6, 6), bool)
+  for i, j in ((0, 1), (1, 2), (2, 0), (2, 3)):  # node 4 is alone, 5 no node
+    a[0, i, j] = a[0, j, i] = True
+  exists = np.array([[True] * 5 + [False]])
+  nodes, edges = graph_features.walks(jnp.asarray(a), jnp.asarray(exists), 4)
+  once = a[0] / np.maximum(a[0].sum(-1, keepdims=True), 1)
+  for k in range(4):
+    power = np.linalg.matrix_power(once, k) * (exists[0] if k == 0 else 1)
+    np.testing.assert_allclose(
+      edges[0, :, :, k], (power + power.T) / 2, atol=1e-6
+    )
+    np.testing.assert_allclose(nodes[0, :, k], np.diag(power), atol=1e-6)
+  assert not edges[0, 5].any() and not nodes[0, 5].any()
+  order = np.array([3, 1, 5, 0, 4, 2])
+  _, permuted = graph_features.walks(
+    jnp.asarray(a[:, order][:, :, order]), jnp.asarray(exists[:, order]), 4
+  )
+  np.testing.assert_allclose(permuted[0], edges[0][order][:, order], atol=1e-6)
 
 
 def test_a_masked_edge_is_no_edge():
