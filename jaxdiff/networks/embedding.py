@@ -46,8 +46,9 @@ def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
 
   Args:
     kinds: Conditions of the network.
-    cond: Conditions that came. None is the null label for all, if labels are
-      all that the network takes; the null of other conditions is data.
+    cond: Conditions that came. None, or 's' alone, is the null label for all,
+      if labels are all that the network takes; the null of other conditions is
+      data.
     batch: B.
 
   Raises:
@@ -76,7 +77,8 @@ def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
   if kinds.second_time:
     optional['s'] = (jnp.floating, (batch,))
 
-  if set(cond or {}) <= {'s'} & set(optional) and set(needed) <= {'label'}:
+  alone = cond is None or (kinds.second_time and set(cond) == {'s'})
+  if alone and set(needed) <= {'label'}:
     return
   given = {} if cond is None else dict(cond)
   if text_dim is not None or pooled_dim is not None:
