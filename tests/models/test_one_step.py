@@ -95,7 +95,9 @@ def test_a_network_without_a_second_time_is_refused():
     models.make(config, tiny.SPEC)
 
 
-@pytest.mark.parametrize('network', [tiny.UNET, c.DiT(4, 8, 1, 2)])
+@pytest.mark.parametrize(
+  'network', [tiny.UNET, c.DiT(patch_size=4, width=8, depth=1, num_heads=2)]
+)
 def test_a_second_time_starts_without_effect(network):
   # Parameters that both have are named alike.
   plain = c.Config(network=network)
