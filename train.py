@@ -3,6 +3,8 @@
 The same command in the same workdir continues where the run was.
 """
 
+import shlex
+
 from jaxdiff import malloc
 
 if __name__ == '__main__':
@@ -65,7 +67,8 @@ def announce(config: Config, data: examples.Examples) -> None:
 def finish(config: Config, report: str) -> None:
   """Draws the loss curve, and says where everything is."""
   workdir = files.as_path(config.workdir)
-  board = f', tensorboard --logdir {workdir}' * (config.log == 'tensorboard')
+  board = f', tensorboard --logdir {shlex.quote(config.workdir)}'
+  board *= config.log == 'tensorboard'
   print(f"""
 loss curve   {logs.save_loss_curve(workdir)}
 metrics      {workdir / 'metrics.jsonl'}{board}

@@ -14,6 +14,7 @@ import tyro
 from jaxdiff import config as c
 from jaxdiff import models, parallel, scripts, training
 from jaxdiff.classifier.report import Accuracy
+from jaxdiff.config.ranges import Count, In, Positive, Seed, Size
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import examples, loop
 
@@ -28,13 +29,15 @@ class Train(c.Section):
   # digits, tfds:NAME, folder:PATH with train/CLASS/ and test/CLASS/
   dataset: Annotated[str, tyro.conf.Positional]
   workdir: str | None = None  # None: runs/classifier_NAME
-  num_steps: int = 1000
-  batch_size: int = 128
-  learning_rate: float = 3e-3
-  width: int = 32  # channels of the first convolutions
-  shift: int = 1  # pixels by which images are moved at random
-  seed: int = 0
-  image_size: int | None = None
+  num_steps: Count = 1000
+  batch_size: Annotated[int, In('[1, 1048576]')] = 128
+  learning_rate: Positive = 3e-3
+  width: Size = 32  # channels of the first convolutions
+  shift: Annotated[int, In('[0, 64]')] = (
+    1  # pixels by which images are moved at random
+  )
+  seed: Seed = 0
+  image_size: Size | None = None
   data_dir: str | None = None
   mode: Literal['jit', 'pmap'] = 'jit'
 
@@ -65,6 +68,7 @@ class Train(c.Section):
   def run(self) -> Path:
     """Trains and tests the classifier; returns its workdir."""
     config = self.config()
+    files.check_target(config.workdir, folder=True)
     data = examples.load(config, config.workdir, training=True)
     model = models.make(config, data.spec)
     optimizer = optimizers.make(config.optimizer, self.num_steps)

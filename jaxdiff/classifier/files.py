@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 from typing import Any, NamedTuple, get_type_hints
 
 import jax
@@ -62,7 +63,7 @@ def load(workdir: str | os.PathLike) -> Trained:
   if not (workdir / _ABOUT).is_file():
     raise FileNotFoundError(
       f'no classifier in {workdir}: train one with python -m '
-      f'jaxdiff.classifier train SET --workdir {workdir}'
+      f'jaxdiff.classifier train SET --workdir {shlex.quote(str(workdir))}'
     )
   described = files.read_json(workdir / _ABOUT, 'the classifier')
   advice = 'train it again in another workdir'

@@ -1,5 +1,6 @@
 """Reports of a classifier in training: its accuracy on the test split."""
 
+import shlex
 from typing import Any
 
 import jax
@@ -49,7 +50,8 @@ class Accuracy:
     sha256 = classifier.save(workdir, params, about)
     return (
       f'accuracy     {100 * accuracy:.2f} % of {len(self._test)} test images\n'
-      f'weights      {sha256[:12]}: --features classifier:{workdir}'
+      f'weights      {sha256[:12]}: --features '
+      + shlex.quote(f'classifier:{workdir}')
     )
 
 

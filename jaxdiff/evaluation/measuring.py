@@ -139,12 +139,16 @@ def measure(
     values |= found.values
     warnings += found.warnings
   warnings += _warnings(comparison, len(samples))
-  if cut := fields.get('conditions_truncated'):
-    warnings.append(
-      '{num} of {of} texts are cut to {length} tokens'.format(**cut)
-    )
+  warnings += cut_warnings(fields)
   fields = {**fields, **comparison.fields}
   return {'metrics': values, **fields, 'warnings': warnings}
+
+
+def cut_warnings(fields: Mapping[str, Any]) -> list[str]:
+  """Says how many texts the model that drew the samples has not read whole."""
+  cut = fields.get('conditions_truncated')
+  say = '{num} of {of} texts are cut to the {length} tokens of the model'
+  return [say.format(**cut)] if cut else []
 
 
 def extract(

@@ -196,7 +196,9 @@ def suffix(flags: Any, *except_for: str, content: Any = None) -> str:
   """
   values = changed(flags, *except_for)
   number = lambda x: isinstance(x, int | float) and not isinstance(x, bool)
-  parts = [f'_{k}{v:g}' for k, v in values.items() if number(v)]
+  # All digits where %g would name two values alike.
+  short = lambda x: f'{x:g}' if float(f'{x:g}') == x else str(x)
+  parts = [f'_{k}{short(v)}' for k, v in values.items() if number(v)]
   rest = {k: v for k, v in values.items() if not number(v)}
   if rest:
     parts.append(f'_{files.json_hash(content or rest)[:6]}')

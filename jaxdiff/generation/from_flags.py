@@ -36,9 +36,9 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
   # The run, after that of the small images where there is one.
   loaded = [load_run(flags.workdir, flags, mesh)]
   if flags.base:
-    # A step and a width are those of WORKDIR's own training.
-    small = {'checkpoint': flags.base_checkpoint, 'ema_std': None}
-    base = dataclasses.replace(flags, **small)
+    # A step, a width and a guide are those of WORKDIR alone.
+    own = {'ema_std': None, 'guide': None, 'classifier': None}
+    base = dataclasses.replace(flags, checkpoint=flags.base_checkpoint, **own)
     loaded.insert(0, load_run(flags.base, base, mesh))
   run = loaded[-1]
   _check_flags(flags, loaded)

@@ -1,5 +1,6 @@
 """Previews: samples that train.py draws during training and at its end."""
 
+import shlex
 from typing import Any
 
 import jax
@@ -75,7 +76,7 @@ class Previews:
     return f"""samples      {newest}
 denoising    {strip}
 
-more samples: python sample.py {workdir}{self._advice()}"""
+more samples: python sample.py {shlex.quote(str(workdir))}{self._advice()}"""
 
   def _advice(self) -> str:
     """Returns the flags without which sample.py refuses this model."""

@@ -1,5 +1,7 @@
 """Reports of an autoencoder in training: reconstructions, PSNR, SSIM."""
 
+import shlex
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +89,7 @@ class Reconstructions:
     return (
       f'samples      {newest}, images above reconstructions\n'
       f'autoencoder  {folder}, {sha256[:12]}, latents {size}\n\n'
-      f'a model of latents: --latent.autoencoder {workdir}'
+      f'a model of latents: --latent.autoencoder {shlex.quote(str(workdir))}'
     )
 
 

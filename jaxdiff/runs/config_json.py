@@ -50,7 +50,8 @@ def check_continues(
     'changed': {field: [old, new]}}.
 
   Raises:
-    ValueError: fields have changed that must not; the message names them.
+    ValueError: fields have changed that must not, or the run is longer; the
+      message names them.
   """
   steps = Checkpoints(workdir).steps()
   if not steps:
@@ -68,6 +69,12 @@ def check_continues(
     raise ValueError(
       'the checkpoints were made with another configuration: '
       + '; '.join(fixed)
+    )
+  total = described['training']['num_steps']
+  if steps[-1] > total:
+    raise ValueError(
+      f'{workdir} has {steps[-1]} steps already: --training.num-steps must be '
+      f'{steps[-1]} or more, got {total}'
     )
   # The history says where the data went, too.
   unsaid = ('config', 'workdir', 'parallel', 'spec')

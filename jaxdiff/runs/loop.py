@@ -96,7 +96,8 @@ def fit(
       task.step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
     )
     if first and parallel.is_primary():
-      print(f'{workdir} continues from step {first}')
+      done = 'continues from' if first < total else 'is finished at'
+      print(f'{workdir} {done} step {first}')
       say_rate(config, history, first)
     parallel.advise(lambda: _advice(workdir, store))
     primary = parallel.is_primary()

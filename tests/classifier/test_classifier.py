@@ -130,7 +130,7 @@ def test_the_command_learns_and_continues(tmp_path, folder, capsys):
   assert percent in capsys.readouterr().out
   # The same command finds the run finished and leaves the same weights.
   main([*command, *workdir, '--num-steps', '40'])
-  assert 'continues from step 40' in capsys.readouterr().out
+  assert 'is finished at step 40' in capsys.readouterr().out
   assert classifier.load(tmp_path / 'run').sha256 == found.sha256
   with pytest.raises(SystemExit, match='another configuration'):
     main([*command, *workdir, '--num-steps', '40', '--seed', '1'])

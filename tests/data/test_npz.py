@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxdiff import data
+from jaxdiff.data.sets import npz
 
 
 @pytest.fixture
@@ -43,6 +44,14 @@ def test_arrays_that_are_no_images(path, x, message):
 def test_another_name_is_refused(path):
   np.savez(path, images=np.zeros((2, 4, 4, 3), np.uint8))
   with pytest.raises(ValueError, match='cannot be read as images under arr_0'):
+    load(path)
+
+
+def test_a_file_that_unpacks_to_far_more_is_refused(path, monkeypatch):
+  np.savez_compressed(path, arr_0=np.zeros((9, 90, 90, 3), np.uint8))
+  assert len(load(path)) == 9
+  monkeypatch.setattr(npz, 'MAX_BYTES', 1000)
+  with pytest.raises(ValueError, match='unpacks to 218828 bytes'):
     load(path)
 
 

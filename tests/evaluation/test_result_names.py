@@ -41,6 +41,8 @@ def test_names_of_results_have_all_that_differs(workdir):
     path(*words.split())
     for words in (
       '--num 9',
+      '--num 1000001',
+      '--num 1000002',
       '--scale 3',
       '--eta 0.5',
       '--eta 1',
@@ -52,7 +54,7 @@ def test_names_of_results_have_all_that_differs(workdir):
       '--seed 4',
     )
   ]
-  assert len({path(), *every}) == 11
+  assert len({path(), *every}) == 13
   # No number depends on these.
   assert path('--batch-size', '7', '--mode', 'pmap', '--cache', 'x') == path()
   assert path('--out', 'a.json').name == 'a.json'

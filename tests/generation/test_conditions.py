@@ -6,8 +6,9 @@ import tiny
 
 from jaxdiff import config as c
 from jaxdiff import models, runs
-from jaxdiff.data import Dataset
-from jaxdiff.generation import conditions, from_flags
+from jaxdiff.data.dataset import Cut, Dataset
+from jaxdiff.evaluation import measuring
+from jaxdiff.generation import conditions, from_flags, job
 from jaxdiff.generation import flags as flags_lib
 from jaxdiff.generation.flags import Flags, SamplerFlags
 from jaxdiff.models import prompts
@@ -82,6 +83,22 @@ def test_a_prompt_that_is_cut_is_said(capsys):
   assert found.cut == (1, 1, 12)
   requested(run, prompt='short')
   assert capsys.readouterr().err == ''
+
+
+def test_cut_captions_are_counted_where_they_are_the_conditions():
+  run = run_of(text='bytes')
+  captions = Dataset(
+    *('a', 'train', 'image', 4, (8, 8, 1), 10),
+    lambda index: {},
+    cut=Cut(1, 4, 12),
+  )
+  found = examples.Examples(captions, run.spec, {})
+  cut = conditions.of_examples(run.config, run.model, found).cut
+  described = job.described_cut(cut)
+  assert described == {'conditions_truncated': dict(num=1, of=4, length=12)}
+  (said,) = measuring.cut_warnings(described)
+  assert said.startswith('1 of 4 texts are cut to the 12 tokens')
+  assert job.described_cut(Cut(0, 4, 12)) == job.described_cut(None) == {}
 
 
 def test_negative_prompts_and_none():

@@ -16,7 +16,7 @@ from jaxdiff.runs.config_json import (
   save_config,
 )
 
-CONFIG = tiny.config
+CONFIG = tiny.changed(tiny.config, training={'num_steps': 60})
 
 
 def replaced(**sections):
@@ -62,6 +62,12 @@ def test_every_change_is_kept_in_the_history(run):
   history = check_continues(run, again)
   assert history[0] == first[0] and history[1]['step'] == 80
   assert set(history[1]['changed']) == {'training.num_steps', 'sampling.steps'}
+
+
+def test_a_run_is_not_made_shorter_than_it_is(run):
+  check_continues(run, replaced(training={'num_steps': 40}))
+  with pytest.raises(ValueError, match='40 steps already.* 40 or more, got 39'):
+    check_continues(run, replaced(training={'num_steps': 39}))
 
 
 def test_what_must_not_change_is_named_in_one_line(run):

@@ -7,7 +7,8 @@
 
 Every image below is used, or loading fails and names what it would leave out.
 Links are followed; only hidden files and folders are skipped. The split 'all'
-has all images.
+has all images. Each has one frame, 8 bits a channel, and at most 33 million
+pixels, as JPEG 67 million.
 
 Sub-folders are splits where all of them are named like splits ('Train',
 'testing', 'val2017'); the splits are then 'train', 'val' and 'test'. Otherwise

@@ -20,6 +20,9 @@ DAMAGED = (
   zlib.error,
 )
 
+# A few megabytes of a stranger's may unpack to gigabytes; images do not.
+MAX_BYTES, MAX_RATIO = 1 << 30, 100
+
 
 def load(path: str, split: str) -> Dataset:
   """Reads the images of a file, as sample.py and others write them.
@@ -30,8 +33,15 @@ def load(path: str, split: str) -> Dataset:
       other than 'train' and 'all'.
   """
   check_split(split, ('train', 'all'), path)
+  local = files.local(path)
   try:
-    with np.load(files.local(path)) as arrays:
+    with zipfile.ZipFile(local) as archive:
+      parts = archive.infolist()
+    size = sum(part.file_size for part in parts)
+    packed = sum(part.compress_size for part in parts)
+    if size > max(MAX_BYTES, MAX_RATIO * packed):
+      raise ValueError(f'it unpacks to {size} bytes')
+    with np.load(local) as arrays:
       x = np.ascontiguousarray(arrays['arr_0'])
   except DAMAGED as error:
     raise ValueError(

@@ -143,7 +143,7 @@ def _fields(pairs: Pairs, tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
   """Counts the prompts: given, used, and longer than CLIP reads."""
   used, num = len(pairs.prompts), len(pairs.index)
   cut = sum(tokenizer.count(x) > tokenizer.length for x in pairs.prompts)
-  warnings = []
+  warnings = measuring.cut_warnings(pairs.samples.fields)
   if cut:
     warnings.append(f'{cut} prompts are longer than CLIP reads')
   if used < pairs.given:
