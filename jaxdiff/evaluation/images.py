@@ -51,7 +51,7 @@ def parse(text: str) -> Source:
     FileNotFoundError: Neither of them.
   """
   kind, colon, rest = text.partition(':')
-  if files.as_path(text).is_dir():
+  if text and files.as_path(text).is_dir():
     return Source(f'folder:{text}', 'all')
   if text.endswith('.npz') and kind not in SETS:
     return Source(f'npz:{text}', 'all')

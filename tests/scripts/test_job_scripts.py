@@ -104,7 +104,11 @@ def test_a_job_continues_on_any_number_of_processes_and_devices(tmp_path):
   for num, devices in ((4, 2), (1, 8), (2, 2), (1, 1)):
     workdir = tmp_path / f'{num}x{devices}'
     shutil.copytree(stopped, workdir)
-    out, _ = Job(workdir, num, devices, '--training.num-steps', f'{last}').end()
+    flags = ['--training.num-steps', f'{last}']
+    if devices == 8:  # and with parameters divided
+      rules = ('emb/kernel=1', 'norm=none')
+      flags += ['--parallel.fsdp', '2', '--parallel.rules', *rules]
+    out, _ = Job(workdir, num, devices, *flags).end()
     assert f'continues from step {step}' in out[0]
     found = losses(workdir)
     assert list(found) == list(expected) == list(range(1, last + 1))
