@@ -4,6 +4,7 @@ Files may come from strangers. What they hold is checked before the library
 tokenizers sees it, since a small file can ask it for gigabytes.
 """
 
+import base64
 import gzip
 import json
 import math
@@ -155,7 +156,9 @@ def read_library(path: str | os.PathLike) -> 'tokenizers.Tokenizer':
 def _growth(part: object) -> float:
   """Bounds the factor by which a part of a tokenizer.json lengthens a text.
 
-  In a chain of parts, each of which replaces a letter by two, it is 2^n.
+  In a chain of parts, each of which replaces a letter by two, it is 2^n. The
+  table of sentencepiece, `precompiled_charsmap`, has the size of a tree, the
+  tree, and what letters are replaced by, each with a NUL behind it.
   """
   if isinstance(part, list):
     return math.prod(map(_growth, part))
@@ -163,6 +166,10 @@ def _growth(part: object) -> float:
     return 1.0
   longer = ('content', 'prepend', 'single', 'pair', 'ids')
   sizes = [float(len(x)) for k, x in part.items() if k in longer and x]
+  if table := part.get('precompiled_charsmap'):
+    raw = base64.b64decode(table)
+    letters = raw[4 + int.from_bytes(raw[:4], 'little') :]
+    sizes.append(float(max(1, *map(len, letters.split(b'\0')))))
   return math.prod(sizes) * _growth(list(part.values()))
 
 

@@ -72,6 +72,7 @@ class Gaussian(Section):
     str, Name({**registry.SCHEDULES, **registry.BETAS}, _gaussian)
   ] = 'cosine'
   num_steps: Count = 1000  # T, of tables of betas and losses of T steps
+  steps_from_zero: bool = False  # the network is told T t - 1, as in diffusers
   prediction: Annotated[str, Name(registry.PREDICTIONS, _gaussian)] = 'v'
   # hybrid and vlb train a learned variance, nelbo the bound; mean_flow,
   # shortcut, consistency, progressive and others few steps.

@@ -52,6 +52,7 @@ class DiT(Network):
   class_tokens: Annotated[int, In('[0, 1024]')] = 0  # before the patches
   class_tokens_from: Annotated[int, In('[0, 1023]')] = 0  # from which block on
   time_scale: Positive = 1000.0
+  frequency_shift: Annotated[int, In('[0, 1]')] = 1  # of the embedding of time
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ def make(
   two_times = {'second_time': True} if loss in registry.TWO_TIMES else {}
   network = networks.make(config, spec, out_channels=channels, **two_times)
   apply = _scaled(network.apply, schedule)
+  if c.steps_from_zero:
+    apply = _from_zero(apply, c.num_steps)
   pair = learned_variance.split_output(apply) if learned else apply
   if c.self_conditioning:
     pair = losses.self_conditioned(apply, kind, schedule)
@@ -277,6 +279,16 @@ def nelbo(
   """Computes `losses.elbo.nelbo` of a network that outputs a prediction."""
   clean = losses.clean_apply(apply, kind, schedule)
   return elbo.nelbo(clean, process, times)
+
+
+def _from_zero(apply: losses.Apply, num_steps: int) -> losses.Apply:
+  """The network told T t - 1 where it would be told 1000 t."""
+
+  def told(params: Params, xt: Array, t: Array, *args: Any) -> Any:
+    step = jnp.maximum(num_steps * t - 1, 0)
+    return apply(params, xt, step / 1000, *args)
+
+  return told
 
 
 def _scaled(apply: losses.Apply, schedule: Schedule) -> losses.Apply:

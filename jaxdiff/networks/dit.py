@@ -137,6 +137,7 @@ class DiT(nn.Module):
     class_tokens: How many tokens of the class are put before the patches, each
       its embedding and a learned position.
     class_tokens_from: The block from which on they are there.
+    frequency_shift: As in `embedding.sinusoidal`; 0 in the published DiTs.
 
   `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
   `time_scale`, `dtype` and `remat` are those of `jaxdiff.networks`.
@@ -154,6 +155,7 @@ class DiT(nn.Module):
   rotary: bool = False
   class_tokens: int = 0
   class_tokens_from: int = 0
+  frequency_shift: int = 1
   num_classes: int | None = None
   text_dim: int | None = None
   pooled_dim: int | None = None
@@ -192,6 +194,7 @@ class DiT(nn.Module):
       self.dtype,
       init=nn.initializers.normal(0.02),
       label=label,
+      waves=partial(embedding.sinusoidal, frequency_shift=self.frequency_shift),
     )
     # Every modulation begins with this swish: once here serves them all.
     emb = nn.swish(emb)

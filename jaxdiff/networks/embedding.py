@@ -20,6 +20,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
@@ -100,6 +101,47 @@ def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
     )
 
 
+def sinusoidal(
+  t: Array,
+  dim: int,
+  scale: float = 1000.0,
+  cosine_first: bool = False,
+  frequency_shift: int = 1,
+) -> Array:
+  """Embeds times as sines, then cosines, of geometrically spaced frequencies.
+
+  With h = dim / 2 and w_i = 10000^(-i / (h - 1)), i = 0 .. h - 1:
+  [sin(scale t w_0), .., sin(scale t w_{h-1}), cos(scale t w_0), ..].
+
+  Args:
+    t: times in [0, 1], [B].
+    dim: even, at least 4.
+    scale: 1000, so that t = i / 1000 is the i-th step of a 1000-step DDPM.
+    cosine_first: whether the cosines come before the sines.
+    frequency_shift: subtracted from h in w; 0 in Stable Diffusion.
+
+  Returns:
+    Embedding [B, dim], float32, in [-1, 1].
+
+  Raises:
+    ValueError: if `dim` is odd or below 4.
+
+  Source: Ho et al. 2020 (arXiv:2006.11239), appendix B, in the order and with
+  the frequencies of its released code.
+  """
+  if dim < 4 or dim % 2:
+    raise ValueError(
+      f'a sinusoidal embedding needs an even dim of at least 4, got {dim}'
+    )
+  half = dim // 2
+  frequencies = np.power(10000.0, -np.arange(half) / (half - frequency_shift))
+  # float32 even in a bfloat16 network: bfloat16 cannot tell t = 0.999 from 1.
+  angles = scale * jnp.asarray(t, jnp.float32)[:, None]
+  angles = angles * frequencies.astype(np.float32)[None, :]
+  waves = [jnp.sin(angles), jnp.cos(angles)]
+  return jnp.concatenate(waves[::-1] if cosine_first else waves, axis=-1)
+
+
 def embed(
   kinds: Kinds,
   t: Array,
@@ -109,6 +151,7 @@ def embed(
   dtype: DTypeLike,
   init: Callable[..., Array] = layers.kernel_init,
   label: Array | None = None,
+  waves: Callable[..., Array] = sinusoidal,
 ) -> Array:
   """Sums the embeddings of time and of the conditions that are vectors.
 
@@ -125,6 +168,7 @@ def embed(
     dtype: Of computation.
     init: Of the matrices.
     label: From `embed_label`, which is called without.
+    waves: The sinusoidal embedding.
 
   Returns:
     [B, width].
@@ -132,7 +176,7 @@ def embed(
   dense = partial(layers.Dense, width, dtype=dtype, kernel_init=init)
 
   def level(t, name, scale=kinds.time_scale, **last):
-    emb = layers.sinusoidal(t, frequencies, scale)
+    emb = waves(t, frequencies, scale)
     emb = nn.swish(dense(name=f'{name}_0')(emb))
     return dense(name=f'{name}_1', **last)(emb)
 

@@ -1,4 +1,4 @@
-"""Layers that several networks share: norms, embeddings, residual blocks.
+"""Layers that several networks share: norms, convolutions, residual blocks.
 
 Parameters are float32 always. `dtype` is the type a layer computes in and
 returns; means, variances and softmax are float32 whatever it is.
@@ -12,7 +12,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from jaxdiff.cpu import convolution, products
@@ -35,47 +34,12 @@ def kernel_init(
     shape: [..., in, out]; what stands before is the receptive field.
     dtype: of the result.
 
-  Returns:
-    Kernel of that shape.
-
   Source: Glorot and Bengio 2010, equation 16.
   """
   field = math.prod(shape[:-2])
   bound = math.sqrt(6 / (field * (shape[-2] + shape[-1])))
   flat = jax.random.uniform(key, (math.prod(shape),), dtype, -1.0, 1.0)
   return (bound * flat).reshape(shape)
-
-
-def sinusoidal(t: jax.Array, dim: int, scale: float = 1000.0) -> jax.Array:
-  """Embeds times as sines, then cosines, of geometrically spaced frequencies.
-
-  With h = dim / 2 and w_i = 10000^(-i / (h - 1)), i = 0 .. h - 1:
-  [sin(scale t w_0), .., sin(scale t w_{h-1}), cos(scale t w_0), ..].
-
-  Args:
-    t: times in [0, 1], [B].
-    dim: even, at least 4.
-    scale: 1000, so that t = i / 1000 is the i-th step of a 1000-step DDPM.
-
-  Returns:
-    Embedding [B, dim], float32, in [-1, 1].
-
-  Raises:
-    ValueError: if `dim` is odd or below 4.
-
-  Source: Ho et al. 2020 (arXiv:2006.11239), appendix B, in the order and with
-  the frequencies of its released code.
-  """
-  if dim < 4 or dim % 2:
-    raise ValueError(
-      f'a sinusoidal embedding needs an even dim of at least 4, got {dim}'
-    )
-  half = dim // 2
-  frequencies = np.power(10000.0, -np.arange(half) / (half - 1))
-  # float32 even in a bfloat16 network: bfloat16 cannot tell t = 0.999 from 1.
-  angles = scale * jnp.asarray(t, jnp.float32)[:, None]
-  angles = angles * frequencies.astype(np.float32)[None, :]
-  return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
 def num_groups(channels: int) -> int:

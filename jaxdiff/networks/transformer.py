@@ -170,7 +170,7 @@ class Transformer(nn.Module):
     )(xt)
     if self.absolute:
       places = jnp.arange(xt.shape[1], dtype=jnp.float32)
-      waves = layers.sinusoidal(places, self.width, scale=1.0)
+      waves = embedding.sinusoidal(places, self.width, scale=1.0)
       x = x + waves[None].astype(x.dtype)
     x, _ = stacked(TransformerBlock, self.depth, self.remat)(
       self.num_heads,

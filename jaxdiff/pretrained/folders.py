@@ -54,6 +54,7 @@ def read_state(path: Path, fetch: str) -> tuple[dict[str, np.ndarray], str]:
   digest = hashlib.sha256()
   for name in sorted(set(index.values())):
     shard = path.parent / name
+    _check_inside(shard)
     state |= read_weights(shard, fetch)
     digest.update(f'{name} {sha256(shard)}\n'.encode())
   missing = sorted(set(index) - set(state))
@@ -63,6 +64,19 @@ def read_state(path: Path, fetch: str) -> tuple[dict[str, np.ndarray], str]:
       f'{missing[0][:200]!r}'
     )
   return state, digest.hexdigest()
+
+
+def _check_inside(shard: Path) -> None:
+  """Raises ValueError for a link out of the folder, but to the Hub's cache.
+
+  The cache has REPOSITORY/snapshots/REVISION/file -> REPOSITORY/blobs/hash.
+  """
+  folder, target = shard.parent.absolute(), shard.resolve().parent
+  cached = target.name == 'blobs' and (
+    target.with_name('snapshots') in folder.resolve().parents
+  )
+  if target != folder.resolve() and not cached:
+    raise ValueError(f'{shard} is a link to a file outside of its folder')
 
 
 def _shards(config: Config) -> dict[str, str]:

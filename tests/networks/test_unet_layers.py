@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from nets import normal
 
-from jaxdiff.networks import layers
+from jaxdiff.networks import embedding, layers
 
 
 @pytest.mark.parametrize('size', [6, 7])
@@ -58,7 +58,12 @@ def test_number_of_groups(channels, groups):
 
 def test_time_embedding():
   t = jnp.array([0.0, 0.25, 1.0])
-  out = layers.sinusoidal(t, 6)
+  out = embedding.sinusoidal(t, 6)
   angles = 1000 * np.array([0, 0.25, 1])[:, None] * np.array([1, 0.01, 1e-4])
   expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
+  np.testing.assert_allclose(out, expected, atol=1e-4)
+  out = embedding.sinusoidal(t, 6, cosine_first=True, frequency_shift=0)
+  angles = 1000 * np.array([0, 0.25, 1])[:, None]
+  angles = angles * np.power(10000, -np.arange(3) / 3)
+  expected = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
   np.testing.assert_allclose(out, expected, atol=1e-4)

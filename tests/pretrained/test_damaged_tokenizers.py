@@ -1,5 +1,6 @@
 """Files of tokenizers that would ask for more memory than there is."""
 
+import base64
 import json
 
 import pytest
@@ -25,6 +26,13 @@ def chain(part, num, name):
   return {'type': 'Sequence', name: [part] * num}
 
 
+def charsmap(longest):
+  """sentencepiece's table of an empty tree, and one replacement."""
+  raw = (0).to_bytes(4, 'little') + b'a\0' + b'a' * longest + b'\0'
+  text = base64.b64encode(raw).decode()
+  return {'type': 'Precompiled', 'precompiled_charsmap': text}
+
+
 DOUBLE = {'type': 'Replace', 'pattern': {'String': 'a'}, 'content': 'aa'}
 PREPEND = {'type': 'Prepend', 'prepend': 'x' * 1000}
 
@@ -37,6 +45,8 @@ PREPEND = {'type': 'Prepend', 'prepend': 'x' * 1000}
     {'post_processor': template(*[1] * 2000)},
     {'post_processor': chain(template(1, times=2), 40, 'processors')},
     {'decoder': chain(DOUBLE, 40, 'decoders')},
+    {'normalizer': charsmap(2000)},
+    {'normalizer': chain(charsmap(40), 3, 'normalizers')},
   ],
 )
 def test_a_file_that_makes_texts_long_is_refused(parts, tmp_path):

@@ -1,0 +1,81 @@
+"""Samplers as one file by `jax.export`, for CPUs, GPUs and TPUs.
+
+  from pathlib import Path
+  import numpy as np
+  from jax import export
+  from safetensors.numpy import load_file
+
+  sampler = export.deserialize(bytearray(Path('OUT.jaxexport').read_bytes()))
+  arrays = load_file('OUT.safetensors')
+  images = sampler.call(arrays, np.arange(4, dtype=np.int32))
+
+`arrays` are the parameters, 'params/...', and the options: 'options/seed',
+'options/scale', the conditions 'options/cond/...' of which sample i has row i
+modulo their number, and so on. They may be changed. The index is int32 [B], B
+that of the export. The samples are those of sample.py.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import Array, export
+
+from jaxdiff import files
+from jaxdiff.generation.job import Job
+from jaxdiff.generation.sampler import make_sampler
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+
+
+def save(job: Job, out: str | Path, batch_size: int) -> Path:
+  """Writes OUT.jaxexport and OUT.safetensors.
+
+  Args:
+    job: Of a run, without an edit and without another run before it.
+    out: Ends in .jaxexport.
+    batch_size: B.
+
+  Raises:
+    ValueError: The file does not end so, samples are no single array, or
+      flatbuffers is missing.
+    OSError: A file cannot be written.
+  """
+  out = Path(out).expanduser()
+  if out.suffix != '.jaxexport':
+    raise ValueError(f'a sampler is written to .jaxexport, got {out}')
+  if isinstance(job.run.spec.shape, dict):
+    raise ValueError('samples of graphs are no single array')
+  try:
+    import flatbuffers  # noqa: F401 - jax.export writes by it
+  except ImportError as error:
+    raise ValueError(
+      "a sampler is written by flatbuffers: pip install 'jaxdiff[export]'"
+    ) from error
+  weights = out.with_suffix('.safetensors')
+  for path in (out, weights):
+    files.check_target(path)
+  draw = make_sampler(job.run.model, job.run.config.sampling)
+
+  def program(arrays: Mapping[str, Array], index: Array) -> Array:
+    tree = unflatten_dict(arrays, sep='/')
+    return draw(tree['params'], tree['options'], index).x
+
+  index = np.arange(batch_size, dtype=np.int32)
+  tree: Any = {'params': job.params, 'options': job.options(index)}
+  # Numbers of Python have no type until they are arrays.
+  tree = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), tree)
+  arrays = flatten_dict(jax.device_get(tree), sep='/')
+  exported = export.export(jax.jit(program), platforms=PLATFORMS)(arrays, index)
+  content = safetensors.numpy.save(
+    {name: np.array(x, order='C') for name, x in arrays.items()}
+  )
+  serialized = exported.serialize()
+  files.save(weights, lambda file: file.write_bytes(content))
+  files.save(out, lambda file: file.write_bytes(serialized))
+  return weights
