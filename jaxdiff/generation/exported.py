@@ -46,7 +46,7 @@ def save(job: Job, out: str | Path, batch_size: int) -> Path:
       flatbuffers is missing.
     OSError: A file cannot be written.
   """
-  out = Path(out).expanduser()
+  out = files.as_path(out).expanduser()
   if out.suffix != '.jaxexport':
     raise ValueError(f'a sampler is written to .jaxexport, got {out}')
   if isinstance(job.run.spec.shape, dict):

@@ -36,7 +36,7 @@ def save(run: Run, out: str | Path) -> None:
     ValueError: The file does not end in .safetensors.
     OSError: A file cannot be written.
   """
-  out, described = _paths(Path(out).expanduser())
+  out, described = _paths(files.as_path(out).expanduser())
   layout = _layout(run.config, run.spec, run.params)
   state = layout.export(run.params)
   content = safetensors.numpy.save(state)

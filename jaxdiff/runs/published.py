@@ -104,7 +104,7 @@ def save(published: Published) -> None:
   Raises:
     FileExistsError: The workdir holds a run.
   """
-  workdir = Path(published.config.workdir)
+  workdir = files.as_path(published.config.workdir)
   files.check_target(workdir, folder=True)
   if (workdir / 'config.json').exists():
     raise FileExistsError(f'{workdir} holds a run: give another workdir')
