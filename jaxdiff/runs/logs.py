@@ -205,7 +205,7 @@ def save_loss_curve(workdir: str | os.PathLike[str]) -> Path:
     axes.plot(steps, median, color='C0', label='running median')
     axes.legend(frameon=False)
   # A log likelihood of real numbers may be positive.
-  scale = 'log' if loss.min() > 0 else 'linear'
+  scale = 'log' if (loss > 0).all() else 'linear'
   axes.set(xlabel='step', ylabel='loss', yscale=scale)
   axes.grid(alpha=0.3)
   files.save(path, lambda file: figure.savefig(file, dpi=120))

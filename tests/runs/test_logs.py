@@ -33,6 +33,14 @@ def test_steps_after_the_last_checkpoint_are_dropped(tmp_path):
     assert [row['step'] for row in read_metrics(path)] == [3, 4]
 
 
+@pytest.mark.parametrize('record', ['', '{"step": 1, "loss": -2.0}\n'])
+def test_a_curve_of_any_record(tmp_path, record):
+  # A finished run draws it again, also when its record was removed.
+  assert logs.save_loss_curve(tmp_path).stat().st_size
+  (tmp_path / 'metrics.jsonl').write_text(record)
+  assert logs.save_loss_curve(tmp_path).stat().st_size
+
+
 def test_a_damaged_line_is_named_and_a_cut_one_left_out(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   good = '{"step": 1, "loss": 2.0}\n'
