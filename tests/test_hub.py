@@ -2,17 +2,21 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import tiny_dino
 
 from jaxdiff import hub
 from jaxdiff.models.clip_prompts import clip_prompts
+from jaxdiff.models.t5_prompts import t5_prompts
 from jaxdiff.pretrained.autoencoder_weights import load_autoencoder
 from jaxdiff.pretrained.clip_folder import read_clip
 from jaxdiff.pretrained.clip_weights import load_clip, load_clip_text
 from jaxdiff.pretrained.dinov2_weights import load_dinov2
 from jaxdiff.pretrained.inception_weights import load_inception
+from jaxdiff.pretrained.t5_weights import load_t5
+from jaxdiff.runs import exports, published
 from jaxdiff.tokenizer_files import read_library
 from jaxdiff.tokenizers import clip_tokenizer
 
@@ -25,8 +29,12 @@ LOADERS = [
   load_clip_text,
   load_dinov2,
   load_inception,
+  load_t5,
   read_clip,
   read_library,
+  partial(exports.load, workdir='run'),
+  partial(published.read, workdir='run'),
+  partial(t5_prompts, length=8),
 ]
 
 

@@ -52,9 +52,7 @@ def make(
   channels = spec.shape[-1] * (2 if learned else 1)
   two_times = {'second_time': True} if loss in registry.TWO_TIMES else {}
   network = networks.make(config, spec, out_channels=channels, **two_times)
-  apply = _scaled(network.apply, schedule)
-  if c.steps_from_zero:
-    apply = _from_zero(apply, c.num_steps)
+  apply = _scaled(network.apply, schedule, c)
   pair = learned_variance.split_output(apply) if learned else apply
   if c.self_conditioning:
     pair = losses.self_conditioned(apply, kind, schedule)
@@ -281,27 +279,22 @@ def nelbo(
   return elbo.nelbo(clean, process, times)
 
 
-def _from_zero(apply: losses.Apply, num_steps: int) -> losses.Apply:
-  """The network told T t - 1 where it would be told 1000 t."""
-
-  def told(params: Params, xt: Array, t: Array, *args: Any) -> Any:
-    step = jnp.maximum(num_steps * t - 1, 0)
-    return apply(params, xt, step / 1000, *args)
-
-  return told
-
-
-def _scaled(apply: losses.Apply, schedule: Schedule) -> losses.Apply:
+def _scaled(
+  apply: losses.Apply, schedule: Schedule, c: Gaussian
+) -> losses.Apply:
   """The network given xt / sqrt(alpha^2 + sigma^2), of about unit size.
 
-  On a schedule that preserves the variance this is xt itself. Source: EDM
-  (Karras et al. 2022), c_in, for data of unit size.
+  On a schedule that preserves the variance this is xt itself. With steps from
+  zero it is told T t - 1 where it would be told 1000 t. Source: EDM (Karras et
+  al. 2022), c_in, for data of unit size.
   """
 
   def scaled(
     params: Params, xt: Array, t: Array, cond: Any, dropout_keys: Any = None
   ) -> Any:
     size = jnp.hypot(*schedule(t)).reshape(-1, *[1] * (xt.ndim - 1))
+    if c.steps_from_zero:
+      t = jnp.maximum(c.num_steps * t - 1, 0) / 1000
     return apply(params, xt / size, t, cond, dropout_keys)
 
   return scaled
