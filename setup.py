@@ -13,8 +13,8 @@ class BuildWithScripts(build_py):
     if self.editable_mode:
       return  # there the checkout has them
     target = Path(self.build_lib, 'jaxdiff', 'shipped')
-    (target / 'configs').mkdir(parents=True, exist_ok=True)
-    for file in ('train.py', 'sample.py', *Path('configs').glob('*.py')):
+    for file in ('train.py', 'sample.py', *Path('configs').rglob('*.py')):
+      (target / file).parent.mkdir(parents=True, exist_ok=True)
       shutil.copy(file, target / file)
 
 

@@ -5,7 +5,8 @@
 
 393,986 parameters, 2,500 steps of 32 (1,000 epochs), 24 minutes on half a CPU
 core (2026-11-22, Python 3.11, jax 0.10.2); MMDs to the test graphs 1.0 to 2.4
-times those of the training graphs, see docs/results.md.
+times those of the training graphs, see docs/results.md. The authors' settings:
+papers/digress_community.py.
 """
 
 from jaxdiff import config as c

@@ -7,6 +7,18 @@ The official code's warm-up, gradient clip and large variance. 35,746,307
 parameters. Hardware: the authors trained on a TPU v3-8, 21 steps/s, about 10.6
 hours; not run here. Expected with all 800,000 steps: FID 3.17 against the
 training set, 1000 ancestral steps, 50,000 samples (the paper's table 1).
+
+DDIM (Song et al. 2021) is the same run, sampled in fewer steps:
+
+  python sample.py runs/ddpm_cifar10 --sampler ddim --steps 50 --times quadratic
+
+with --eta 1 for more noise, or --sampler ancestral:large without --eta for the
+large variance. Expected FID (its table 1, on the grid of its appendix D.2):
+
+  steps                  10      20      50     100    1000
+  eta 0               13.36    6.84    4.67    4.16    4.04
+  eta 1               41.07   18.36    8.01    5.78    4.73
+  the large variance 367.43  133.37   32.72    9.99    3.17
 """
 
 from jaxdiff import config as c

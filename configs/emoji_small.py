@@ -9,9 +9,9 @@ cores with other work (2026-11-22, Python 3.11, jax 0.10.2). Expected then: loss
 
 import dataclasses
 
-from configs.emoji import config as emoji
 from jaxdiff import config as c
 
+emoji = c.load_file('configs/emoji.py')
 _unet = c.UNet(
   channels=32,
   channel_mults=(1, 2),

@@ -5,10 +5,12 @@
 
 An example is one sentence of 128 tokens, padded or truncated. The tokenizer is
 that of bert-base-uncased, whose tokenizer.json is on Hugging Face. 12 layers of
-width 768, a million steps of 512: for many accelerators; no result yet. Two
+width 768, a million steps of 512: for many accelerators; not run here.
+Expected: perplexity at most 27.04 after 33 billion tokens (table 1). Three
 things differ: MDLM undoes the spacing of the set's tokens. Its noise is
 log-linear, whose bound is infinite without its cut at t = 1; the bound does not
-depend on that choice.
+depend on that choice. Its network has a modulation by a time that is always 0,
+139,292,986 parameters in all, and ours none: 131,942,203.
 """
 
 from jaxdiff import config as c

@@ -5,7 +5,7 @@
 
 1,200 steps of 8 take 20 minutes on one CPU core with other work (2026-11-22,
 Python 3.11, jax 0.10.2). No sample is planar after that, nor after 4,400:
-docs/notes/planar.md.
+docs/notes/planar.md. The authors' settings: papers/digress_planar.py.
 """
 
 from jaxdiff import config as c

@@ -5,7 +5,7 @@
 256 characters of a-z and space, masked. 12 layers of width 768, a million steps
 of 512: for many accelerators; no result yet. The file is the published one of
 100,000,000 characters, cut into 90, 5 and 5 million. MD4 has a gated MLP. Ours
-has none, and 92.4 M parameters as in SEDD and MDLM.
+has none, and 92,413,724 parameters, as in SEDD and MDLM.
 """
 
 from jaxdiff import config as c

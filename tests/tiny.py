@@ -91,6 +91,7 @@ def apply(params, xt, t, cond, dropout_key=None):
 def shrunken(config, spec):
   """Cuts a configuration of any size down to one that a test can run."""
   small = {'width': 8, 'edge_width': 8, 'global_width': 8, 'depth': 1}
+  small['class_tokens_from'] = 0
   n = config.network
   if isinstance(n, c.UNet):
     # Two levels, and attention on the lower one if there is any.
@@ -99,6 +100,9 @@ def shrunken(config, spec):
     small |= {'channels': 8, 'num_res_blocks': 1, 'channel_mults': (1, 2)}
     small['attention_resolutions'] = (side,) if n.attention_resolutions else ()
     small['head_channels'] = n.head_channels and 8
+  elif isinstance(n, c.EDM2):
+    small |= {'channels': 64, 'channel_mults': (1,), 'num_res_blocks': 1}
+    small['attention_resolutions'] = ()
   elif isinstance(n, c.Autoencoder):
     small |= {'channels': 4, 'channel_mults': (1, 2), 'num_groups': 2}
     small |= {'num_res_blocks': 1, 'latent_channels': 2}
@@ -155,7 +159,10 @@ def conditions(config, num, sampling=False):
   condition, cond = config.condition, {}
   if condition.label or isinstance(config.diffusion, c.Classification):
     cond['label'] = np.zeros(num, np.int32)
-  if condition.text:
+  if condition.text == 'clip':  # read by the encoder beforehand
+    cond['text'] = np.ones((num, 77, condition.width), np.float32)
+    cond['pooled'] = np.ones((num, condition.width), np.float32)
+  elif condition.text:
     cond['tokens'] = np.ones((num, condition.length), np.int32)
   if condition.low_res and sampling:
     size = condition.low_res

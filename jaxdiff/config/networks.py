@@ -34,6 +34,7 @@ class UNet(Network):
   resblock_updown: bool = False
   patch_size: Size = 1  # squares of pixels as channels: faster, coarser
   time_scale: Positive = 1000.0  # largest frequency of the embedding of time
+  norm_eps: Positive = 1e-6  # added to the variance in norms; ADM: 1e-5
 
 
 @dataclass(frozen=True)

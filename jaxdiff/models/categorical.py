@@ -27,7 +27,7 @@ _SIZE = 2**31 - 1  # no number of a step: the stream of sizes
 
 # The distribution from which an element is redrawn, [K'], by that of the data.
 _NOISES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-  'absorbing': lambda data: np.eye(len(data) + 1)[-1],
+  'absorbing': lambda data: np.append(np.zeros(len(data)), 1.0),
   'uniform': lambda data: np.full(len(data), 1 / len(data)),
   'ordinal': lambda data: np.full(len(data), 1 / len(data)),
 }
