@@ -1,7 +1,7 @@
 """The configuration of a run: one frozen dataclass of sections."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Annotated, ClassVar
 
@@ -105,6 +105,19 @@ def check_effect(config: Config, before: Config) -> None:
       )
   if config.sampling.eta != before.sampling.eta:
     registry.check_eta('--sampling.eta', config.sampling.sampler)
+  if isinstance(config.diffusion, Gaussian | Categorical):
+    return
+  kind = type(config.diffusion).__name__
+  for new, old in (
+    (config.condition, before.condition),
+    (config.sampling, replace(before.sampling, num=config.sampling.num)),
+  ):
+    for name, value in vars(new).items():
+      if value != getattr(old, name):
+        raise ValueError(
+          f'{flag(new.prefix + name)} has no effect: a model of diffusion '
+          f'{kind} draws no samples'
+        )
 
 
 def _check_together(config: Config) -> None:

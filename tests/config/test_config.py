@@ -157,6 +157,11 @@ def test_the_sde_solver_of_an_older_run_keeps_its_eta(eta):
 def test_a_flag_without_effect_is_refused(flags, needed):
   with pytest.raises(ValueError, match=f'needs {needed}.* without which'):
     c.parse(flags.split())
+  samples = ['--config', 'configs/digits_autoencoder.py', '--sampling.num', '9']
+  assert c.parse(samples).sampling.num == 9
+  for wrong in ('--condition.label', '--sampling.steps=9'):
+    with pytest.raises(ValueError, match='has no effect: .* draws no samples'):
+      c.parse([*samples, wrong])
   # What the file says stays unused where a flag takes its use away.
   file = ['--config', 'configs/digits_class.py', '--condition.no-label']
   assert c.parse(file).sampling.scale == 2
