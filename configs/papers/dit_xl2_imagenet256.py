@@ -4,13 +4,13 @@
   python train.py --config configs/papers/dit_xl2_imagenet256.py
   python sample.py runs/dit_xl2_imagenet256 --labels 207,360 --scale 1.5
 
---latent.autoencoder is Stable Diffusion's, of 32x32x4, as diffusers has it
-(stabilityai/sd-vae-ft-mse). 674,834,720 parameters; the released code counts
-294,912 fixed positions too (table 4: 675 million). Hardware: the authors
-trained on a TPU v3-256 at 5.7 steps/s; not run here. Expected: FID 9.62 after 7
-million steps, 2.27 at scale 1.5 (table 2), and 19.5 after 400,000 (README of
-facebookresearch/DiT). Settings: train.py there. Theirs guides three of the four
-channels, and multiplies latents by 0.18215; ours has mean 0 and variance 1.
+--latent.autoencoder is Stable Diffusion's, of 32x32x4, from the Hub.
+674,834,720 parameters; the released code counts 294,912 fixed positions too
+(table 4: 675 million). Hardware: the authors trained on a TPU v3-256 at 5.7
+steps/s; not run here. Expected: FID 9.62 after 7 million steps, 2.27 at scale
+1.5 (table 2), and 19.5 after 400,000 (README of facebookresearch/DiT).
+Settings: train.py there. Theirs guides three of the four channels, and
+multiplies latents by 0.18215; ours has mean 0 and variance 1.
 """
 
 from jaxdiff import config as c
@@ -18,7 +18,7 @@ from jaxdiff import config as c
 config = c.Config(
   workdir='runs/dit_xl2_imagenet256',
   data=c.Data(name='tfds:imagenet2012', image_size=256, flip=True),
-  latent=c.Latent(autoencoder='sd-vae-ft-mse'),
+  latent=c.Latent(autoencoder='hf://stabilityai/sd-vae-ft-mse'),
   condition=c.Condition(label=True, drop=0.1),
   diffusion=c.Gaussian(
     schedule='linear_betas',

@@ -4,13 +4,13 @@
   python train.py --config configs/papers/edm2_xs_imagenet512.py
   python sample.py runs/edm2_xs_imagenet512 --ema-std 0.135
 
---latent.autoencoder is Stable Diffusion's, of 64x64x4, as diffusers has it
-(stabilityai/sd-vae-ft-mse). 124,713,125 parameters (table 2: 125 million).
-Hardware: the authors recommend 32 A100 at least; not run here. Expected: FID
-3.53 without guidance (NVlabs/edm2, generate_images.py: preset
-edm2-img512-xs-fid). Settings: train_edm2.py there. Their latents have deviation
-0.5 and ours 1, so sigma is twice theirs. Missing: the learned weight of the
-loss over sigma, and the last step, from the least sigma to 0.
+--latent.autoencoder is Stable Diffusion's, of 64x64x4, from the Hub.
+124,713,125 parameters (table 2: 125 million). Hardware: the authors recommend
+32 A100 at least; not run here. Expected: FID 3.53 without guidance
+(NVlabs/edm2, generate_images.py: preset edm2-img512-xs-fid). Settings:
+train_edm2.py there. Their latents have deviation 0.5 and ours 1, so sigma is
+twice theirs. Missing: the learned weight of the loss over sigma, and the last
+step, from the least sigma to 0.
 """
 
 from jaxdiff import config as c
@@ -18,7 +18,7 @@ from jaxdiff import config as c
 config = c.Config(
   workdir='runs/edm2_xs_imagenet512',
   data=c.Data(name='tfds:imagenet2012', image_size=512),
-  latent=c.Latent(autoencoder='sd-vae-ft-mse'),
+  latent=c.Latent(autoencoder='hf://stabilityai/sd-vae-ft-mse'),
   condition=c.Condition(label=True, drop=0.0),
   diffusion=c.Gaussian(
     schedule='edm(0.004, 160.0, 7.0)',

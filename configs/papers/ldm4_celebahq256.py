@@ -3,10 +3,10 @@
   python -m jaxdiff.data prepare tfds:celeb_a_hq/256
   python train.py --config configs/papers/ldm4_celebahq256.py
 
---latent.autoencoder is VQ-f4, of 64x64x3 with 8192 codes, as diffusers has it
-(the vqvae of CompVis/ldm-celebahq-256). 274,056,163 parameters (table 12: 274
-million). Hardware: one A100; not run here. Expected: FID 5.11 with 200 DDIM
-steps, eta 0 (README of CompVis/latent-diffusion). Settings: table 12, and
+--latent.autoencoder is VQ-f4, of 64x64x3 with 8192 codes, from the Hub.
+274,056,163 parameters (table 12: 274 million). Hardware: one A100; not run
+here. Expected: FID 5.11 with 200 DDIM steps, eta 0 (README of
+CompVis/latent-diffusion). Settings: table 12, and
 configs/latent-diffusion/celebahq-ldm-vq-4.yaml there, whose rate 2e-6 is of one
 image. Latents are scaled to variance 1; theirs are not.
 """
@@ -16,7 +16,7 @@ from jaxdiff import config as c
 config = c.Config(
   workdir='runs/ldm4_celebahq256',
   data=c.Data(name='tfds:celeb_a_hq/256'),
-  latent=c.Latent(autoencoder='ldm-celebahq-256/vqvae'),
+  latent=c.Latent(autoencoder='hf://CompVis/ldm-celebahq-256/vqvae'),
   diffusion=c.Gaussian(
     schedule='scaled_linear_betas(0.0015, 0.0195)',
     num_steps=1000,

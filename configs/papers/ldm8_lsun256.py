@@ -3,10 +3,10 @@
   python -m jaxdiff.data prepare tfds:lsun/church_outdoor
   python train.py --config configs/papers/ldm8_lsun256.py
 
---latent.autoencoder is KL-f8, of 32x32x4, as diffusers has it: the paper's own,
-or Stable Diffusion's, which has its shape. 294,966,916 parameters (table 12:
-294 million). Hardware: one A100; not run here. Expected: FID 4.02 with 400 DDIM
-steps, eta 0 (README of CompVis/latent-diffusion). Settings: table 12, and
+--latent.autoencoder is Stable Diffusion's, from the Hub, which is of 32x32x4 as
+the paper's KL-f8. 294,966,916 parameters (table 12: 294 million). Hardware: one
+A100; not run here. Expected: FID 4.02 with 400 DDIM steps, eta 0 (README of
+CompVis/latent-diffusion). Settings: table 12, and
 configs/latent-diffusion/lsun_churches-ldm-kl-8.yaml there: an L1 error, and 8
 heads everywhere.
 """
@@ -20,7 +20,7 @@ config = dataclasses.replace(
   ldm4,
   workdir='runs/ldm8_lsun256',
   data=c.Data(name='tfds:lsun/church_outdoor', image_size=256, flip=True),
-  latent=c.Latent(autoencoder='kl-f8'),
+  latent=c.Latent(autoencoder='hf://stabilityai/sd-vae-ft-mse'),
   diffusion=dataclasses.replace(
     ldm4.diffusion,
     schedule='scaled_linear_betas(0.0015, 0.0155)',

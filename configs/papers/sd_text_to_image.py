@@ -6,13 +6,13 @@ captions.json ({file, caption} each).
   python train.py --config configs/papers/sd_text_to_image.py
   python sample.py runs/sd_text_to_image --prompt "a red bicycle" --scale 7.5
 
---latent.autoencoder is Stable Diffusion's, of 64x64x4, as diffusers has it, and
---condition.clip its text encoder (openai/clip-vit-large-patch14). 860,505,284
-parameters: the published 859,520,964, and 984,320 that read the text as one
-vector beside its tokens, which Stable Diffusion does not have. Hardware: 32
-machines of 8 A100 for the authors; not run here. There is no FID for it alone.
-Settings: v1-inference.yaml and the model card of CompVis/stable-diffusion, for
-v1-1. Of its 431,000 steps the first 237,000 were at 256x256.
+--latent.autoencoder, of 64x64x4, and --condition.clip are Stable Diffusion's,
+from the Hub. 860,505,284 parameters: the published 859,520,964, and 984,320
+that read the text as one vector beside its tokens, which Stable Diffusion does
+not have. Hardware: 32 machines of 8 A100 for the authors; not run here. There
+is no FID for it alone. Settings: v1-inference.yaml and the model card of
+CompVis/stable-diffusion, for v1-1. Of its 431,000 steps the first 237,000 were
+at 256x256.
 """
 
 from jaxdiff import config as c
@@ -20,8 +20,10 @@ from jaxdiff import config as c
 config = c.Config(
   workdir='runs/sd_text_to_image',
   data=c.Data(name='folder:images', image_size=512),
-  latent=c.Latent(autoencoder='stable-diffusion-v1-4/vae'),
-  condition=c.Condition(text='clip', clip='clip-vit-large-patch14', drop=0.1),
+  latent=c.Latent(autoencoder='hf://CompVis/stable-diffusion-v1-4/vae'),
+  condition=c.Condition(
+    text='clip', clip='hf://openai/clip-vit-large-patch14', drop=0.1
+  ),
   diffusion=c.Gaussian(
     schedule='scaled_linear_betas(0.00085, 0.012)',
     num_steps=1000,
