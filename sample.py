@@ -43,7 +43,7 @@ from jaxdiff.config import parse_flags
 from jaxdiff.generation import writer
 from jaxdiff.generation.flags import Flags
 from jaxdiff.generation.from_flags import make_job
-from jaxdiff.generation.job import Job
+from jaxdiff.generation.job import Job, at_once
 from jaxdiff.generation.sampler import make_sampler
 
 
@@ -51,12 +51,13 @@ def sample(flags: Flags) -> Path:
   mesh = parallel.local_mesh()
   job = make_job(flags, mesh)
   name = job.name + (f'_num{job.num}' if flags.num else '')
-  default = files.as_path(flags.workdir) / f'{name}{job.modality.endings[0]}'
+  default = job.run.workdir / f'{name}{job.modality.endings[0]}'
   out = files.as_path(flags.out or default)
   writer.check_output(out, job.modality)
   if flags.show:
     show(job)
-  batch_size = parallel.batch_size(job.num, flags.batch_size, mesh)
+  most = flags.batch_size or at_once(job.run.spec)
+  batch_size = parallel.batch_size(job.num, most, mesh)
   path = job.write(out, batch_size, 'sampling')
   print(f'{job.num} {job.modality.unit}s: {path}')
   return path

@@ -26,7 +26,9 @@ def train(config: Config) -> None:
   # One training step: the loss, its gradient, the optimizer, the averages.
   optimizer = optimizers.make(config.optimizer, config.training.num_steps)
   options = optimizers.step_options(config)
-  task = training.make_task(model.init, model.loss, optimizer, **options)
+  task = training.make_task(
+    model.init, model.loss, optimizer, frozen=model.frozen, **options
+  )
 
   # Steps on all devices, with logs, checkpoints and pictures on the way.
   from jaxdiff.generation import previews

@@ -91,9 +91,10 @@ def compile_train_step(
   state = jax.eval_shape(task.init, jax.random.key(0))
   sharding = parallel.state_sharding(state, mesh, rules=config.parallel.rules)
   batch = _batch(config, spec, model.takes)
-  step = parallel.jit_train_step(task.step, mesh, sharding)
+  step = parallel.jit_train_step(task.step, mesh, sharding, model.frozen)
   try:
-    compiled = step.lower(state, batch).compile()
+    given = () if model.frozen is None else (model.frozen,)
+    compiled = step.lower(state, batch, *given).compile()
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' in str(error):
       raise MemoryError(_shortest(str(error))) from None

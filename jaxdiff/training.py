@@ -36,12 +36,13 @@ class TrainState(NamedTuple):
 class Task(NamedTuple):
   """A state and a step: everything that a training loop needs.
 
-  init(key) -> TrainState; step(state, batch, axis_name=None) -> (state,
-  metrics).
+  init(key) -> TrainState; step(state, batch, frozen=None, axis_name=None) ->
+  (state, metrics); frozen: see `make_train_step`.
   """
 
   init: Callable[[Array], TrainState]
   step: Callable[..., tuple[TrainState, dict[str, Array]]]
+  frozen: Any = None
 
 
 def make_task(
@@ -50,6 +51,7 @@ def make_task(
   optimizer: optax.GradientTransformation,
   *,
   stds: Sequence[float] = (),
+  frozen: Any = None,
   **options: Any,
 ) -> Task:
   """Builds the task of a loss.
@@ -59,6 +61,7 @@ def make_task(
     loss: per example.
     optimizer: an optax chain.
     stds: widths of further averages of the parameters, see `averages`.
+    frozen: parameters that the loss takes and that are not trained.
     **options: of `make_train_step`.
   """
 
@@ -67,7 +70,7 @@ def make_task(
     return init_state(init(init_key), optimizer, key, len(stds))
 
   step = make_train_step(loss, optimizer, stds=stds, **options)
-  return Task(init_all, step)
+  return Task(init_all, step, frozen)
 
 
 def init_state(
@@ -112,7 +115,7 @@ def make_train_step(
   positions: Positions = stratified,
   stds: Sequence[float] = (),
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-  """Builds step(state, batch, axis_name=None) -> (state, metrics).
+  """Builds step(state, batch, frozen=None, axis_name=None) -> (state, metrics).
 
   Args:
     decay: of the exponential moving average of the parameters, warmed up.
@@ -125,7 +128,8 @@ def make_train_step(
   Returns:
     The step. `axis_name` names the pmap axis, where there is one; the step is
     then given its part of the batch, and takes the gradients' mean over the
-    axis. metrics: 'loss' and 'grad_norm' scalars, and the loss's own, averaged.
+    axis. `frozen` is put into the batch of the loss, whole for each microbatch.
+    metrics: 'loss' and 'grad_norm' scalars, and the loss's own, averaged.
   """
 
   number('decay', decay, '[0, 1)')
@@ -140,11 +144,16 @@ def make_train_step(
 
   gradient = jax.value_and_grad(mean_loss, has_aux=True)
 
-  def accumulated(params: Any, key: Array, index: Array, batch: Batch) -> Any:
+  def accumulated(
+    params: Any, key: Array, index: Array, batch: Batch, frozen: Any
+  ) -> Any:
     """Computes the means (loss, metrics, gradients) over the batch."""
+    more = {} if frozen is None else {'frozen': frozen}
 
     def one(part: Any) -> Any:
-      (value, metrics), grads = gradient(params, key, *part)
+      index, batch = part
+      batch = {**batch, **more}
+      (value, metrics), grads = gradient(params, key, index, batch)
       return value, metrics, grads
 
     if accumulate == 1:
@@ -160,7 +169,10 @@ def make_train_step(
     return jax.tree.map(lambda x: x / accumulate, total)
 
   def step(
-    state: TrainState, batch: Batch, axis_name: str | None = None
+    state: TrainState,
+    batch: Batch,
+    frozen: Any = None,
+    axis_name: str | None = None,
   ) -> tuple[TrainState, dict[str, Array]]:
     size = len(jax.tree.leaves(batch)[0])
     index, total = jnp.arange(size), size
@@ -172,7 +184,9 @@ def make_train_step(
     example_key, time_key = jax.random.split(step_key)
     steps = jnp.broadcast_to(state.step, (size,))
     batch = {**batch, 'u': positions(time_key, index, total), 'step': steps}
-    value, metrics, grads = accumulated(state.params, example_key, index, batch)
+    value, metrics, grads = accumulated(
+      state.params, example_key, index, batch, frozen
+    )
     if axis_name:
       value, metrics, grads = jax.lax.pmean((value, metrics, grads), axis_name)
 

@@ -1,7 +1,12 @@
 """A tiny CLIP: its weights as Hugging Face and open_clip name them."""
 
-import numpy as np
+import itertools
+import json
 
+import numpy as np
+from safetensors.numpy import save_file
+
+from jaxdiff import tokenizers
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
 
 TEXT = ClipText(16, 1, 2, 24, 8, vocab_size=50, max_length=7)
@@ -113,3 +118,52 @@ CONFIG = {
     'intermediate_size': 20,
   },
 }
+
+
+def write_text_tower(folder, width, length):
+  """Writes a text tower of one block, random, as Hugging Face lays it out."""
+  rng = np.random.default_rng(0)
+  shapes = {
+    'embeddings.token_embedding.weight': (49408, width),
+    'embeddings.position_embedding.weight': (length, width),
+    'encoder.layers.0.mlp.fc1.weight': (16, width),
+    'encoder.layers.0.mlp.fc1.bias': (16,),
+    'encoder.layers.0.mlp.fc2.weight': (width, 16),
+    'encoder.layers.0.mlp.fc2.bias': (width,),
+    'final_layer_norm.weight': (width,),
+    'final_layer_norm.bias': (width,),
+  }
+  for name in ('q_proj', 'k_proj', 'v_proj', 'out_proj'):
+    shapes[f'encoder.layers.0.self_attn.{name}.weight'] = (width, width)
+    shapes[f'encoder.layers.0.self_attn.{name}.bias'] = (width,)
+  for name in ('layer_norm1', 'layer_norm2'):
+    shapes[f'encoder.layers.0.{name}.weight'] = (width,)
+    shapes[f'encoder.layers.0.{name}.bias'] = (width,)
+  state = {
+    f'text_model.{name}': rng.standard_normal(shape, np.float32)
+    for name, shape in shapes.items()
+  }
+  save_file(state, folder / 'model.safetensors')
+  (folder / 'config.json').write_text(
+    json.dumps(
+      {
+        'architectures': ['CLIPTextModel'],
+        'hidden_size': width,
+        'intermediate_size': 16,
+        'num_hidden_layers': 1,
+        'num_attention_heads': 2,
+        'max_position_embeddings': length,
+        'vocab_size': 49408,
+        'hidden_act': 'quick_gelu',
+        'eos_token_id': 2,
+      }
+    )
+  )
+  write_merges(folder)
+
+
+def write_merges(folder):
+  symbols = tokenizers._byte_symbols()
+  pairs = itertools.islice(itertools.product(symbols, symbols), 48_894)
+  lines = '\n'.join(f'{a} {b}' for a, b in pairs)
+  (folder / 'merges.txt').write_text(f'#version\n{lines}\n')

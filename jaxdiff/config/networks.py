@@ -35,6 +35,11 @@ class UNet(Network):
   patch_size: Size = 1  # squares of pixels as channels: faster, coarser
   time_scale: Positive = 1000.0  # largest frequency of the embedding of time
   norm_eps: Positive = 1e-6  # added to the variance in norms; ADM: 1e-5
+  num_groups: Size | None = None  # of the norms; None: by the width
+  # Of the embedding of time, and of convolutions: as in Stable Diffusion.
+  cosine_first: bool = False
+  frequency_shift: Annotated[int, In('[0, 1]')] = 1
+  padded_halving: bool = False  # on all sides, not bottom and right alone
 
 
 @dataclass(frozen=True)

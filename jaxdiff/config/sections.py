@@ -92,6 +92,7 @@ class Condition(Section):
   depth: Annotated[int, In('[0, 1024]')] = 2
   num_heads: Size = 4
   clip: str | None = None  # clip: a folder with the weights of the encoder
+  pooled: bool = True  # clip: the text as one vector, beside its tokens
   t5: str | None = None  # t5: the same of T5 v1.1 or umT5
 
 

@@ -6,6 +6,7 @@ recompile.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jax import Array
 
 from jaxdiff import editing, samplers
 from jaxdiff.generation.sampler import Edit, Parts
+from jaxdiff.models import Model
 
 
 def img2img(strength: float) -> Edit:
@@ -79,6 +81,31 @@ def interpolate(num: int, iterations: int = 10) -> Edit:
     )
 
   return edit
+
+
+def in_latents(edit: Edit, model: Model) -> Edit:
+  """Builds an edit of images by one of their latents.
+
+  Images are encoded before, as the means of their latents, and decoded after.
+  A position of latents is filled in if one of its pixels is; other pixels stay
+  those of the image.
+  """
+
+  def edited(parts: Parts, options: Mapping[str, Any], index: Array) -> Array:
+    frozen, given = options.get('frozen'), dict(options)
+    for name in ('image', 'other'):
+      if name in options:
+        given[name] = model.latents(options[name][None], frozen)[0]
+    if 'mask' not in options:
+      return model.decode(edit(parts, given, index), frozen)
+    image, mask = options['image'], options['mask']
+    height, width, _ = given['image'].shape
+    squares = mask.reshape(height, -1, width, mask.shape[1] // width, 1)
+    given['mask'] = squares.any(axis=(1, 3))
+    images = model.decode(edit(parts, given, index), frozen)
+    return jnp.where(mask[None], images, image[None])
+
+  return edited
 
 
 def _each(image: Array, index: Array) -> Array:

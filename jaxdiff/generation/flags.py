@@ -37,6 +37,10 @@ class Weights(Section):
   checkpoint: Checkpoint | None = None  # a step; None: the newest
   ema: bool = True  # the averaged weights
   ema_std: Std | None = None  # or the average of this width, made afterwards
+  dtype: Literal['float32', 'bfloat16'] | None = None  # of the network
+  size: Size | None = None  # Stable Diffusion: the side length of images
+  # Stable Diffusion 2 in a single file: what its network predicts.
+  prediction: Literal['eps', 'v'] | None = None
 
   @property
   def average(self) -> bool | float:
@@ -79,7 +83,8 @@ class Flags(SamplerFlags):
   workdir: Annotated[str, tyro.conf.Positional] = dataclasses.field(
     kw_only=True
   )
-  num: Count | None = None  # None: 64, and as many of each label or prompt
+  # None: 64, one above 256x256 pixels, and as many of each label or prompt.
+  num: Count | None = None
   seed: Seed | None = None  # None: 0
   seeds: str | None = None  # 1,2,3: instead, one for each label or prompt
   label: Annotated[int, In('[0, 2147483647]')] | None = None
@@ -90,7 +95,7 @@ class Flags(SamplerFlags):
   base: str | None = None  # a workdir: its images are enlarged
   base_checkpoint: Checkpoint | None = None  # of that; None: the newest
   out: str | None = None  # a folder, or all in one file: .png .npz .txt .json
-  batch_size: Annotated[int, In('[1, 1048576]')] = 64
+  batch_size: Annotated[int, In('[1, 1048576]')] | None = None  # as num
   mode: Literal['jit', 'pmap'] = 'jit'
   edit: Literal['img2img', 'inpaint', 'interpolate'] | None = None
   image: str | None = None  # the image to edit, or to enlarge
@@ -145,7 +150,9 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
   guided = flags.guide or flags.classifier or c.label or c.text
   if flags.scale is not None and not guided:
     raise ValueError('--scale is for guidance, and this model has no condition')
-  diffusion = config.diffusion
+  diffusion, network = config.diffusion, config.network
+  if flags.dtype is not None:
+    network = dataclasses.replace(network, dtype=flags.dtype)
   sampler, _, variance = (flags.sampler or '').partition(':')
   if sampler in registry.WITH_VARIANCE and variance:
     if variance not in ('small', 'large'):
@@ -161,7 +168,9 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
     chosen['sampler'] = sampler
   try:
     sampling = dataclasses.replace(config.sampling, **chosen)
-    config = dataclasses.replace(config, sampling=sampling, diffusion=diffusion)
+    config = dataclasses.replace(
+      config, sampling=sampling, diffusion=diffusion, network=network
+    )
   except ValueError as error:
     raise ValueError(str(error).replace('--sampling.', '--')) from error
   if flags.eta is not None:

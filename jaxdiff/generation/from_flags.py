@@ -15,6 +15,7 @@ from jaxdiff.generation.flags import EDITS, Flags, changed, suffix
 from jaxdiff.generation.infills import read_infills
 from jaxdiff.generation.job import (
   Job,
+  at_once,
   describe,
   described_cut,
   load_run,
@@ -54,11 +55,11 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
       )
     names = names or given.texts
   num_rows = max(1, len(names))
-  num = flags.num or -(-64 // num_rows) * num_rows
+  num = flags.num or -(-at_once(run.spec) // num_rows) * num_rows
   _check_num(flags, num, len(names))
   seeds = conditions_lib.read_seeds(flags.seeds, flags.seed or 0, num_rows)
   options = [
-    sampler.traced_options(r.config, **each, seed=seeds)
+    sampler.traced_options(r.config, **each, seed=seeds, frozen=r.model.frozen)
     for r, each in zip(loaded, rows, strict=True)
   ]
   paths = {name: getattr(flags, name) for name in ('image', 'mask', 'other')}
@@ -72,6 +73,8 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     options[-1] |= images.arrays
   options[-1] |= {'given': given.arrays} if given else {}
   edit, numbers = _edit(flags, num)
+  if edit and run.spec.latents:
+    edit = edits.in_latents(edit, run.model)
   if flags.edit == 'interpolate' and names:
     raise ValueError('--edit interpolate needs a model without conditions')
 
@@ -94,6 +97,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     paths={'base': flags.base, **images.paths, **_others(flags)},
     **images.hashes,
     **({'edit': flags.edit, **numbers} if edit else {}),
+    **{k: x for k, x in changed(flags).items() if k in ('dtype', 'size')},
   )
   if flags.base:
     metadata['base'] = settings(loaded[0])
@@ -204,8 +208,6 @@ def _check_flags(flags: Flags, loaded: list[Run]) -> None:
     raise ValueError('--image needs --edit')
   if flags.edit and enlarging:
     raise ValueError('--edit needs a model that draws without a small image')
-  if flags.edit and run.spec.latents:
-    raise ValueError('--edit is for a model of images, not of latents')
   if flags.edit and run.spec.modality != 'image':
     raise ValueError('--edit is for a model of images')
 

@@ -1,6 +1,7 @@
 """Jobs: samples of a run, by its sampler and under conditions."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,14 +12,16 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxdiff import modalities, models, parallel, runs
-from jaxdiff.config import to_dict
+from jaxdiff.config import Spec, to_dict
 from jaxdiff.data.dataset import Cut
 from jaxdiff.generation import conditions as conditions_lib
 from jaxdiff.generation import guides, sampler, writer
 from jaxdiff.generation.conditions import Conditions
 from jaxdiff.generation.flags import SamplerFlags, configure
 from jaxdiff.modalities import Modality
-from jaxdiff.runs import Run
+from jaxdiff.runs import Run, stable_diffusion
+
+_LARGE = 256**2  # pixels of an image
 
 
 class Job(NamedTuple):
@@ -66,7 +69,17 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   Raises:
     ValueError: A flag that does not fit the run; and as `runs.load`.
   """
-  run = runs.load(workdir, mesh, checkpoint=flags.checkpoint, ema=flags.average)
+  if stable_diffusion.is_one(workdir):
+    run = _published(workdir, flags, mesh)
+  elif (flags.size, flags.prediction) != (None, None):
+    name = 'size' if flags.prediction is None else 'prediction'
+    raise ValueError(
+      f'--{name} is for Stable Diffusion; the run in {workdir} has its own'
+    )
+  else:
+    run = runs.load(
+      workdir, mesh, checkpoint=flags.checkpoint, ema=flags.average
+    )
   config = run.config
   if run.model.process is None:
     raise ValueError(
@@ -80,11 +93,24 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   return guides.guided(run, flags.guide, flags.classifier, mesh)
 
 
+def _published(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
+  """Loads a Stable Diffusion, which has no checkpoints and no average."""
+  for name in ('checkpoint', 'ema', 'ema_std'):
+    if getattr(flags, name) != getattr(SamplerFlags, name):
+      flag = name.replace('_', '-')
+      raise ValueError(f'--{flag} is for runs that were trained here')
+  return stable_diffusion.load(
+    workdir, mesh, flags.size, flags.dtype or 'float32', flags.prediction
+  )
+
+
 def configured(run: Run, flags: SamplerFlags) -> Run:
   """Returns a run with its sampling changed by the flags; see `configure`."""
   config, model = configure(run.config, flags), run.model
-  if config.diffusion != run.config.diffusion:
-    model = models.make(config, run.spec)
+  network = lambda config: (config.diffusion, config.network)
+  if network(config) != network(run.config):
+    made = models.make(config, run.spec)
+    model = made._replace(frozen=model.frozen)
   return run._replace(config=config, model=model)
 
 
@@ -128,7 +154,10 @@ def job_of_run(
     draw,
     run.params,
     lambda index: sampler.traced_options(
-      run.config, **conditions.options(index), seed=seed
+      run.config,
+      **conditions.options(index),
+      seed=seed,
+      frozen=run.model.frozen,
     ),
     num,
     [],
@@ -136,6 +165,12 @@ def job_of_run(
     metadata,
     modalities.make(run.spec),
   )
+
+
+def at_once(spec: Spec) -> int:
+  """Returns how many samples are drawn, and how many at a time, by default."""
+  large = spec.modality == 'image' and math.prod(spec.shape[:2]) > _LARGE
+  return 1 if large else 64
 
 
 def name_of(run: Run, seed: int | str, what: str | None = None) -> str:

@@ -52,7 +52,7 @@ class Previews:
     num = config.sampling.num
     self._index = np.arange(num)
     rows = conditions.of_previews(config, model, data).options(self._index)
-    self._options = traced_options(config, **rows)
+    self._options = traced_options(config, **rows, frozen=model.frozen)
     self._draw = jax.jit(make_sampler(model, config.sampling))
     self._modality = modalities.make(model.spec)
 

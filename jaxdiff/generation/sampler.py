@@ -129,7 +129,7 @@ def make_sampler(
         prior_keys,
         step_keys,
       )
-      return Samples(model.decode(edit(parts, options, index)))
+      return Samples(edit(parts, options, index))
     if sampling.block is not None:
       x = categorical.sample_blocks(
         step,
@@ -148,7 +148,7 @@ def make_sampler(
       )
     if trajectory:
       x = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), x)
-    return Samples(model.decode(x), start.size)
+    return Samples(model.decode(x, options.get('frozen')), start.size)
 
   return draw
 
@@ -193,6 +193,7 @@ def traced_options(
   cond: dict[str, np.ndarray] | None = None,
   null: dict[str, np.ndarray] | None = None,
   seed: Any = None,
+  frozen: Params = None,
 ) -> dict[str, Any]:
   """Returns the options of a sampler: changing a value never recompiles.
 
@@ -201,6 +202,7 @@ def traced_options(
     cond: Conditions {name: [M, ...]}; sample i has row i modulo M.
     null: For guidance, {name: [1, ...]}, put in the place of cond.
     seed: Of the noise, or one for each row; None is that of the run.
+    frozen: `Model.frozen`.
   """
   c = config.sampling
   options: dict[str, Any] = {
@@ -210,6 +212,7 @@ def traced_options(
     # In a cascade the small image is no condition of the options.
     'augment': c.augment,
     'scale': c.scale,
+    **({} if frozen is None else {'frozen': frozen}),
   }
   if cond:
     options |= {'cond': cond} | ({'null': null} if null else {})

@@ -153,7 +153,7 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     solver=solver,
     grid=grid,
     start=start,
-    decode=lambda x0: x0,
+    decode=lambda x0, frozen=None: x0,
   )
 
 

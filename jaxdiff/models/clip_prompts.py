@@ -8,9 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxdiff import files, hub, tokenizers
+from jaxdiff import files
 from jaxdiff.models.prompts import Prompts
-from jaxdiff.pretrained.clip_weights import load_clip_text
+from jaxdiff.pretrained import clip_folder
 
 CHUNK = 32  # prompts encoded at a time
 KEPT = 4096  # prompts whose encodings stay: 1 GB of 77 x 768 floats
@@ -25,8 +25,7 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
 
   Args:
     folder: with model.safetensors, config.json, and merges.txt or
-      tokenizer.json; for Stable Diffusion 1 its text_encoder and tokenizer in
-      one folder.
+      tokenizer.json; or that of a Stable Diffusion, or its single file.
 
   Raises:
     ValueError: no folder is given.
@@ -37,13 +36,9 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
       'condition.text=clip needs condition.clip, a folder with '
       'model.safetensors, config.json and merges.txt of a CLIP model'
     )
-  folder = hub.local_path(folder)
-  weights = load_clip_text(folder / 'model.safetensors')
+  found = clip_folder.read_text(folder)
+  weights, tokenizer = found.weights, found.tokenizer
   network, params = weights.network, weights.params
-  # Hugging Face's models were trained with the end as padding.
-  tokenizer = tokenizers.clip_tokenizer(
-    folder, network.max_length, padding=tokenizers.CLIP_END
-  )
   run = jax.jit(
     lambda params, tokens: network.apply({'params': params}, tokens)
   )

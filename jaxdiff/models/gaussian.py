@@ -162,7 +162,8 @@ def make(
     solver=solver,
     grid=grid,
     start=start,
-    decode=lambda x0: x0,
+    decode=lambda x0, frozen=None: x0,
+    latents=lambda images, frozen=None: images,
   )
 
 
@@ -284,9 +285,8 @@ def _scaled(
 ) -> losses.Apply:
   """The network given xt / sqrt(alpha^2 + sigma^2), of about unit size.
 
-  On a schedule that preserves the variance this is xt itself. With steps from
-  zero it is told T t - 1 where it would be told 1000 t. Source: EDM (Karras et
-  al. 2022), c_in, for data of unit size.
+  It is xt itself on a schedule that preserves the variance. The time is T t - 1
+  for 1000 t with steps_from_zero. Source: EDM (Karras et al. 2022), c_in.
   """
 
   def scaled(

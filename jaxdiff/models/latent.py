@@ -44,8 +44,9 @@ def make(
     raise ValueError(
       f'the latents of {folder} are not in the specification: `measure` them'
     )
-  network, params, sha256 = load_autoencoder(folder)
-  if sha256 != latents['sha256']:
+  network, frozen, sha256 = load_autoencoder(folder)
+  spec = spec._replace(latents={**latents, 'sha256': sha256})
+  if latents['sha256'] not in (None, sha256):
     raise ValueError(
       f'the autoencoder in {folder} has the hash {sha256[:12]}, and the run '
       f'was trained with {latents["sha256"][:12]}'
@@ -58,25 +59,34 @@ def make(
     np.asarray(latents[name], np.float32).reshape(1, 1, 1, -1)
     for name in ('shift', 'scale')
   )
-  variables = {'params': params}
+
+  def apply(given: Params, x: Array, method: str) -> Any:
+    own = frozen if given is None else given
+    return network.apply({'params': own}, x, method=method)
 
   def loss(
     params: Params, keys: Array, batch: losses.Batch
   ) -> losses.LossValue:
     split = lambda key: tuple(jax.random.split(key))
     latent_keys, keys = jax.vmap(split)(keys)
-    moments = network.apply(variables, batch['x0'], method='moments')
+    batch = dict(batch)
+    moments = apply(batch.pop('frozen', None), batch['x0'], 'moments')
     x0 = (draw_latents(latent_keys, moments) - shift) * scale
     return inner.loss(params, keys, {**batch, 'x0': x0})
 
-  def decode(x0: Array) -> Array:
+  def encode(images: Array, given: Params = None) -> Array:
+    return (apply(given, images, 'moments').mean - shift) * scale
+
+  def decode(x0: Array, given: Params = None) -> Array:
     if x0.ndim > 4:  # with all xt on the way
-      return jax.lax.map(decode, x0)
-    whole = lambda z: network.apply(variables, z, method='decode')
+      return jax.lax.map(lambda x0: decode(x0, given), x0)
+    whole = lambda z: apply(given, z, 'decode')
     z = x0 / scale + shift
     return decode_in_tiles(whole, z, network.factor, TILE, OVERLAP)
 
-  return inner._replace(spec=spec, loss=loss, decode=decode)
+  return inner._replace(
+    spec=spec, loss=loss, decode=decode, latents=encode, frozen=frozen
+  )
 
 
 def measure(folder: str, batches: Iterable[np.ndarray]) -> dict[str, Any]:

@@ -59,7 +59,12 @@ class Model(NamedTuple):
   solver        (sampling, options, params, cond) -> Step | Solver
   grid          sampling -> decreasing times [N + 1]
   start         (options, prior_keys[B], step_keys[B], index[B]) -> Start
-  decode        x0 -> data: of latents, images
+  decode        (x0, frozen) -> data: of latents, images
+  latents       (data, frozen) -> x0, the inverse of decode: of images, latents
+  frozen        parameters that are not trained, of an autoencoder. What is
+                compiled takes them as an argument: as constants they would be
+                in the program. `decode`, `latents` and a loss that is given no
+                'frozen' in its batch take these.
   reconstruct   (params, images) -> `Reconstruction`, of an autoencoder
 
   A classifier has spec, init and loss alone; an autoencoder also reconstruct.
@@ -83,5 +88,7 @@ class Model(NamedTuple):
   )
   grid: Callable[[Sampling], Array] | None = None
   start: Callable[[Options, Array, Array, Array], Start] | None = None
-  decode: Callable[[Any], Any] | None = None
+  decode: Callable[..., Any] | None = None
+  latents: Callable[..., Any] | None = None
+  frozen: Params = None
   reconstruct: Callable[[Params, Array], Reconstruction] | None = None

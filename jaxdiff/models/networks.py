@@ -153,6 +153,8 @@ def with_conditions(
 def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
   c, n = config.condition, config.network
   text_dim, pooled_dim = spec.text_dims or (None, None)
+  if not c.pooled:
+    pooled_dim = None
   inputs = {
     **sizes,
     'num_classes': spec.num_classes if c.label else None,
@@ -214,7 +216,7 @@ def _check_conditions(config: Config, spec: Spec) -> None:
 
 
 def _takes(c: Condition) -> tuple[str, ...]:
-  text = {None: (), 'clip': ('text', 'pooled')}
+  text = {None: (), 'clip': ('text', 'pooled') if c.pooled else ('text',)}
   text['t5'] = ('text', 'pooled', 'mask')
   return (
     *(('label',) if c.label else ()),

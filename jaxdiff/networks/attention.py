@@ -15,6 +15,8 @@ from jax.typing import DTypeLike
 
 from jaxdiff.networks.layers import Dense, group_norm, kernel_init, layer_norm
 
+LONG = 1 << 24  # products of a head, from which q is cut into slices
+
 
 class Attention(nn.Module):
   """Multi-head attention: softmax(q k^T / sqrt(d)) v, then a projection.
@@ -69,8 +71,10 @@ class Attention(nn.Module):
       q, k = norm(name='q_norm')(q), norm(name='k_norm')(k)
     if self.rotary:
       q, k = rotated(q, self.grid), rotated(k, self.grid)
-    if mask is None:
-      out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
+    if mask is None and not self.causal:
+      out = attend(q, k, v)
+    elif mask is None:
+      out = jax.nn.dot_product_attention(q, k, v, is_causal=True)
     else:
       seen = mask[:, None, None, :]
       if self.causal:
@@ -82,6 +86,30 @@ class Attention(nn.Module):
       out = jnp.where(some, out, 0)
     init = nn.initializers.zeros if self.zero_init else kernel_init
     return dense(kernel_init=init, name='out')(out.reshape(x.shape))
+
+
+def attend(q: Array, k: Array, v: Array) -> Array:
+  """Computes softmax(q k^T / sqrt(D)) v, of long sequences in slices of q.
+
+  All products of 4096 positions, as of an image of 512x512 in Stable Diffusion,
+  are 0.5 GB for 8 heads.
+
+  Args:
+    q: [B, L, H, D].
+    k, v: [B, S, H, D].
+
+  Returns:
+    [B, L, H, D].
+  """
+  (b, length, *head), others = q.shape, k.shape[1]
+  if length * others < LONG:
+    return jax.nn.dot_product_attention(q, k, v)
+  num = -(-4 * length * others // LONG)
+  rows = -(-length // num)
+  padded = jnp.pad(q, ((0, 0), (0, num * rows - length), (0, 0), (0, 0)))
+  slices = padded.reshape(b, num, rows, *head).swapaxes(0, 1)
+  out = jax.lax.map(lambda q: jax.nn.dot_product_attention(q, k, v), slices)
+  return out.swapaxes(0, 1).reshape(b, num * rows, *head)[:, :length]
 
 
 def rotated(x: Array, grid: tuple[int, int] | None = None) -> Array:
@@ -192,12 +220,14 @@ class SpatialTransformer(nn.Module):
   num_heads: int
   depth: int
   dtype: DTypeLike
+  groups: int | None = None  # of the norm, as in `group_norm`
 
   @nn.compact
   def __call__(self, x: Array, text: Array, mask: Array | None) -> Array:
     b, h, w, c = x.shape
     dense = partial(Dense, c, dtype=self.dtype)
-    y = group_norm(c, 1e-6, self.dtype, 'norm')(x).reshape(b, h * w, c)
+    y = group_norm(c, 1e-6, self.dtype, 'norm', self.groups)(x)
+    y = y.reshape(b, h * w, c)
     y = dense(kernel_init=kernel_init, name='proj_in')(y)
     for i in range(self.depth):
       block = TextBlock(self.num_heads, self.dtype, name=f'block_{i}')

@@ -166,8 +166,12 @@ def conv3x3(
   strides: int = 1,
   zero: bool = False,
   convolve: Callable[..., jax.Array] = convolution.conv_general_dilated,
+  padding: str | int = 'SAME',
 ) -> nn.Conv:
-  """A 3x3 convolution; stride 2 pads even sizes at the bottom and right."""
+  """A 3x3 convolution; stride 2 pads even sizes at the bottom and right.
+
+  With `padding` 1 it pads every size on all sides.
+  """
   init = nn.initializers.zeros if zero else kernel_init
   return nn.Conv(
     features,
@@ -175,6 +179,7 @@ def conv3x3(
     strides,
     dtype=dtype,
     kernel_init=init,
+    padding=padding,
     conv_general_dilated=convolve,
     name=name,
   )

@@ -11,9 +11,8 @@ ADM's networks are `scale_shift_norm=True, resblock_updown=True,
 head_channels=64, attention_resolutions=(32, 16, 8), norm_eps=1e-5` with
 out_channels twice the data's, for its learned variances. Stable Diffusion 1
 is, for latents of 64x64x4, `channels=320, channel_mults=(1, 2, 4, 4),
-attention_resolutions=(64, 32, 16), num_heads=8, norm_eps=1e-5, text_dim=768`
-up to two details: its frequencies of time are 10000^(-i / h), and convolutions
-that halve a map pad it on all sides.
+attention_resolutions=(64, 32, 16), num_heads=8, norm_eps=1e-5, text_dim=768,
+cosine_first=True, frequency_shift=0, padded_halving=True`.
 
 Source: Ho et al. 2020 (arXiv:2006.11239), appendix B; Dhariwal and Nichol 2021
 (arXiv:2105.05233), section 3; Rombach et al. 2022 (arXiv:2112.10752).
@@ -56,6 +55,11 @@ class UNet(nn.Module):
     transformer_depth: Blocks of a spatial transformer, which attends to a text
       where blocks attend.
     norm_eps: Added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
+    num_groups: Groups of the norms; None: `layers.num_groups` of each width.
+    cosine_first, frequency_shift: Of the embedding of time, see
+      `embedding.sinusoidal`.
+    padded_halving: Whether convolutions that halve a map pad it on all sides,
+      and not at the bottom and right alone.
 
   `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
   `time_scale`, `dtype` and `remat` are those of `jaxdiff.networks`.
@@ -80,6 +84,10 @@ class UNet(nn.Module):
   second_time: bool = False
   time_scale: float = 1000.0
   norm_eps: float = 1e-6
+  num_groups: int | None = None
+  cosine_first: bool = False
+  frequency_shift: int = 1
+  padded_halving: bool = False
   dtype: DTypeLike = jnp.float32
   remat: bool = False
 
@@ -106,8 +114,14 @@ class UNet(nn.Module):
     attention_block = maybe_remat(attention.AttentionBlock)
     text_block = maybe_remat(attention.SpatialTransformer)
 
+    waves = partial(
+      embedding.sinusoidal,
+      cosine_first=self.cosine_first,
+      frequency_shift=self.frequency_shift,
+    )
+    width = 4 * self.channels
     emb = embedding.embed(
-      kinds, t, cond, self.channels, 4 * self.channels, self.dtype
+      kinds, t, cond, self.channels, width, self.dtype, waves=waves
     )
     # Every residual block begins with this swish: once here serves them all.
     emb = nn.swish(emb)
@@ -121,6 +135,7 @@ class UNet(nn.Module):
         deterministic=not train,
         norm_eps=self.norm_eps,
         dtype=self.dtype,
+        groups=self.num_groups,
         name=name,
       )(h, emb)
 
@@ -129,8 +144,10 @@ class UNet(nn.Module):
       if self.head_channels is not None:
         heads = h.shape[-1] // self.head_channels
       if self.text_dim is None:
-        return attention_block(heads, self.norm_eps, self.dtype, name=name)(h)
-      block = text_block(heads, self.transformer_depth, self.dtype, name=name)
+        settings = heads, self.norm_eps, self.dtype, self.num_groups
+        return attention_block(*settings, name=name)(h)
+      settings = heads, self.transformer_depth, self.dtype, self.num_groups
+      block = text_block(*settings, name=name)
       return block(h, cond['text'], cond.get('mask'))
 
     def stage(h, features, name):
@@ -140,6 +157,7 @@ class UNet(nn.Module):
       return h
 
     widths = [self.channels * mult for mult in self.channel_mults]
+    halving = {'strides': 2, 'padding': 1 if self.padded_halving else 'SAME'}
 
     h = embedding.beside_low_res(xt, cond) if self.low_res else xt
     h = layers.space_to_depth(h, self.patch_size)
@@ -151,7 +169,7 @@ class UNet(nn.Module):
         if self.resblock_updown:
           h = residual(h, h.shape[-1], name, layers.downsample)
         else:
-          h = layers.conv3x3(h.shape[-1], self.dtype, name, strides=2)(h)
+          h = layers.conv3x3(h.shape[-1], self.dtype, name, **halving)(h)
         skips.append(h)
       for i in range(self.num_res_blocks):
         h = stage(h, width, f'encoder_{level}_{i}')
@@ -175,7 +193,7 @@ class UNet(nn.Module):
           h = layers.conv_of_upsampled(h, width, size, self.dtype, name)
 
     norm = layers.group_norm(
-      h.shape[-1], self.norm_eps, jnp.float32, 'norm_out'
+      h.shape[-1], self.norm_eps, jnp.float32, 'norm_out', self.num_groups
     )
     features = self.patch_size**2 * self.out_channels
     out = layers.conv3x3(features, jnp.float32, 'conv_out', zero=True)
@@ -187,7 +205,13 @@ def _check(net: UNet, xt: Array, t: Array) -> None:
     raise ValueError('channel_mults must name at least one level, got none')
   sizes = 'out_channels', 'channels', 'channel_mults', 'num_res_blocks'
   checks.check_settings(
-    net, *sizes, 'patch_size', 'num_heads', 'head_channels', 'transformer_depth'
+    net,
+    *sizes,
+    'patch_size',
+    'num_heads',
+    'head_channels',
+    'transformer_depth',
+    'num_groups',
   )
   checks.check_image(xt, t, net.patch_size)
   size = tuple(n // net.patch_size for n in xt.shape[1:3])
@@ -206,6 +230,12 @@ def _check(net: UNet, xt: Array, t: Array) -> None:
     raise ValueError(
       f'attention_resolutions must be among the heights {heights} of the '
       f'feature maps of a {xt.shape[1]}x{xt.shape[2]} image, got {absent}'
+    )
+  groups = net.num_groups or 1
+  if any(net.channels * mult % groups for mult in (1, *net.channel_mults)):
+    raise ValueError(
+      'num_groups must divide the channels of every level, got '
+      f'{net.num_groups}'
     )
   attending = [h in net.attention_resolutions for h in heights]
   attending[-1] = True  # the middle

@@ -64,6 +64,7 @@ def compile_train_step(
   *,
   mode: str = 'jit',
   num_steps: int = 1,
+  frozen: Any = None,
 ) -> Callable[..., Any]:
   """(state, batch) -> (state, metrics), compiled; the state is donated.
 
@@ -77,22 +78,28 @@ def compile_train_step(
     mode: 'jit' or 'pmap'.
     num_steps: n, how many make one program. From 2 on it takes n batches,
       [n, B, ...], and metrics are [n].
+    frozen: parameters that the step takes and that are not trained.
   """
 
-  def steps(state: Any, batches: Any, axis_name: str | None = None) -> Any:
-    return jax.lax.scan(partial(step, axis_name=axis_name), state, batches)
+  def steps(
+    state: Any, batches: Any, *given: Any, axis_name: str | None = None
+  ) -> Any:
+    one = lambda state, batch: step(state, batch, *given, axis_name=axis_name)
+    return jax.lax.scan(one, state, batches)
 
   state, several = sharding if mode == 'jit' else None, num_steps > 1
+  given = () if frozen is None else (jax.device_put(frozen, replicated(mesh)),)
   compiled = compile_step(
     steps if several else step,
     mesh,
     mode=mode,
-    in_axes=(state, int(several)),
+    in_axes=(state, int(several), *[None for _ in given]),
     out_axes=(state, None),
     donate_argnums=(0,),
   )
+  call = lambda state, batch: compiled(state, batch, *given)
   on_cpu = mesh.devices.flat[0].platform == 'cpu'
-  return cpu.one_at_a_time(compiled) if on_cpu else compiled
+  return cpu.one_at_a_time(call) if on_cpu else call
 
 
 def compile_sample_step(
@@ -105,7 +112,7 @@ def compile_sample_step(
 
 
 def jit_train_step(
-  step: Callable[..., Any], mesh: Mesh, sharding: Any
+  step: Callable[..., Any], mesh: Mesh, sharding: Any, frozen: Any = None
 ) -> jax.stages.Wrapped:
   """Jits the step of `compile_train_step`, to be lowered for any mesh.
 
@@ -113,8 +120,10 @@ def jit_train_step(
     step: from `training.make_train_step`.
     mesh: of devices that need not be there.
     sharding: of the state, from `state_sharding`.
+    frozen: as in `compile_train_step`; then the step's third argument.
   """
-  return _jit(step, mesh, (sharding, 0), (sharding, None), (0,))
+  given = () if frozen is None else (None,)
+  return _jit(step, mesh, (sharding, 0, *given), (sharding, None), (0,))
 
 
 def _jit(step, mesh, in_axes, out_axes, donate_argnums):

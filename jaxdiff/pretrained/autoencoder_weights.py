@@ -7,6 +7,8 @@ one that a run of ours has written.
 
 import math
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -21,7 +23,7 @@ from jaxdiff.networks.autoencoder import (
   AutoencoderKL,
   AutoencoderVQ,
 )
-from jaxdiff.pretrained import configs, folders, state_dicts
+from jaxdiff.pretrained import checkpoint_file, configs, folders, state_dicts
 from jaxdiff.pretrained.configs import Config, field
 from jaxdiff.pretrained.files import State
 from jaxdiff.pretrained.state_dicts import Params, Source, arranged
@@ -80,7 +82,8 @@ def load_autoencoder(folder: str | os.PathLike) -> AutoencoderWeights:
 
   Args:
     folder: With config.json and weights, perhaps in shards; or the workdir of a
-      run, or the folder of a Stable Diffusion, with one in it.
+      run, or the folder or the single file of a Stable Diffusion, with one in
+      it.
 
   Raises:
     FileNotFoundError: A file is missing; the message says where to get it.
@@ -88,6 +91,8 @@ def load_autoencoder(folder: str | os.PathLike) -> AutoencoderWeights:
       unexpected tensors are named.
   """
   folder = hub.local_path(folder)
+  if checkpoint_file.is_file(folder):
+    return _of_file(folder)
   for name in ('autoencoder', 'vae'):
     if (folder / name / 'config.json').is_file():
       folder = folder / name
@@ -98,6 +103,18 @@ def load_autoencoder(folder: str | os.PathLike) -> AutoencoderWeights:
   state, sha256 = folders.read_state(path, _FETCH)
   try:
     params = autoencoder_params(state, network)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  return AutoencoderWeights(network, params, sha256)
+
+
+def _of_file(path: Path) -> AutoencoderWeights:
+  network = autoencoder_network(checkpoint_file.version_of(path).vae)
+  state, sha256 = checkpoint_file.read_part(path, checkpoint_file.AUTOENCODER)
+  levels = len(network.channel_mults)
+  rename = lambda name: checkpoint_file.autoencoder_name(name, levels)
+  try:
+    params = autoencoder_params(state, network, rename)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
   return AutoencoderWeights(network, params, sha256)
@@ -159,34 +176,36 @@ def autoencoder_network(config: Config) -> AutoencoderKL | AutoencoderVQ:
     'channel_mults': tuple(n // channels for n in widths),
     'num_res_blocks': field(config, 'layers_per_block', 1, MAX_BLOCKS),
     'num_groups': field(config, 'norm_num_groups', 32),
-    'attention': _flag(config, 'mid_block_add_attention'),
+    'attention': configs.flag(config, 'mid_block_add_attention'),
   }
   if name == 'VQModel':
     if field(config, 'vq_embed_dim', latents) != latents:
       raise ValueError('vq_embed_dim must be latent_channels')
     codes = field(config, 'num_vq_embeddings', 256)
     return AutoencoderVQ(**settings, num_codes=codes)
-  ways = {_flag(config, f'use_{way}quant_conv') for way in ('', 'post_')}
+  ways = {configs.flag(config, f'use_{way}quant_conv') for way in ('', 'post_')}
   if len(ways) > 1:
     raise ValueError('use_quant_conv and use_post_quant_conv must be equal')
   return AutoencoderKL(**settings, quant=ways.pop())
 
 
-def autoencoder_params(state: State, network: Autoencoder) -> Params:
+def autoencoder_params(
+  state: State, network: Autoencoder, rename: Callable[[str], str] = str
+) -> Params:
   """Renames diffusers' tensors to the parameters of a network.
 
   Args:
     state: Name to array; attention may have its older names.
     network: Of the tensors.
+    rename: Of diffusers' names to those of another layout.
 
   Raises:
     ValueError: Tensors are missing, left over or of another shape.
   """
   shapes = _shapes(network)
-  leaves = flatten_dict(shapes)
-  paths = {path: Source(_key(path, network)) for path in leaves}
-  # Also attention's in files of before it had dense layers.
-  dense = {paths[path].key for path, leaf in leaves.items() if leaf.ndim == 2}
+  paths = {
+    path: Source(rename(_key(path, network))) for path in flatten_dict(shapes)
+  }
 
   def renamed(name: str) -> str:
     *start, layer, leaf = name.rsplit('.', 2)
@@ -194,12 +213,9 @@ def autoencoder_params(state: State, network: Autoencoder) -> Params:
       return name
     return '.'.join([*start, _OLD.get(layer, layer), leaf])
 
-  def squeezed(name: str, x: np.ndarray) -> np.ndarray:
-    pointwise = name in dense and x.ndim == 4 and x.shape[2:] == (1, 1)
-    return x[:, :, 0, 0] if pointwise else x
-
   tensors = {renamed(name): x for name, x in state.items()}
-  tensors = {name: squeezed(name, x) for name, x in tensors.items()}
+  # Also attention's in files of before it had dense layers.
+  tensors = state_dicts.without_pointwise(tensors, paths, shapes)
   return arranged(tensors, paths, shapes)
 
 
@@ -249,13 +265,6 @@ def _key(path: tuple[str, ...], network: Autoencoder) -> str:
   else:
     block = _LAYERS.get(block, block)
   return '.'.join([part, block, *(_LAYERS[x] for x in inside), leaf])
-
-
-def _flag(config: Config, name: str) -> bool:
-  value = config.get(name, True)
-  if not isinstance(value, bool):
-    raise ValueError(f'{name} must be true or false')
-  return value
 
 
 def _config(

@@ -2,18 +2,22 @@
 
 import math
 import os
+from pathlib import Path
+from typing import NamedTuple
 
 from jaxdiff import hub
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
-from jaxdiff.pretrained import configs
+from jaxdiff.pretrained import checkpoint_file, configs
 from jaxdiff.pretrained.clip_weights import (
   MAX_IMAGE,
   MAX_LAYERS,
   ClipWeights,
   clip_network,
   load_clip,
+  load_clip_text,
 )
 from jaxdiff.pretrained.configs import Config, field, section
+from jaxdiff.tokenizers import CLIP_END, Tokenizer, clip_tokenizer
 
 
 def read_clip(folder: str | os.PathLike) -> ClipWeights:
@@ -79,6 +83,68 @@ def open_clip_network(config: Config) -> Clip:
   )
 
 
+class ClipReader(NamedTuple):
+  """A text tower and its tokenizer."""
+
+  weights: ClipWeights
+  tokenizer: Tokenizer
+
+
+def read_text(path: str | os.PathLike) -> ClipReader:
+  """Reads a text tower and its tokenizer.
+
+  Args:
+    path: A folder with both; or the folder or the single file of a Stable
+      Diffusion.
+
+  Raises:
+    FileNotFoundError: A file is missing, by name.
+    ValueError: A file cannot be read, or is of another network.
+  """
+  path = hub.local_path(path)
+  if checkpoint_file.is_file(path):
+    weights = checkpoint_file.text_tower(path)
+    vocabulary = checkpoint_file.find_merges(path)
+    # open_clip's were trained with zeros behind the end.
+    pad = CLIP_END if weights.network.activation == 'quick_gelu' else 0
+  else:
+    parts = [path / name for name in ('text_encoder', 'tokenizer')]
+    tower, vocabulary = parts if all(map(Path.is_dir, parts)) else (path, path)
+    weights, pad = load_clip_text(tower), padding(vocabulary)
+  length = weights.network.max_length
+  return ClipReader(weights, clip_tokenizer(vocabulary, length, pad))
+
+
+def padding(folder: Path) -> int:
+  """Reads the token that pads a text from the files of a tokenizer.
+
+  The end of a text pads, unless a file says `!`, which is token 0: so in Stable
+  Diffusion 2.
+
+  Raises:
+    ValueError: It is another one.
+  """
+  for name in ('special_tokens_map.json', 'tokenizer_config.json'):
+    if (folder / name).is_file():
+      found = configs.read(folder / name, _padding, 'tokenizer')
+      if found is not None:
+        return found
+  return CLIP_END
+
+
+def _padding(config: Config) -> int | None:
+  token = config.get('pad_token')
+  token = token.get('content') if isinstance(token, dict) else token
+  if token is None:
+    return None
+  if token not in _PADDING:
+    raise ValueError(
+      f'pad_token must be one of {list(_PADDING)}, got {str(token)[:100]!r}'
+    )
+  return _PADDING[token]
+
+
+_PADDING = {'<|endoftext|>': CLIP_END, '!': 0}
 # Config -> how a network is made of it, and the names of weights beside it.
 _LAYOUTS = {
   'config.json': (clip_network, ('model.safetensors', 'pytorch_model.bin')),

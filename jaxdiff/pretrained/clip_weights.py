@@ -2,15 +2,14 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 from jaxdiff import hub
 from jaxdiff.networks.clip import Clip, ClipText, ClipVision
-from jaxdiff.pretrained import configs
+from jaxdiff.pretrained import configs, folders
 from jaxdiff.pretrained.clip_layouts import clip_params, clip_text_params
 from jaxdiff.pretrained.configs import Config, field, section
-from jaxdiff.pretrained.files import State, check_exists, load_params
+from jaxdiff.pretrained.files import State, check_exists
 from jaxdiff.pretrained.state_dicts import Params
 
 # Limits for configs: larger towers take minutes to be built, and exist nowhere.
@@ -37,8 +36,8 @@ def load_clip(
   """Reads both towers.
 
   Args:
-    path: The weights file. OpenAI's own `.pt` files hold a program and are
-      refused.
+    path: The weights file, or a folder with it, perhaps in shards. OpenAI's own
+      `.pt` files hold a program and are refused.
     network: None for that of the `config.json` beside the weights.
 
   Raises:
@@ -125,7 +124,12 @@ def _load(
   params: Callable[[State, Clip | ClipText], Params],
 ) -> ClipWeights:
   path = hub.local_path(path)
+  if path.is_dir():
+    path = folders.find_weights(path, 'model', _FETCH)
   check_exists(path, _FETCH)
   network = network or configs.read(path.parent / 'config.json', make)
-  of_state = partial(params, network=network)
-  return ClipWeights(network, *load_params(path, _FETCH, of_state))
+  state, sha256 = folders.read_state(path, _FETCH)
+  try:
+    return ClipWeights(network, params(state, network), sha256)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ Config = Mapping[str, Any]
 T = TypeVar('T')
 
 MAX_BYTES = 1 << 20
+MAX_LENGTH = 64  # of a list
 
 
 def read(
@@ -64,6 +65,64 @@ def field(config: Config, name: str, default: T, most: float = 1 << 20) -> T:
       f'{_described(value)}'
     )
   return value
+
+
+def flag(config: Config, name: str, default: bool = True) -> bool:
+  """Returns a field that is true or false."""
+  value = config.get(name, default)
+  if not isinstance(value, bool):
+    raise ValueError(f'{name} must be true or false, got {_described(value)}')
+  return value
+
+
+def one_of(config: Config, name: str, allowed: Sequence[T]) -> T:
+  """Returns a field that is one of a few values; the first is the default."""
+  value = config.get(name, allowed[0])
+  for known in allowed:
+    if type(value) is type(known) and value == known:
+      return known
+  raise ValueError(
+    f'{name} must be one of {list(allowed)}, got {_described(value)}'
+  )
+
+
+def sizes(
+  config: Config, name: str, default: int | Sequence[int], num: int = 0
+) -> tuple[int, ...]:
+  """Returns a field that is a list of sizes; with `num`, one or so many."""
+  value = config.get(name)
+  found = default if value is None else value
+  if num and type(found) is int:
+    found = [found] * num
+  if (
+    not isinstance(found, list | tuple)
+    or not all(type(n) is int and 0 < n <= 1 << 20 for n in found)
+    or not 0 < len(found) <= MAX_LENGTH
+    or (num and len(found) != num)
+  ):
+    wanted = f'a size, or {num} of them' if num else 'a list of sizes'
+    raise ValueError(f'{name} must be {wanted}, got {_described(value)}')
+  return tuple(found)
+
+
+def check_fields(
+  config: Config, fixed: Mapping[str, object], read: Collection[str]
+) -> None:
+  """Raises ValueError for a field that is unknown or has an unknown value.
+
+  Args:
+    config: From a file.
+    fixed: The fields that have one value, and that value. `null` and false are
+      the same.
+    read: The other fields. Those that begin with _ may be any.
+  """
+  for name, value in config.items():
+    if name in fixed:
+      known = fixed[name]
+      if value != known and not (not known and value in (None, False)):
+        raise ValueError(f'{name} must be {known!r}, got {_described(value)}')
+    elif name not in read and not name.startswith('_'):
+      raise ValueError(f'{name[:100]!r} is no known field')
 
 
 def _described(value: object) -> str:

@@ -15,12 +15,15 @@ State = Mapping[str, np.ndarray]  # a state dict: name to array
 T = TypeVar('T')
 
 
-def read_weights(path: str | os.PathLike, fetch: str) -> dict[str, np.ndarray]:
+def read_weights(
+  path: str | os.PathLike, fetch: str, prefix: str = ''
+) -> dict[str, np.ndarray]:
   """Reads a state dict: safetensors by its suffix, else a file of torch.save.
 
   Args:
     path: The file.
     fetch: What to get, and from where, for the message if there is no file.
+    prefix: Of the names of the tensors that are read.
 
   Raises:
     FileNotFoundError: There is no such file.
@@ -28,8 +31,8 @@ def read_weights(path: str | os.PathLike, fetch: str) -> dict[str, np.ndarray]:
   """
   check_exists(path, fetch)
   if Path(path).suffix == '.safetensors':
-    return read_safetensors(path)
-  return read_torch(path)
+    return read_safetensors(path, prefix)
+  return read_torch(path, prefix)
 
 
 def check_exists(path: str | os.PathLike, fetch: str) -> None:

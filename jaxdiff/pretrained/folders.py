@@ -10,6 +10,8 @@ from jaxdiff.pretrained import configs
 from jaxdiff.pretrained.configs import Config, section
 from jaxdiff.pretrained.files import read_weights, sha256
 
+_INDEX = '.safetensors.index.json'
+
 
 def find_weights(folder: str | os.PathLike, stem: str, fetch: str) -> Path:
   """Finds `stem`.safetensors in a folder, the index of its shards, or .bin.
@@ -23,7 +25,7 @@ def find_weights(folder: str | os.PathLike, stem: str, fetch: str) -> Path:
     FileNotFoundError: There are none; the message lists the names.
   """
   torch = {'model': 'pytorch_model'}.get(stem, stem)  # transformers' name
-  endings = '.safetensors', '.safetensors.index.json'
+  endings = '.safetensors', _INDEX, '.fp16.safetensors'
   names = [*(stem + ending for ending in endings), torch + '.bin']
   for name in names:
     if (Path(folder) / name).is_file():
@@ -47,23 +49,47 @@ def read_state(path: Path, fetch: str) -> tuple[dict[str, np.ndarray], str]:
     FileNotFoundError: A shard is missing, by name.
     ValueError: A file cannot be read, or the index does not fit the shards.
   """
+  return read_tensors(path, fetch), _sha256(path)
+
+
+def read_tensors(path: Path, fetch: str) -> dict[str, np.ndarray]:
+  """Reads a state dict as `read_state`, without the hash."""
   if path.suffix != '.json':
-    return read_weights(path, fetch), sha256(path)
+    return read_weights(path, fetch)
   index = configs.read(path, _shards, 'weights')
   state: dict[str, np.ndarray] = {}
-  digest = hashlib.sha256()
   for name in sorted(set(index.values())):
     shard = path.parent / name
     _check_inside(shard)
     state |= read_weights(shard, fetch)
-    digest.update(f'{name} {sha256(shard)}\n'.encode())
-  missing = sorted(set(index) - set(state))
-  if missing:
+  lacking = sorted(set(index) - set(state))
+  if lacking:
     raise ValueError(
-      f'{path} lists {len(missing)} tensors that its shards have not, such as '
-      f'{missing[0][:200]!r}'
+      f'{path} lists {len(lacking)} tensors that its shards have not, such as '
+      f'{lacking[0][:200]!r}'
     )
-  return state, digest.hexdigest()
+  return state
+
+
+def _sha256(path: Path) -> str:
+  if path.suffix != '.json':
+    return sha256(path)
+  digest = hashlib.sha256()
+  for name in sorted(set(configs.read(path, _shards, 'weights').values())):
+    digest.update(f'{name} {sha256(path.parent / name)}\n'.encode())
+  return digest.hexdigest()
+
+
+def missing(folder: Path, stem: str) -> list[str]:
+  """Lists the files that a folder of weights lacks: shards, or the weights."""
+  try:
+    path = find_weights(folder, stem, '')
+  except FileNotFoundError:
+    return [f'{stem}.safetensors']
+  if path.suffix != '.json':
+    return []
+  shards = sorted(set(configs.read(path, _shards, 'weights').values()))
+  return [name for name in shards if not (folder / name).is_file()]
 
 
 def _check_inside(shard: Path) -> None:

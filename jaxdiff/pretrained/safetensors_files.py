@@ -51,8 +51,14 @@ class _Entry(NamedTuple):
   shape: tuple[int, ...]
 
 
-def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads every tensor of a file.
+def read_safetensors(
+  path: str | os.PathLike, prefix: str = ''
+) -> dict[str, np.ndarray]:
+  """Reads the tensors of a file.
+
+  Args:
+    path: The file.
+    prefix: Of the names of those that are read.
 
   Returns:
     Name to array, of the stored type (bfloat16 and 8-bit floats are
@@ -65,14 +71,14 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
   """
   with open(path, 'rb') as file:
     try:
-      return _read(file)
+      return _read(file, prefix)
     except (ValueError, RecursionError) as error:
       raise ValueError(
         f'{os.fspath(path)} cannot be read as safetensors: {error}'
       ) from error
 
 
-def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
   size = os.fstat(file.fileno()).st_size
   length = int.from_bytes(file.read(8), 'little')
   if length > min(size - 8, MAX_HEADER):
@@ -99,6 +105,8 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     )
   arrays = {}
   for name, (start, end, dtype, shape) in entries.items():
+    if not name.startswith(prefix):
+      continue
     file.seek(8 + length + start)
     array = np.frombuffer(file.read(end - start), dtype)
     arrays[name] = array.reshape(shape)

@@ -70,6 +70,22 @@ def arranged(
   )
 
 
+def without_pointwise(
+  state: Mapping[str, np.ndarray],
+  sources: Mapping[Path, Source],
+  shapes: Params,
+) -> dict[str, np.ndarray]:
+  """Makes matrices of the 1x1 convolutions that are dense layers of ours."""
+  leaves = flatten_dict(shapes)
+  dense = {s.key for path, s in sources.items() if leaves[path].ndim == 2}
+
+  def squeezed(name: str, x: np.ndarray) -> np.ndarray:
+    pointwise = name in dense and x.ndim == 4 and x.shape[2:] == (1, 1)
+    return x[:, :, 0, 0] if pointwise else x
+
+  return {name: squeezed(name, x) for name, x in state.items()}
+
+
 def exported(
   params: Params, sources: Mapping[Path, Source]
 ) -> dict[str, np.ndarray]:

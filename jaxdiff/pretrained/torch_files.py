@@ -23,11 +23,15 @@ MAX_PICKLE = 1 << 26  # bytes
 _LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
 
 
-def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_torch(
+  path: str | os.PathLike, prefix: str = ''
+) -> dict[str, np.ndarray]:
   """Reads a state dict from a file that `torch.save` wrote.
 
   Args:
     path: A `.pth`, `.pt`, `.bin` or `.ckpt` file, of either format.
+    prefix: Of the names of the tensors that are read. They may then also be in
+      the `state_dict` of a run of PyTorch Lightning, whose rest is not read.
 
   Returns:
     Name to array, of the stored type (bfloat16 is ml_dtypes'). Arrays are
@@ -43,9 +47,9 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
     size = os.fstat(file.fileno()).st_size
     try:
       zipped = file.read(4) == zip_files.SIGNATURE
-      content, data = _read_zip(file) if zipped else _read_legacy(file, size)
-      _check_flat(content)
-      return {name: _view(t, data, size) for name, t in content.items()}
+      read = _read_zip if zipped else _read_legacy
+      tensors, data = read(file, size, prefix)
+      return {name: _view(t, data, size) for name, t in tensors.items()}
     # Whatever a broken file can make a parser raise, the file is to blame.
     except Exception as error:
       raise ValueError(
@@ -53,8 +57,11 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
       ) from error
 
 
-def _read_zip(file: BinaryIO) -> tuple[object, dict[str, bytes]]:
-  """Reads the pickle's value and the bytes of each storage."""
+def _read_zip(
+  file: BinaryIO, size: int, prefix: str
+) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+  """Reads the tensors of a prefix and the bytes of their storages."""
+  del size
   archive = zip_files.open_archive(file)
   sizes = {member.filename: member.file_size for member in archive.infolist()}
   # The name of the folder inside is free; the file in it is not.
@@ -67,16 +74,20 @@ def _read_zip(file: BinaryIO) -> tuple[object, dict[str, bytes]]:
   if sizes[pickles[0]] > MAX_PICKLE:
     raise ValueError(f'its pickle has {sizes[pickles[0]]} bytes')
   content, storages = torch_pickles.load(io.BytesIO(archive.read(pickles[0])))
-  data = {}
+  tensors, data = _tensors(content, prefix), {}
+  used = {tensor.storage.key for tensor in tensors.values()}
   for storage in storages.values():
     name = f'{folder}data/{storage.key}'
     _check_storage(storage, sizes.get(name, 0))
-    data[storage.key] = archive.read(name) if name in sizes else b''
-  return content, data
+    if storage.key in used:
+      data[storage.key] = archive.read(name) if name in sizes else b''
+  return tensors, data
 
 
-def _read_legacy(file: BinaryIO, size: int) -> tuple[object, dict[str, bytes]]:
-  """Reads the pickle's value and the bytes of each storage."""
+def _read_legacy(
+  file: BinaryIO, size: int, prefix: str
+) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+  """Reads the tensors of a prefix and the bytes of all storages."""
   file.seek(0)
   head = file.read(min(size, MAX_PICKLE))
   if not head.startswith(_LEGACY):
@@ -108,7 +119,7 @@ def _read_legacy(file: BinaryIO, size: int) -> tuple[object, dict[str, bytes]]:
     data[key] = file.read(length)
   if storages.keys() - data.keys():
     raise ValueError('it lacks a storage that a tensor is in')
-  return content, data
+  return _tensors(content, prefix), data
 
 
 def _check_order(order: bytes) -> None:
@@ -124,7 +135,10 @@ def _check_storage(storage: Storage, length: int) -> None:
     )
 
 
-def _check_flat(content: object) -> None:
+def _tensors(content: object, prefix: str) -> dict[str, Tensor]:
+  """Returns the tensors of a prefix in a flat dict, or in its state_dict."""
+  if prefix and isinstance(content, dict):
+    content = content.get('state_dict', content)
   if not isinstance(content, dict):
     raise ValueError(
       f'it must hold a dict of tensors, got {type(content).__name__}'
@@ -139,6 +153,7 @@ def _check_flat(content: object) -> None:
       'it must hold a flat dict of tensors, but these entries are none: '
       f'{", ".join(others[:20])}; save the state dict alone'
     )
+  return {name: x for name, x in content.items() if name.startswith(prefix)}
 
 
 def _view(tensor: Tensor, data: dict[str, bytes], most: int) -> np.ndarray:

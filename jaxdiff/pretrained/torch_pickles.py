@@ -205,12 +205,14 @@ def _set_item(table: dict[str, object], key: object, value: object) -> None:
   table[key] = value
 
 
-def _global(module: str, name: str) -> _Function | np.dtype:
+def _global(module: str, name: str) -> _Function | np.dtype | str:
   found = _FUNCTIONS.get((module, name))
   if found:
     return found
   if module == 'torch' and name in _STORAGES:
     return np.dtype(_STORAGES[name])
+  if (module, name) == _INERT:
+    return name
   raise ValueError(
     f'it names {f"{module}.{name}"[:100]!r}, which a dict of tensors does not '
     'need, and which is not run here; save the state dict alone'
@@ -266,6 +268,8 @@ def _ordered_dict(*items: object) -> dict[str, object]:
   return table
 
 
+# Kept by a run of PyTorch Lightning beside its tensors; nothing of it is run.
+_INERT = ('pytorch_lightning.callbacks.model_checkpoint', 'ModelCheckpoint')
 _FUNCTIONS = {
   ('collections', 'OrderedDict'): _Function(_ordered_dict),
   ('torch._utils', '_rebuild_tensor_v2'): _Function(_rebuild_tensor),

@@ -93,7 +93,12 @@ def fit(
     )
     at_once = steps_at_once(config, first)
     step = parallel.compile_train_step(
-      task.step, mesh, sharding, mode=config.parallel.mode, num_steps=at_once
+      task.step,
+      mesh,
+      sharding,
+      mode=config.parallel.mode,
+      num_steps=at_once,
+      frozen=task.frozen,
     )
     if first and parallel.is_primary():
       done = 'continues from' if first < total else 'is finished at'

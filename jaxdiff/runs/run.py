@@ -56,6 +56,8 @@ def load(
   """
   config, spec = read_config(workdir)
   model = models.make(config, spec)
+  everywhere = parallel.replicated(mesh)
+  model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
   checkpoints = Checkpoints(workdir)
   params = jax.eval_shape(model.init, jax.random.key(0))
 

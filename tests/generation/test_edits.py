@@ -141,3 +141,27 @@ def test_an_image_is_known_by_its_content(tmp_path):
   assert found.arrays.keys() == {'image'} and found.paths == {'image': path}
   save(tmp_path / 'a.png', np.ones((8, 8)))
   assert inputs.read(paths, SHAPE).hashes['image'] != found.hashes['image']
+
+
+def test_latents_are_edited_in_the_place_of_images(model, image):
+  """A position is filled in if one of its pixels is."""
+  double = lambda z, frozen: z.repeat(2, axis=1).repeat(2, axis=2) / frozen
+  halved = model._replace(
+    latents=lambda x, frozen: frozen * x[:, ::2, ::2], decode=double
+  )
+  mask = np.zeros((8, 8, 1), bool)
+  mask[3, 3:5] = True
+
+  def edit(parts, options, index):
+    filled = jnp.where(options['mask'], 30.0, options['image'])
+    return jnp.stack([filled] * len(index))
+
+  options = {'image': image, 'mask': mask, 'frozen': 3.0}
+  index = jnp.arange(2)
+  x = np.asarray(edits.in_latents(edit, halved)(None, options, index))
+  expected = np.where(mask, 10.0, image)
+  np.testing.assert_array_equal(x, np.stack([expected] * 2))
+  plain = lambda parts, options, index: options['image'][None]
+  del options['mask']
+  x = np.asarray(edits.in_latents(plain, halved)(None, options, index))
+  np.testing.assert_allclose(x, double(image[None, ::2, ::2], 1.0), rtol=1e-6)

@@ -1,19 +1,17 @@
 """A published text encoder, from its folder to the samples of a run."""
 
 import dataclasses
-import itertools
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+import tiny_clip
 from nets import jit
-from safetensors.numpy import save_file
 
 from jaxdiff import config as c
-from jaxdiff import data, models, tokenizers
+from jaxdiff import data, models
 from jaxdiff.generation.sampler import make_sampler, traced_options
 from jaxdiff.models import prompts as prompts_lib
 from jaxdiff.runs.examples import with_null
@@ -25,47 +23,7 @@ WIDTH, LENGTH = 8, 9
 def folder(tmp_path_factory):
   """CLIP's text tower in small, random, as Hugging Face lays it out."""
   folder = tmp_path_factory.mktemp('clip')
-  rng = np.random.default_rng(0)
-  shapes = {
-    'embeddings.token_embedding.weight': (49408, WIDTH),
-    'embeddings.position_embedding.weight': (LENGTH, WIDTH),
-    'encoder.layers.0.mlp.fc1.weight': (16, WIDTH),
-    'encoder.layers.0.mlp.fc1.bias': (16,),
-    'encoder.layers.0.mlp.fc2.weight': (WIDTH, 16),
-    'encoder.layers.0.mlp.fc2.bias': (WIDTH,),
-    'final_layer_norm.weight': (WIDTH,),
-    'final_layer_norm.bias': (WIDTH,),
-  }
-  for name in ('q_proj', 'k_proj', 'v_proj', 'out_proj'):
-    shapes[f'encoder.layers.0.self_attn.{name}.weight'] = (WIDTH, WIDTH)
-    shapes[f'encoder.layers.0.self_attn.{name}.bias'] = (WIDTH,)
-  for name in ('layer_norm1', 'layer_norm2'):
-    shapes[f'encoder.layers.0.{name}.weight'] = (WIDTH,)
-    shapes[f'encoder.layers.0.{name}.bias'] = (WIDTH,)
-  state = {
-    f'text_model.{name}': rng.standard_normal(shape, np.float32)
-    for name, shape in shapes.items()
-  }
-  save_file(state, folder / 'model.safetensors')
-  (folder / 'config.json').write_text(
-    json.dumps(
-      {
-        'architectures': ['CLIPTextModel'],
-        'hidden_size': WIDTH,
-        'intermediate_size': 16,
-        'num_hidden_layers': 1,
-        'num_attention_heads': 2,
-        'max_position_embeddings': LENGTH,
-        'vocab_size': 49408,
-        'hidden_act': 'quick_gelu',
-        'eos_token_id': 2,
-      }
-    )
-  )
-  symbols = tokenizers._byte_symbols()
-  pairs = itertools.islice(itertools.product(symbols, symbols), 48_894)
-  lines = '\n'.join(f'{a} {b}' for a, b in pairs)
-  (folder / 'merges.txt').write_text(f'#version\n{lines}\n')
+  tiny_clip.write_text_tower(folder, WIDTH, LENGTH)
   return folder
 
 

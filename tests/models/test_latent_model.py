@@ -113,6 +113,31 @@ def test_samples_are_decoded_latents(made):
   assert path.x.shape == (2, 3, 8, 8, 1)
 
 
+def test_the_autoencoder_is_no_constant_of_a_program(made):
+  config, spec, autoencoder = made
+  model = models.make(config, spec)
+  params = tiny.abstract_params(config, spec)
+  size = sum(x.nbytes for x in jax.tree.leaves(autoencoder.params))
+  draw = make_sampler(model, config.sampling)
+  task = tiny.make_task(config, spec)
+  state = jax.eval_shape(task.init, jax.random.key(0))
+  batch = tiny.batch(config, spec, 2)
+
+  def lowered(function, *args):
+    return len(jax.jit(function).lower(*args).as_text())
+
+  def drawn(**frozen):
+    return lowered(draw, params, traced_options(config, **frozen), np.arange(2))
+
+  own = lowered(task.step, state, batch), drawn()
+  given = (
+    lowered(task.step, state, batch, model.frozen),
+    drawn(frozen=model.frozen),
+  )
+  # Of the step the encoder, of samples the decoder, each about a half.
+  assert all(a - b > size / 2 for a, b in zip(own, given, strict=True))
+
+
 def test_another_autoencoder_is_refused(made, tmp_path):
   config, spec, _ = made
   other, _ = tiny.with_latents(config, spec, tmp_path, seed=1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from nets import jit, normal, random_params
 
+from jaxdiff.networks import attention
 from jaxdiff.networks.attention import Attention, SpatialTransformer
 
 
@@ -60,3 +61,13 @@ def test_a_new_spatial_transformer_is_the_identity():
   init = jit(module.init_with_output)
   out, _ = init(jax.random.key(0), x, text, None)
   np.testing.assert_array_equal(out, x)
+
+
+@pytest.mark.parametrize('length', [8, 11])
+def test_slices_of_a_long_sequence_are_the_whole(monkeypatch, length):
+  q, k, v = (normal(2, length, 2, 4, seed=i) for i in range(3))
+  whole = attention.attend(q, k, v)
+  monkeypatch.setattr(attention, 'LONG', 64)
+  made = jax.make_jaxpr(attention.attend)(q, k, v)
+  assert 'scan' in str(made)
+  np.testing.assert_allclose(attention.attend(q, k, v), whole, atol=1e-6)

@@ -1,0 +1,165 @@
+"""Single files of Stable Diffusion: the same parameters as of its folder."""
+
+import json
+import shutil
+from collections import OrderedDict
+
+import jax
+import numpy as np
+import pytest
+import tiny_clip
+import tiny_stable_diffusion as tiny
+import torch_written
+from safetensors.numpy import load_file, save_file
+
+from jaxdiff import parallel
+from jaxdiff.pretrained import checkpoint_file
+from jaxdiff.pretrained.checkpoint_file import AUTOENCODER, TEXT, UNET, Version
+from jaxdiff.pretrained.clip_folder import read_text
+from jaxdiff.runs import stable_diffusion
+
+torch_modules = torch_written.torch_modules
+WEIGHTS = 'diffusion_pytorch_model.safetensors'
+VAE = {
+  'block_out_channels': [4, 8],
+  'layers_per_block': 1,
+  'norm_num_groups': 2,
+}
+CLIP = {
+  'hidden_size': tiny.WIDTH,
+  'intermediate_size': 16,
+  'num_hidden_layers': 1,
+  'num_attention_heads': 2,
+  'max_position_embeddings': 7,
+  'vocab_size': 49408,
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tiny.write(tmp_path_factory.mktemp('sd') / 'folder')
+
+
+@pytest.fixture(autouse=True)
+def versions(monkeypatch):
+  known = {
+    tiny.WIDTH: Version('the first', 'eps', tiny.UNET, CLIP, VAE),
+    tiny.WIDTH + 1: Version('the second', None, tiny.UNET, CLIP, VAE),
+  }
+  monkeypatch.setattr(checkpoint_file, 'VERSIONS', known)
+
+
+def original(folder):
+  """The tensors of a folder by the names of the single file."""
+  unet = load_file(folder / 'unet' / WEIGHTS)
+  vae = load_file(folder / 'vae' / WEIGHTS)
+  text = load_file(folder / 'text_encoder/model.safetensors')
+  attends = (True, False)
+  return {
+    **{
+      UNET + checkpoint_file.unet_name(name, 1, attends): x
+      for name, x in unet.items()
+    },
+    **{
+      AUTOENCODER + checkpoint_file.autoencoder_name(name, 2): x
+      for name, x in vae.items()
+    },
+    **{f'{TEXT}transformer.{name}': x for name, x in text.items()},
+    'model_ema.num_updates': np.zeros((), np.int32),
+    'betas': np.zeros(4, np.float32),
+  }
+
+
+def saved(state, path):
+  if path.suffix == '.safetensors':
+    save_file(state, path)
+    return path
+  tensors = {name: torch_written.tensor(x) for name, x in state.items()}
+  content = {'epoch': 3, 'lr': [0.5], 'state_dict': OrderedDict(tensors)}
+  torch_written.save_zip(content, path)
+  return path
+
+
+def assert_equal(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize('name', ['a.safetensors', 'a.ckpt'])
+def test_a_file_is_its_folder(folder, tmp_path, name):
+  path = saved(original(folder), tmp_path / name)
+  (tmp_path / 'merges.txt').write_bytes(
+    (folder / 'tokenizer/merges.txt').read_bytes()
+  )
+  mesh = parallel.local_mesh()
+  ours, theirs = (stable_diffusion.load(p, mesh) for p in (path, folder))
+  assert_equal(ours.params, theirs.params)
+  assert_equal(ours.model.frozen, theirs.model.frozen)
+  assert ours.config.diffusion == theirs.config.diffusion
+  assert ours.config.sampling == theirs.config.sampling
+  read, other = read_text(path), read_text(folder)
+  assert_equal(read.weights.params, other.weights.params)
+  tokens = [reader.tokenizer.encode(['a cat']) for reader in (read, other)]
+  np.testing.assert_array_equal(*tokens)
+
+
+def test_shards_are_the_whole(folder, tmp_path):
+  copy = tmp_path / 'shards'
+  shutil.copytree(folder, copy)
+  (copy / 'unet' / WEIGHTS).unlink()
+  state, shards = tiny.unet_state(), {}
+  for i, name in enumerate(sorted(state)):
+    shards.setdefault(f'part-{i % 2}.safetensors', {})[name] = state[name]
+  for name, part in shards.items():
+    save_file(part, copy / 'unet' / name)
+  index = {name: shard for shard, part in shards.items() for name in part}
+  path = copy / 'unet' / f'{WEIGHTS}.index.json'
+  path.write_text(json.dumps({'weight_map': index}))
+  mesh = parallel.local_mesh()
+  ours, theirs = (stable_diffusion.load(x, mesh) for x in (copy, folder))
+  assert_equal(ours.params, theirs.params)
+  (copy / 'unet' / 'part-1.safetensors').unlink()
+  (copy / 'vae' / WEIGHTS).unlink()
+  missing = f'unet/part-1.safetensors, vae/{WEIGHTS} are missing'
+  with pytest.raises(FileNotFoundError, match=missing):
+    stable_diffusion.load(copy, mesh)
+
+
+def test_open_clip_without_its_last_block(tmp_path, monkeypatch):
+  state = tiny_clip.open_clip()
+  text = {k: x for k, x in state.items() if not k.startswith('visual')}
+  last = {k.replace('.0.', '.1.'): x + 1 for k, x in text.items() if '.0.' in k}
+  names = {f'{TEXT}model.{name}': x for name, x in (text | last).items()}
+  width = np.zeros((4, 16), np.float32)
+  path = saved(
+    names | {checkpoint_file._WIDTH: width}, tmp_path / 'a.safetensors'
+  )
+  config = tiny_clip.CONFIG['text_config']
+  version = Version('the second', None, tiny.UNET, config, VAE)
+  monkeypatch.setattr(checkpoint_file, 'VERSIONS', {16: version})
+  found = checkpoint_file.text_tower(path).params
+  state = tiny_clip.hugging_face()
+  np.testing.assert_array_equal(
+    found['norm_out']['scale'], state['text_model.final_layer_norm.weight']
+  )
+  assert 'block_0' in found and 'block_1' not in found
+
+
+def test_faults(folder, tmp_path):
+  state, mesh = original(folder), parallel.local_mesh()
+  path = saved(state, tmp_path / 'a.safetensors')
+  with pytest.raises(FileNotFoundError, match='put merges.txt of'):
+    stable_diffusion.load(path, mesh)
+  (tmp_path / 'merges.txt').write_text('')
+  with pytest.raises(ValueError, match='--prediction is for version 2'):
+    stable_diffusion.load(path, mesh, prediction='v')
+  name = f'{UNET}out.2.bias'
+  del state[name]
+  with pytest.raises(ValueError, match=r'missing: out\.2\.bias'):
+    stable_diffusion.load(saved(state, tmp_path / 'b.safetensors'), mesh)
+  wide = {checkpoint_file._WIDTH: np.zeros((4, tiny.WIDTH + 1), np.float32)}
+  path = saved(state | wide, tmp_path / 'c.safetensors')
+  with pytest.raises(ValueError, match='give --prediction v'):
+    stable_diffusion.load(path, mesh)
+  other = {'x': np.zeros(2, np.float32)}
+  with pytest.raises(ValueError, match='it has no such U-Net'):
+    stable_diffusion.load(saved(other, tmp_path / 'd.safetensors'), mesh)

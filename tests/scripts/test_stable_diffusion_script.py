@@ -1,0 +1,111 @@
+"""sample.py of a folder of Stable Diffusion, as a person runs it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tiny_stable_diffusion
+from PIL import Image
+
+import sample
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tiny_stable_diffusion.write(tmp_path_factory.mktemp('sd') / 'whole')
+
+
+def draw(folder, out, *flags):
+  flags = ['--prompt', 'a cat', '--num', '2', '--steps', '2', *flags]
+  sample.main([str(folder), '--out', str(out), *map(str, flags)])
+  return np.load(out)['arr_0']
+
+
+def test_prompts_become_images(folder, tmp_path):
+  sized = ('--size', 16, '--sampler', 'dpmpp_2m')
+  images = draw(folder, tmp_path / 'a.npz', *sized)
+  assert images.shape == (2, 16, 16, 3) and images.std() > 0
+  other = ('--negative-prompt', 'a dog')
+  assert np.any(draw(folder, tmp_path / 'b.npz', *sized, *other) != images)
+  described = json.loads((tmp_path / 'b.npz.json').read_text())
+  assert described['scale'] == 7.5 and described['negative_prompt'] == 'a dog'
+
+
+def test_an_image_is_filled_in(folder, tmp_path):
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (16, 16, 3), np.uint8)
+  mask = np.zeros((16, 16), np.uint8)
+  mask[3:9, 5:12] = 255
+  Image.fromarray(image).save(tmp_path / 'image.png')
+  Image.fromarray(mask).save(tmp_path / 'mask.png')
+  flags = ['--sampler', 'ddim', '--edit', 'inpaint', '--repeats', 1]
+  for name in ('image', 'mask'):
+    flags += [f'--{name}', tmp_path / f'{name}.png']
+  filled = draw(folder, tmp_path / 'a.npz', *flags)
+  assert np.all(filled[:, mask == 0] == image[mask == 0])
+  assert np.any(filled[:, mask > 0] != image[mask > 0])
+  assert np.any(filled[0] != filled[1])
+
+
+def broken(folder, tmp_path, name, change):
+  """A copy of a folder with a file changed; None removes it."""
+  copy = tmp_path / 'broken'
+  shutil.copytree(folder, copy)
+  if change is None:
+    (copy / name).unlink()
+  else:
+    content = json.loads((copy / name).read_text())
+    (copy / name).write_text(json.dumps(content | change))
+  return copy
+
+
+UNET, SCHEDULER = 'unet/config.json', 'scheduler/scheduler_config.json'
+
+
+@pytest.mark.parametrize(
+  'name, change, message',
+  [
+    (UNET, None, 'broken is no whole Stable Diffusion: unet/config.json is'),
+    ('tokenizer/merges.txt', None, 'tokenizer/merges.txt is missing'),
+    (UNET, {'act_fn': 'gelu'}, "act_fn must be 'silu', got 'gelu'"),
+    (UNET, {'new': 1}, "'new' is no known field"),
+    (UNET, {'in_channels': 9}, 'the U-Net has 9 channels of latents'),
+    (UNET, {'layers_per_block': 2}, 'missing: down_blocks.0.attentions.1'),
+    (UNET, {'attention_head_dim': [2, 2, 2]}, 'must be a size, or 2 of them'),
+    (SCHEDULER, {'thresholding': True}, 'thresholding must be False, got True'),
+    (SCHEDULER, {'prediction_type': 'flow'}, 'prediction_type must be one of'),
+    (SCHEDULER, {'_class_name': 'Other'}, '_class_name must be one of'),
+    ('vae/config.json', {'shift_factor': 0.1}, 'shift_factor must be null'),
+    ('text_encoder/config.json', {'hidden_act': 'relu'}, "got 'relu'"),
+    (
+      'model_index.json',
+      {'_class_name': 'StableDiffusionXLPipeline'},
+      "got 'StableDiffusionXLPipeline'",
+    ),
+  ],
+)
+def test_faults_are_named_in_one_line(folder, tmp_path, name, change, message):
+  copy = broken(folder, tmp_path, name, change)
+  with pytest.raises(SystemExit) as error:
+    draw(copy, tmp_path / 'a.npz')
+  assert message in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'flags, message',
+  [
+    (('--size', 9), '--size must be a multiple of 2, at least 4, got 9'),
+    (('--checkpoint', 1), '--checkpoint is for runs that were trained here'),
+    (('--label', 1), 'not trained on --label'),
+  ],
+)
+def test_flags_that_do_not_fit(folder, tmp_path, flags, message):
+  with pytest.raises(SystemExit, match=message):
+    draw(folder, tmp_path / 'a.npz', *flags)
+
+
+def test_flags_of_stable_diffusion_are_not_for_runs(tmp_path):
+  for flag in (['--size', '8'], ['--prediction', 'v']):
+    with pytest.raises(SystemExit, match=f'{flag[0]} is for Stable Diffusion'):
+      sample.main([str(tmp_path), *flag])
