@@ -69,6 +69,7 @@ SIZES = {
     image(32, 4), 674_834_720, 675_129_632, -256 * 1152
   ),
   'dit_b4_imagenet256': Size(image(32, 4), 130_426_496),
+  'mean_flow_b4_imagenet256': Size(image(32, 4), 131_165_248),
   'jit_b16_imagenet256': Size(image(256), 131_123_712, 131e6),
   'edm2_xs_imagenet512': Size(image(64, 4), 124_713_125, 125e6),
   'edm2_s_imagenet512': Size(image(64, 4), 280_212_709, 280e6),
