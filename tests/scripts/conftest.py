@@ -16,8 +16,7 @@ def in_the_repository(monkeypatch):
 @pytest.fixture(scope='session')
 def launch():
   """Starts train.py in a process of its own, on one device."""
-  environment = {
-    **os.environ,
+  settings = {
     'XLA_FLAGS': '--xla_backend_optimization_level=0',
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
@@ -26,7 +25,7 @@ def launch():
     return subprocess.Popen(
       [sys.executable, 'train.py', '--workdir', str(workdir), *FLAGS, *flags],
       cwd=ROOT,
-      env=environment,
+      env={**os.environ, **settings},
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
