@@ -1,19 +1,14 @@
 """Prompts read by a published text encoder, which is not trained further."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from jaxdiff import files
+from jaxdiff.models.encodings import CHUNK, kept
 from jaxdiff.models.prompts import Prompts
 from jaxdiff.pretrained import clip_folder
-
-CHUNK = 32  # prompts encoded at a time
-KEPT = 4096  # prompts whose encodings stay: 1 GB of 77 x 768 floats
 
 
 def clip_prompts(folder: str | Path | None) -> Prompts:
@@ -42,29 +37,13 @@ def clip_prompts(folder: str | Path | None) -> Prompts:
   run = jax.jit(
     lambda params, tokens: network.apply({'params': params}, tokens)
   )
-  kept: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
-  lock = threading.Lock()  # sets are read by several threads
 
-  def read(prompts: Sequence[str]) -> None:
-    for start in range(0, len(prompts), CHUNK):
-      part = list(prompts[start : start + CHUNK])
-      # Always as many, so that it is compiled once.
-      tokens = tokenizer.encode(part + [''] * (CHUNK - len(part)))
-      found = jax.device_get(run(params, tokens))
-      for i, prompt in enumerate(part):
-        kept[prompt] = found.sequence[i], found.pooled[i]
-
-  def encode(prompts: Sequence[str]) -> dict[str, np.ndarray]:
-    with lock:
-      read([p for p in dict.fromkeys(prompts) if p not in kept])
-      rows = [kept[p] for p in prompts]
-      for prompt in prompts:
-        kept.move_to_end(prompt)
-      while len(kept) > KEPT:
-        kept.popitem(last=False)
-    sequence, pooled = zip(*rows, strict=True)
-    return {'text': np.stack(sequence), 'pooled': np.stack(pooled)}
+  def read(prompts: list[str]) -> dict[str, np.ndarray]:
+    # Always as many, so that it is compiled once.
+    tokens = tokenizer.encode(prompts + [''] * (CHUNK - len(prompts)))
+    found = jax.device_get(run(params, tokens))
+    return {'text': found.sequence, 'pooled': found.pooled}
 
   dims = (network.width, network.width)
   sha256 = files.json_hash([weights.sha256, tokenizer.sha256])
-  return Prompts(encode, tokenizer.count, tokenizer.length, dims, sha256)
+  return Prompts(kept(read), tokenizer.count, tokenizer.length, dims, sha256)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from jaxdiff.networks import layers
-from jaxdiff.pretrained import state_dicts
+from jaxdiff.pretrained import configs, state_dicts
 from jaxdiff.pretrained.configs import Config, field
 from jaxdiff.pretrained.files import State
 from jaxdiff.pretrained.state_dicts import Params, Path, Source, arranged
@@ -57,23 +56,12 @@ _FIXED = {
   'add_attention': (True, None),
   'center_input_sample': (False, None),
   'class_embed_type': (None,),
-  'downsample_padding': (0,),
   'downsample_type': ('conv', None),
-  'flip_sin_to_cos': (False,),
-  'freq_shift': (1,),
   'mid_block_scale_factor': (1, None),
-  'norm_eps': (1e-6,),
   'num_class_embeds': (None,),
   'resnet_time_scale_shift': ('default', None),
   'time_embedding_type': ('positional', None),
   'upsample_type': ('conv', None),
-}
-# Theirs where they are left out.
-_DEFAULTS = {
-  'downsample_padding': 1,
-  'flip_sin_to_cos': True,
-  'freq_shift': 0,
-  'norm_eps': 1e-5,
 }
 
 
@@ -88,7 +76,7 @@ def ddpm_settings(config: Config) -> tuple[dict[str, Any], int, int]:
     ValueError: A field has a value that our U-Net has not, by name.
   """
   for name, allowed in _FIXED.items():
-    value = config.get(name, _DEFAULTS.get(name))
+    value = config.get(name)
     if value not in allowed:
       raise ValueError(f'{name} must be {allowed[0]}, got {str(value)[:100]!r}')
   widths = field(config, 'block_out_channels', [224, 448, 672, 896])
@@ -98,13 +86,6 @@ def ddpm_settings(config: Config) -> tuple[dict[str, Any], int, int]:
   channels = widths[0]
   if any(n % channels for n in widths):
     raise ValueError('block_out_channels must be multiples of the first')
-  groups = field(config, 'norm_num_groups', 32)
-  joined = {a + b for a in widths for b in widths}
-  if any(layers.num_groups(n) != groups for n in {*widths, *joined}):
-    raise ValueError(
-      'norm_num_groups must be 32 and block_out_channels multiples of 128, '
-      f'got {groups} and {widths}'
-    )
   images = field(config, 'in_channels', 3)
   if field(config, 'out_channels', 3) != images:
     raise ValueError('in_channels and out_channels must be equal')
@@ -130,6 +111,11 @@ def ddpm_settings(config: Config) -> tuple[dict[str, Any], int, int]:
     'attention_resolutions': tuple(
       height for height, x in zip(heights, attends, strict=True) if x
     ),
+    'norm_eps': field(config, 'norm_eps', 1e-5),
+    'num_groups': field(config, 'norm_num_groups', 32),
+    'cosine_first': configs.flag(config, 'flip_sin_to_cos'),
+    'frequency_shift': configs.one_of(config, 'freq_shift', (0, 1)),
+    'padded_halving': configs.one_of(config, 'downsample_padding', (1, 0)) == 1,
   }
   if config.get('attention_head_dim') is not None:
     settings['head_channels'] = field(config, 'attention_head_dim', 8)

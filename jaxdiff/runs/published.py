@@ -125,15 +125,15 @@ def _ddpm(folder: Path, workdir: str, data: str) -> Published:
   diffusion, clips = configs.read(
     scheduler / 'scheduler_config.json', _scheduler, 'scheduler of DDPM'
   )
-  path = folders.find_weights(unet, ddpm_weights.STEM, _FETCH)
-  state, _ = folders.read_state(path, _FETCH)
+  network = UNet(out_channels=channels, **settings)
+  levels = len(settings['channel_mults'])
   try:
-    network = UNet(out_channels=channels, **settings)
     shapes = _shapes(network, (side, side, channels))
-    levels = len(settings['channel_mults'])
+    path = folders.find_weights(unet, ddpm_weights.STEM, _FETCH)
+    state, _ = folders.read_state(path, _FETCH)
     params = ddpm_weights.ddpm_params(state, shapes, levels)
   except ValueError as error:
-    raise ValueError(f'{path}: {error}') from error
+    raise ValueError(f'{unet}: {error}') from error
   config = Config(
     workdir=workdir,
     data=c.Data(name=data),

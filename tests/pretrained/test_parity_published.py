@@ -48,15 +48,27 @@ def relative(ours, theirs):
   return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
-@pytest.mark.parametrize('gain', [1.0, 0.1])
-def test_ddpm(gain, tmp_path):
+# As diffusers trains a UNet2DModel unless it is told otherwise.
+OTHERS = {
+  'block_out_channels': [32, 64],
+  'norm_num_groups': 8,
+  'norm_eps': 1e-5,
+  'flip_sin_to_cos': True,
+  'freq_shift': 0,
+  'downsample_padding': 1,
+  'attention_head_dim': 8,
+}
+
+
+@pytest.mark.parametrize('gain, others', [(1.0, {}), (0.1, {}), (0.1, OTHERS)])
+def test_ddpm(gain, others, tmp_path):
   sizes = {
     'sample_size': 8,
     'block_out_channels': [128, 256],
     'layers_per_block': 1,
     'down_block_types': ['DownBlock2D', 'AttnDownBlock2D'],
     'up_block_types': ['AttnUpBlock2D', 'UpBlock2D'],
-  }
+  } | others
   config = {k: x for k, x in (CONFIG | sizes).items() if k[0] != '_'}
   theirs = randomise(diffusers.UNet2DModel(**config), gain)
   scheduler = {k: x for k, x in SCHEDULER.items() if k[0] != '_'}
