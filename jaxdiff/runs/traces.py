@@ -34,7 +34,9 @@ class Trace:
       jax.block_until_ready(results)
       local = files.is_local(self._target)
       self._folder = self._target if local else Path(tempfile.mkdtemp())
-      jax.profiler.start_trace(self._folder)
+      options = jax.profiler.ProfileOptions()
+      options.python_tracer_level = 0  # calls of Python slow the steps down
+      jax.profiler.start_trace(self._folder, profiler_options=options)
     elif self._folder is not None and step >= self._stop:
       jax.block_until_ready(results)
       self._end()
