@@ -161,7 +161,7 @@ def test_samples_go_on_where_they_were(folder):
   write = lambda draw: writer.write(
     f'{folder}/x.npz', 6, draw, job, modality, batch_size=2
   )
-  with pytest.raises(OSError, match='the same command continues'):
+  with pytest.raises(OSError, match='the samples that are there stay'):
     write(interrupted)
   parts = folder / 'x.npz.parts'
   assert len(list(parts.glob('*.npz'))) == 4
