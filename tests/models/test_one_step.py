@@ -79,7 +79,6 @@ def test_one_step_is_where_the_ode_ends(teacher, loss):
   )
   size = lambda x: float(jnp.sqrt(jnp.mean(jnp.square(x - ends))))
   found = size(drawn(config, trained(config, params)))
-  print(loss, found, size(one))
   assert found < 0.3 * size(one)
 
 
