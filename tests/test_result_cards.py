@@ -27,7 +27,7 @@ def test_tolerance_is_three_deviations_of_the_difference():
   """For normal values the difference over the tolerance has deviation 1/3."""
   rng = np.random.default_rng(0)
   apart = {'run': [], 'training': []}
-  for _ in range(2000):
+  for _ in range(400):
     trained = 5 + 0.5 * rng.standard_normal(40)
     card = complete(trained[:, None] + 0.2 * rng.standard_normal((40, 3)))
     again = card['mean'] + 0.5 * rng.standard_normal()
@@ -38,9 +38,9 @@ def test_tolerance_is_three_deviations_of_the_difference():
     other = 0.2 * rng.standard_normal(3).mean()
     apart['run'].append(abs(same - other) / card['tolerance']['run'])
   for errors in apart.values():
-    assert np.mean(np.array(errors) > 1) < 0.01
+    assert np.mean(np.array(errors) > 1) < 0.02
     deviations = 3 * np.mean(np.square(errors)) ** 0.5
-    assert deviations == pytest.approx(1, abs=0.1)
+    assert deviations == pytest.approx(1, abs=0.15)
 
 
 def test_one_training_has_no_spread_of_trainings():

@@ -135,7 +135,8 @@ def draw(workdir: str, **flags: Any) -> list[Any]:
   mesh = parallel.local_mesh()
   checked = Flags(workdir=workdir, **flags)
   job = make_job(checked, mesh)
-  size = parallel.batch_size(job.num, checked.batch_size, mesh)
+  most = checked.batch_size or at_once(job.run.spec)
+  size = parallel.batch_size(job.num, most, mesh)
   samples: list[Any] = []
   for start in range(0, job.num, size):
     samples += job.samples(start + np.arange(size))  # the last are too many

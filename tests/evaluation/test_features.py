@@ -220,5 +220,5 @@ def test_inception_gives_what_the_metrics_take(monkeypatch, tmp_path):
   comparison = measuring.compare(
     against, None, measuring.machine(Running()), 10
   )
-  assert comparison.extractor.space.resize == 'tf1'
-  assert comparison.reference.num is None
+  assert comparison.extractors[0].space.resize == 'tf1'
+  assert comparison.references[0].num is None
