@@ -5,12 +5,11 @@
   python sample.py runs/edm2_xs_imagenet512 --ema-std 0.135
 
 --latent.autoencoder is Stable Diffusion's, of 64x64x4, from the Hub.
-124,713,125 parameters (table 2: 125 million). Hardware: the authors recommend
+124,713,253 parameters (table 2: 125 million). Hardware: the authors recommend
 32 A100 at least; not run here. Expected: FID 3.53 without guidance
 (NVlabs/edm2, generate_images.py: preset edm2-img512-xs-fid). Settings:
 train_edm2.py there. Their latents have deviation 0.5 and ours 1, so sigma is
-twice theirs. Missing: the learned weight of the loss over sigma, and the last
-step, from the least sigma to 0.
+twice theirs. Missing: the last step, from the least sigma to 0.
 """
 
 from jaxdiff import config as c
@@ -25,6 +24,7 @@ config = c.Config(
     prediction='edm(1.0)',
     times='log_normal(0.2931, 1.0)',
     positions='independent',
+    uncertainty=True,
   ),
   network=c.EDM2(channels=128, dtype='bfloat16'),
   # A warm-up of 10 million images.

@@ -71,8 +71,8 @@ SIZES = {
   'dit_b4_imagenet256': Size(image(32, 4), 130_426_496),
   'mean_flow_b4_imagenet256': Size(image(32, 4), 131_165_248),
   'jit_b16_imagenet256': Size(image(256), 131_123_712, 131e6),
-  'edm2_xs_imagenet512': Size(image(64, 4), 124_713_125, 125e6),
-  'edm2_s_imagenet512': Size(image(64, 4), 280_212_709, 280e6),
+  'edm2_xs_imagenet512': Size(image(64, 4), 124_713_253, 125e6),
+  'edm2_s_imagenet512': Size(image(64, 4), 280_212_837, 280e6),
   'ldm4_celebahq256': Size(image(64), 274_056_163, 274e6),
   'ldm8_lsun256': Size(image(32, 4), 294_966_916, 294e6),
   # The text as one vector, from 768 to 1280 channels.
