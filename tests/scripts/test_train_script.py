@@ -116,16 +116,10 @@ def test_steps_in_one_program_train_as_single_ones_do(finished, tmp_path):
   first = json.loads((finished[0] / 'metrics.jsonl').open().readline())
   for name in ('loss', 'grad_norm'):
     assert rows[0][name] == pytest.approx(first[name], rel=1e-3)
-  # 4 does not divide 30, where it continues: 2 at once.
-  run(
-    '--workdir',
-    tmp_path,
-    *'--training.steps-per-execution 4 --training.num-steps 40'.split(),
-    *'--training.log-every 4 --checkpoint.every 12'.split(),
-  )
-  assert Checkpoints(tmp_path).steps()[-1] == 40
 
 
+# tests/parallel compares the modes without a run.
+@pytest.mark.slow
 def test_pmap_over_eight_devices_trains_as_one_device_does(finished, tmp_path):
   run(
     '--workdir',
