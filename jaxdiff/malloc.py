@@ -47,7 +47,7 @@ def relaunch() -> None:
 
 
 def cpu_alone(platforms: str | None) -> bool:
-  """Whether jax will run on the CPU, as far as can be told before it does.
+  """Tells whether jax will run on the CPU, before it is imported.
 
   Args:
     platforms: JAX_PLATFORMS, or jax's setting of that name.
@@ -80,7 +80,7 @@ def _libc() -> str | None:
 
 
 def _can_start_again() -> bool:
-  """Whether the interpreter's arguments end in this program and its own.
+  """Tells whether the interpreter's arguments end in this program and its own.
 
   In a notebook's `%run` they are the notebook's.
   """

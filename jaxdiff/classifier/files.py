@@ -17,7 +17,7 @@ _WEIGHTS, _ABOUT = 'classifier.safetensors', 'classifier.json'
 
 
 class About(NamedTuple):
-  """What a classifier was trained on, and how well it does."""
+  """The data that a classifier was trained on, and its accuracy."""
 
   dataset: str
   image_shape: tuple[int, int, int]

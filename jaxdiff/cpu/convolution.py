@@ -150,14 +150,14 @@ def _sum(*pairs):
 
 
 def _wide(x, w, strides, padding) -> bool:
-  """Whether fewer multiplications are more than what they cost."""
+  """Tells whether fewer multiplications are more than what they cost."""
   single = x.dtype == w.dtype == jnp.float32
   wide = min(w.shape[2:]) >= WIDE
   return _plain(w, strides, padding) and single and wide
 
 
 def _plain(w, strides, padding) -> bool:
-  """Whether it is of 3x3 and stride 1, and leaves the size as it is."""
+  """Tells whether it is of 3x3 and stride 1, and leaves the size as it is."""
   return w.shape[:2] == (3, 3) and strides == (1, 1) and padding == 'SAME'
 
 

@@ -71,7 +71,7 @@ def _check_header(image: Image.Image) -> None:
 
 
 def is_grey(image: Image.Image) -> bool:
-  """Whether one channel is enough for an image, by its Pillow mode."""
+  """Tells whether one channel is enough for an image, by its Pillow mode."""
   return image.mode in ('1', 'L', 'LA', 'La')
 
 

@@ -268,7 +268,7 @@ def cross_entropy(
 
 
 def _masks(spec: Spec, size: Array) -> Any:
-  """Which elements of examples of `size` [B] exist: bool, a tree like x0."""
+  """Masks the existing elements of examples of `size` [B]: a tree like x0."""
   if not isinstance(spec.shape, Mapping):
     return jnp.arange(spec.shape[0])[None] < size[:, None]
   node = jnp.arange(spec.shape['edges'][0])[None] < size[:, None]

@@ -243,7 +243,7 @@ def beside_low_res(xt: Array, cond: Cond) -> Array:
 
 
 def _matches(array: Array, kind: type, shape: tuple[int | str, ...]) -> bool:
-  """Whether an array is of that type and shape; a letter is any size."""
+  """Compares an array with a type and a shape; a letter is any size."""
   return jnp.issubdtype(array.dtype, kind) and (
     len(array.shape) == len(shape)
     and all(

@@ -210,7 +210,7 @@ class GraphTransformer(nn.Module):
 
 
 def _existing(edges: Array, mask: Graph | None) -> tuple[Array, Array]:
-  """Which nodes [B, N] and pairs of different nodes [B, N, N] exist."""
+  """Finds the existing nodes [B, N] and pairs of different nodes [B, N, N]."""
   if mask is None:
     nodes = jnp.ones(edges.shape[:2], bool)
   elif 'nodes' in mask:

@@ -113,14 +113,14 @@ def alone() -> bool:
 
 
 def any_process(flag: bool) -> bool:
-  """Whether the flag is up on any process. All of them must ask."""
+  """Tells whether the flag is up on any process. All of them must ask."""
   if alone():
     return flag
   return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
 def stopping(step: int, signalled: bool) -> bool:
-  """Whether to stop after a step: all processes say yes at the same one.
+  """Tells whether to stop after a step: all processes say yes at the same one.
 
   In a job of several SIGTERM is caught by jax, which chooses the step; all must
   ask after every step.

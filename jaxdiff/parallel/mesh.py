@@ -95,7 +95,7 @@ def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
 
 
 def batch_size(num: int, most: int, mesh: Mesh) -> int:
-  """How many of `num` samples to draw at once.
+  """Returns the number of samples to draw at once, of `num`.
 
   A program is compiled for each size there is, so sizes are few: four from one
   power of two to the next. At most a quarter more is drawn than asked for.

@@ -84,7 +84,7 @@ VERSIONS = {
 
 
 def is_file(path: Path) -> bool:
-  """Whether a path is that of a single file."""
+  """Tells whether a path is that of a single file."""
   return path.is_file() and path.suffix in ENDINGS
 
 

@@ -74,7 +74,7 @@ _READ = (
 
 
 class Scheduler(NamedTuple):
-  """What a scheduler says, in the names of `config.registry`.
+  """The settings of a scheduler, in the names of `config.registry`.
 
   schedule: a table of betas, with its ends.
   num_steps: T.

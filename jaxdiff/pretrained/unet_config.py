@@ -69,7 +69,7 @@ _READ = (
 
 
 class TextUNet(NamedTuple):
-  """What the config of a U-Net says.
+  """The settings in the config of a U-Net.
 
   settings: of `networks.unet.UNet`, but for its size-dependent
     attention_resolutions.

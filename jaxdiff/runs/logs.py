@@ -16,7 +16,7 @@ from jaxdiff import files, parallel
 
 
 class Tracker(NamedTuple):
-  """What a run calls: `add` at every interval, `close` at its end."""
+  """Functions that a run calls: `add` at every interval, `close` at its end."""
 
   add: Callable[[Mapping[str, float], int], None] = lambda values, step: None
   close: Callable[[], None] = lambda: None

@@ -67,7 +67,7 @@ class OrbaxIO:
 
   @property
   def saving(self) -> bool:
-    """Whether a save has begun that `wait` has not waited for."""
+    """Tells whether a save has begun that `wait` has not waited for."""
     return self._saving is not None
 
   def save(self, directory: Path, state: Any) -> None:

@@ -66,7 +66,7 @@ class Parts(NamedTuple):
 
 
 def is_one(path: str | Path) -> bool:
-  """Whether a path is a single file, or has a part and is no run."""
+  """Tells whether a path is a single file, or has a part and is no run."""
   path = hub.local_path(path)
   if (path / 'config.json').is_file():
     return False

@@ -11,7 +11,7 @@ from jaxdiff.runs.run import digest
 from jaxdiff.runs.run import load as load_run
 from jaxdiff.runs.store import Checkpoints
 
-# What may differ between the two runs: how they are trained, not the network.
+# Fields that may differ between the two runs: of training, not of the network.
 _FREE = (
   *('spec.data', 'spec.init', 'condition.drop', 'condition.augment'),
   *('network.dtype', 'network.remat', 'network.dropout'),

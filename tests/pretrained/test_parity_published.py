@@ -35,7 +35,7 @@ def randomise(net, gain):
 
 
 def eps_of(workdir, xt, steps, cond):
-  """What the run's network predicts at timesteps of theirs."""
+  """The prediction of the run's network at timesteps of theirs."""
   run = runs.load(workdir, parallel.local_mesh())
   t = (jnp.asarray(steps, jnp.float32) + 1) / 1000
   denoise = run.model.denoiser(run.params, cond)

@@ -137,13 +137,13 @@ def _words(name: str) -> list[str]:
 
 
 def _is_common(name: str) -> bool:
-  """Whether a name has a split's word, and beside it only what all data are."""
+  """Tells whether a name has a split's word and else only common ones."""
   others = [w for w in _words(name) if not split_of(w)]
   return _kind(name) is not None and all(map(_COMMON.fullmatch, others))
 
 
 def _alike(names: Sequence[str]) -> bool:
-  """Whether names differ in one of their words alone, which names a split."""
+  """Tells whether names differ only in one word, which names a split."""
   words = list(map(_words, names))
   if len({len(x) for x in words}) > 1 or len(words[0]) < 2:
     return False
@@ -166,7 +166,7 @@ def _files(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _is_image(path: Path) -> bool:
-  """Whether a file of another name begins like an image."""
+  """Tells whether a file of another name begins like an image."""
   if not path.is_file():
     return False
   with path.open('rb') as file:

@@ -153,7 +153,7 @@ def _atoms_and_bonds(chem, molecule):
 
 
 def _by_valences(molecule) -> bool:
-  """Whether the hydrogens are those that the valences leave."""
+  """Tells whether the hydrogens are those that the valences leave."""
   hydrogens = [atom.GetTotalNumHs() for atom in molecule.GetAtoms()]
   for atom in molecule.GetAtoms():
     atom.SetNoImplicit(False)

@@ -20,7 +20,7 @@ _SUM = re.compile('([0-9]{3})[+]([0-9]{3})=([0-9]{3})')
 
 
 def is_sum(text: str) -> bool:
-  """Whether a text is 'aaa+bbb=ccc' with a + b = c, three digits each."""
+  """Tells whether a text is 'aaa+bbb=ccc' with a + b = c, three digits each."""
   found = _SUM.fullmatch(text)
   if not found:
     return False
