@@ -30,6 +30,9 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)
 
 
+pytest_plugins = ['bucket_server']  # the fixture `bucket`
+
+
 @pytest.fixture
 def key():
   return jax.random.key(0)

@@ -29,7 +29,7 @@ def learned_uncertainty(
   phase = np.float32(2 * np.pi * rng.uniform(size=channels))
 
   def one(params: Params, t: Array) -> Array:
-    # Where one of the two is 0, the level is the last that is not.
+    # The log-SNR is infinite where alpha or sigma is 0: clipped.
     level = jnp.clip(-0.125 * log_snr(schedule, t), -10.0, 10.0)
     return params['weight'] @ (2**0.5 * jnp.cos(frequency * level + phase))
 

@@ -87,8 +87,8 @@ def gpt2_params(state: dict[str, np.ndarray], network: GPT2) -> Params:
   Raises:
     ValueError: Tensors are missing, left over, or of another shape.
   """
-  # Of a language model, transformers' files have a prefix; masks are constants
-  # and the head is the embedding again.
+  # transformers adds a prefix to the names of a language model. Its masks are
+  # constants, and its head is the embedding again.
   state = {name.removeprefix('transformer.'): x for name, x in state.items()}
   state.pop('lm_head.weight', None)
   sources = {

@@ -162,7 +162,7 @@ def test_a_flag_without_effect_is_refused(flags, needed):
   for wrong in ('--condition.label', '--sampling.steps=9'):
     with pytest.raises(ValueError, match='has no effect: .* draws no samples'):
       c.parse([*samples, wrong])
-  # What the file says stays unused where a flag takes its use away.
+  # A setting of the file may lose its use by a flag.
   file = ['--config', 'configs/digits_class.py', '--condition.no-label']
   assert c.parse(file).sampling.scale == 2
 

@@ -47,7 +47,7 @@ def map_of_ode(schedule, std):
   def estimate(xt, t, s):
     a, b = schedule(t), schedule(s)
     xs = flow_map(schedule, MEAN, std, xt, t, s)
-    # Where the times are equal, and the step is none.
+    # Equal times: no step, and 0 / 0 below.
     near = t - s < 1e-3
     gained = jnp.where(near, 1.0, b.alpha * (1.0 - decay(a, b)))
     step = (xs - b.sigma / a.sigma * xt) / gained

@@ -57,7 +57,7 @@ BETAS = dict(
   steps_offset=1,
   set_alpha_to_one=False,
 )
-# What differs between the versions: network, text, padding, scheduler.
+# Settings of each version: network, text, padding, scheduler.
 VERSIONS = {
   1: (
     dict(attention_head_dim=4),

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from bucket_server import bucket, installed  # noqa: F401
+from bucket_server import installed
 from states import abstract, assert_same, make_state
 
 from jaxdiff import buckets, files
@@ -20,7 +20,7 @@ pytestmark = installed
 
 
 @pytest.fixture
-def folder(bucket, request):  # noqa: F811
+def folder(bucket, request):
   return files.as_path(bucket) / request.node.name
 
 
@@ -69,7 +69,7 @@ def test_a_set_is_prepared_on_a_disk_alone(folder):
   assert prepared.find(data_dir, 'squares') == folder / 'squares' / '1.0.0'
 
 
-def test_what_is_no_bucket_is_one_line(bucket, monkeypatch):  # noqa: F811
+def test_what_is_no_bucket_is_one_line(bucket, monkeypatch):
   with pytest.raises(FileNotFoundError, match='no bucket gs://missing'):
     files.as_path('gs://missing/run')
   with pytest.raises(ValueError, match='named gs://..., s3:// is none'):

@@ -9,7 +9,7 @@ import time
 import chex
 import numpy as np
 import pytest
-from bucket_server import bucket, installed  # noqa: F401
+from bucket_server import installed
 from digits_run import ROOT, state_of
 from PIL import Image
 
@@ -20,7 +20,7 @@ pytestmark = installed
 
 
 @pytest.mark.slow
-def test_a_run_in_a_bucket_survives_a_kill(finished, launch, bucket):  # noqa: F811
+def test_a_run_in_a_bucket_survives_a_kill(finished, launch, bucket):
   workdir = files.as_path(bucket) / 'run'
   process = launch(workdir, '--training.num-steps', '30')
   end = time.monotonic() + 200
