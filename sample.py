@@ -26,6 +26,8 @@ With --edit it starts from images of yours:
 A model of text writes; what is given stays, and _ is what it is to write:
 
   --infill "037+481=___"                 --show prints it step by step
+
+--animate FILE.gif also draws the first samples as a film, from noise to data.
 """
 
 from pathlib import Path
@@ -44,7 +46,8 @@ from jaxdiff.generation import writer
 from jaxdiff.generation.flags import Flags
 from jaxdiff.generation.from_flags import make_job
 from jaxdiff.generation.job import Job, at_once
-from jaxdiff.generation.sampler import make_sampler
+from jaxdiff.generation.sampler import Samples, make_sampler
+from jaxdiff.modalities import pictures
 
 
 def sample(flags: Flags) -> Path:
@@ -56,6 +59,8 @@ def sample(flags: Flags) -> Path:
   writer.check_output(out, job.modality)
   if flags.show:
     show(job)
+  if flags.animate:
+    animate(job, flags.animate)
   most = flags.batch_size or at_once(job.run.spec)
   batch_size = parallel.batch_size(job.num, most, mesh)
   path = job.write(out, batch_size, 'sampling')
@@ -67,12 +72,23 @@ def show(job: Job) -> None:
   """Prints the first texts of the job as they are unmasked."""
   from jaxdiff.modalities import text
 
+  for way in text.ways(ways(job, 4), job.run.spec.symbols, columns=33):
+    text.show(way)
+
+
+def animate(job: Job, file: str) -> None:
+  """Draws the first samples of the job as a film, from noise to data."""
+  frames = job.modality.frames(ways(job, job.modality.filmed), 41)
+  pictures.save_film(frames, file)
+  print(f'{len(frames)} frames: {file}')
+
+
+def ways(job: Job, num: int) -> Samples:
+  """Draws the first `num` samples of a job with every xt on the way."""
   sampling = job.run.config.sampling
   draw = jax.jit(make_sampler(job.run.model, sampling, trajectory=True))
-  index = np.arange(min(4, job.num))
-  path = draw(job.params, job.options(index), index)
-  for way in text.ways(path, job.run.spec.symbols, columns=33):
-    text.show(way)
+  index = np.arange(min(num, job.num))
+  return draw(job.params, job.options(index), index)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -108,6 +108,9 @@ class Flags(SamplerFlags):
   infills: str | None = None  # a file of them, one a line
   blank: str | None = None  # the character to be written over (_)
   show: bool = False  # print texts as they are unmasked
+  animate: str | None = (
+    None  # FILE.gif or FILE.webp: the way from noise to data
+  )
 
   def check(self) -> None:
     super().check()
@@ -124,6 +127,15 @@ class Flags(SamplerFlags):
       raise ValueError('--blank needs --infill or --infills')
     if self.blank is not None and len(self.blank) != 1:
       raise ValueError(f'--blank must be one character, got {self.blank!r}')
+    if self.animate is not None:
+      for name in ('edit', 'base'):
+        if getattr(self, name) is not None:
+          raise ValueError(f'--animate is not for --{name}')
+      if files.as_path(self.animate).suffix not in ('.gif', '.webp'):
+        raise ValueError(
+          f'--animate must end in .gif or .webp, got {self.animate!r}'
+        )
+      files.check_target(self.animate)
     if self.edit == 'interpolate':
       if self.sampler not in (None, 'ddim') or self.eta:
         raise ValueError('--edit interpolate has --sampler ddim and --eta 0')

@@ -230,7 +230,7 @@ def _name(flags: Flags, run: Run, metadata: dict[str, Any]) -> str:
   name = name_of(run, seed, flags.edit)
   # These are in the name already, or change no sample.
   named = ['workdir', 'num', 'out', 'show', 'batch_size', 'mode', 'edit']
-  named += ['steps', 'seed', 'checkpoint']
+  named += ['steps', 'seed', 'checkpoint', 'animate']
   if flags.sampler and flags.sampler.isidentifier() and not flags.edit:
     named.append('sampler')
   described = {k: x for k, x in metadata.items() if k not in UNCOMPARED}

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxdiff import names
 from jaxdiff.config import Spec
 
@@ -25,7 +27,7 @@ class Modality(NamedTuple):
 
   unit                         the name of one sample
   element                      the name of one of its elements, in reports
-  shown                        samples in a strip
+  shown, filmed                samples in a strip, in a film
   suffix                       of the file of one sample
   endings                      of a file of all; the first is for looking
   split(drawn) -> samples      the samples in what a sampler returns
@@ -35,6 +37,8 @@ class Modality(NamedTuple):
                                i modulo M, where there are names
   strip(path, stem) -> file    draws the way from noise to data, from a sampler
                                with `trajectory`; the ending is the modality's
+  frames(path, num) -> images  draws it as a film of up to `num` pictures, uint8
+                               [H, W, C], all of one size
   """
 
   unit: str
@@ -46,7 +50,9 @@ class Modality(NamedTuple):
   read: Callable[[Path], Any]
   gather: Callable[[Sequence[Any], Sequence[str], Path], None]
   strip: Callable[[Any, Path], Path]
+  frames: Callable[[Any, int], Sequence[np.ndarray]]
   shown: int = 6
+  filmed: int = 9
 
 
 def make(spec: Spec) -> Modality:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxdiff import files
 from jaxdiff.config import Spec
 from jaxdiff.data import graphs as arrays
-from jaxdiff.modalities import Modality, graph_drawing
+from jaxdiff.modalities import Modality, graph_drawing, pictures
 
 Sample = dict[str, np.ndarray]  # 'edges' [n, n], and 'nodes' [n] with kinds
 
@@ -44,6 +44,9 @@ def make(spec: Spec) -> Modality:
     read=files.read_npz,
     gather=gather,
     strip=lambda path, stem: _strip(path, stem, categories, symbols),
+    frames=lambda path, num: graph_drawing.frames(
+      _ways(path, categories, num), symbols and (*symbols, '?')
+    ),
   )
 
 
@@ -74,21 +77,26 @@ def _padded(samples: Sequence[Sample]) -> Sample:
   return {**stacked, 'size': size}
 
 
+def _ways(
+  path: Any, categories: Mapping[str, int], columns: int
+) -> list[list[nx.Graph]]:
+  """Every graph at up to `columns` times, evenly spaced, both ends in."""
+  edges = path.x['edges']
+  seen = np.where(edges == categories['edges'], 0, edges)
+  path = path._replace(x={**path.x, 'edges': seen})
+  at = lambda n: {name: np.asarray(x)[:, n] for name, x in path.x.items()}
+  shown = pictures.shown(edges.shape[1], columns)
+  times = [to_networkx(_split(path._replace(x=at(n)))) for n in shown]
+  return [list(row) for row in zip(*times, strict=True)]
+
+
 def _strip(
   path: Any,
   stem: Path,
   categories: Mapping[str, int],
   symbols: Sequence[str] | None,
 ) -> Path:
-  edges = path.x['edges']
-  seen = np.where(edges == categories['edges'], 0, edges)
-  path = path._replace(x={**path.x, 'edges': seen})
-  symbols = symbols and (*symbols, '?')
-  steps = path.x['edges'].shape[1] - 1
-  shown = np.linspace(0, steps, min(8, steps + 1)).round().astype(int)
-  at = lambda n: {name: np.asarray(x)[:, n] for name, x in path.x.items()}
-  columns = [to_networkx(_split(path._replace(x=at(n)))) for n in shown]
-  rows = [list(row) for row in zip(*columns, strict=True)]
+  rows, symbols = _ways(path, categories, 8), symbols and (*symbols, '?')
   file = stem.with_suffix('.png')
   files.save(file, lambda part: graph_drawing.save_strip(rows, part, symbols))
   return file

@@ -12,7 +12,9 @@ import networkx as nx
 import numpy as np
 from matplotlib.figure import Figure
 
-CELL = 2.2  # inches
+from jaxdiff.modalities import pictures
+
+CELL, DPI = 2.2, 110  # inches of a graph, points of an inch
 
 
 def save_grid(
@@ -31,7 +33,22 @@ def save_grid(
   """
   places = [layout(graph) for graph in graphs]
   columns = columns or int(np.ceil(np.sqrt(len(graphs))))
-  _save(graphs, places, columns, path, symbols)
+  _drawn(graphs, places, columns, symbols).savefig(path, dpi=DPI)
+
+
+def frames(
+  paths: Sequence[Sequence[nx.Graph]], symbols: Sequence[str] | None = None
+) -> list[np.ndarray]:
+  """Draws graphs side by side at each time, uint8 [H, W, 3]; see `save_strip`.
+
+  Each has the layout of its last time.
+  """
+  places = [layout(way[-1]) for way in paths]
+  columns = int(np.ceil(np.sqrt(len(paths))))
+  return [
+    pictures.of_figure(_drawn(graphs, places, columns, symbols))
+    for graphs in zip(*paths, strict=True)
+  ]
 
 
 def save_strip(
@@ -62,7 +79,8 @@ def save_strip(
       raise ValueError('a graph must have the same nodes at all times')
     places += [layout(row[-1])] * len(row)
   every = [graph for row in paths for graph in row]
-  _save(every, places, lengths.pop(), path, symbols, titles)
+  figure = _drawn(every, places, lengths.pop(), symbols, titles)
+  figure.savefig(path, dpi=DPI)
 
 
 def layout(graph: nx.Graph) -> dict[object, np.ndarray]:
@@ -81,7 +99,7 @@ def layout(graph: nx.Graph) -> dict[object, np.ndarray]:
   return nx.spring_layout(graph, seed=0)
 
 
-def _save(graphs, places, columns, path, symbols, titles=None) -> None:
+def _drawn(graphs, places, columns, symbols, titles=None) -> Figure:
   rows = -(-len(graphs) // columns)
   figure = Figure(figsize=(CELL * columns, CELL * rows), layout='constrained')
   every = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -91,7 +109,7 @@ def _save(graphs, places, columns, path, symbols, titles=None) -> None:
     _draw(axes, graph, place, symbols)
   for axes, title in zip(every, titles or (), strict=False):
     axes.set_title(title, fontsize=10)
-  figure.savefig(path, dpi=110)
+  return figure
 
 
 def _draw(axes, graph, place, symbols) -> None:

@@ -32,8 +32,13 @@ def make(spec: Spec) -> Modality:
     pictures.save_png(pictures.strip(to_uint8(path.x)), file)
     return file
 
+  def frames(path: Any, num: int) -> list[np.ndarray]:
+    x = to_uint8(path.x)
+    return [pictures.grid(x[:, n]) for n in pictures.shown(x.shape[1], num)]
+
   return Modality(
     unit='image',
+    filmed=64,
     element='value',
     suffix='.png',
     endings=('.png', '.npz'),
@@ -42,6 +47,7 @@ def make(spec: Spec) -> Modality:
     read=_read,
     gather=_gather,
     strip=strip,
+    frames=frames,
   )
 
 

@@ -1,14 +1,17 @@
-"""Grids and strips of images, and PNG files."""
+"""Grids, strips and films of images, and their files."""
 
 import os
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxdiff import files
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 
@@ -111,7 +114,50 @@ def strip(path: np.ndarray, columns: int = 11) -> np.ndarray:
   Returns:
     uint8 [H', W', C].
   """
-  steps = path.shape[1] - 1
-  shown = np.linspace(0, steps, min(columns, steps + 1)).round().astype(int)
-  picked = path[:, shown]
-  return grid(picked.reshape(-1, *path.shape[2:]), len(shown))
+  picked = path[:, shown(path.shape[1], columns)]
+  return grid(picked.reshape(-1, *path.shape[2:]), picked.shape[1])
+
+
+def shown(num: int, most: int) -> np.ndarray:
+  """Up to `most` indices below `num`, evenly spaced, both ends in."""
+  return np.linspace(0, num - 1, min(most, num)).round().astype(int)
+
+
+def of_figure(figure: 'Figure') -> np.ndarray:
+  """Draws a figure of matplotlib, uint8 [H, W, 3]."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+  canvas = FigureCanvasAgg(figure)
+  canvas.draw()
+  return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_film(
+  frames: Sequence[np.ndarray],
+  path: str | os.PathLike[str],
+  seconds: float = 4.0,
+) -> None:
+  """Writes a film as GIF or WebP that repeats; the last frame stays longer.
+
+  Args:
+    frames: uint8 [H, W, C], C 1 or 3, all of one size.
+    path: Of the file; its ending is its format.
+    seconds: From the first frame to the last, which stays half as long.
+  """
+  each = round(1000 * seconds / len(frames))
+  durations = [each] * (len(frames) - 1) + [round(500 * seconds)]
+  shape = lambda x: x[..., 0] if x.shape[-1] == 1 else x
+  first, *rest = (Image.fromarray(shape(x)) for x in frames)
+  kind = str(path).rpartition('.')[2].upper()
+  files.save(
+    path,
+    lambda file: first.save(
+      file,
+      format=kind,
+      save_all=True,
+      append_images=rest,
+      duration=durations,
+      loop=0,
+      **({'lossless': True} if kind == 'WEBP' else {}),
+    ),
+  )

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxdiff import files
 from jaxdiff.config import Spec
-from jaxdiff.modalities import Modality
+from jaxdiff.modalities import Modality, pictures
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 
 def make(spec: Spec) -> Modality:
@@ -17,6 +20,7 @@ def make(spec: Spec) -> Modality:
   return Modality(
     unit='point',
     shown=1000,
+    filmed=1000,
     element='coordinate',
     suffix='.npz',
     endings=('.png', '.npz'),
@@ -25,6 +29,7 @@ def make(spec: Spec) -> Modality:
     read=lambda path: files.read_npz(path)['arr_0'],
     gather=_gather,
     strip=_strip,
+    frames=_frames,
   )
 
 
@@ -37,35 +42,58 @@ def _gather(
     return
   num = max(len(names), 1)
   groups = [stacked[i::num] for i in range(num)]
-  _scatter([groups], path, names)
+  _save([groups], path, names)
 
 
 def _strip(path: Any, stem: Path, columns: int = 6) -> Path:
   """Draws the samples at a few times, from noise to data."""
   x = np.asarray(path.x)
-  steps = x.shape[1] - 1
-  shown = np.linspace(0, steps, min(columns, steps + 1)).round().astype(int)
   file = stem.with_suffix('.png')
-  _scatter([[x[:, n]] for n in shown], file)
+  _save([[x[:, n]] for n in pictures.shown(x.shape[1], columns)], file)
   return file
 
 
-def _scatter(
+def _frames(path: Any, num: int) -> list[np.ndarray]:
+  x = np.asarray(path.x)
+  reach = _reach([x[:, -1]])
+  return [
+    pictures.of_figure(_scatter([[x[:, n]]], reach))
+    for n in pictures.shown(x.shape[1], num)
+  ]
+
+
+def _save(
   panels: Sequence[Sequence[np.ndarray]], path: Path, names: Sequence[str] = ()
 ) -> None:
+  figure = _scatter(panels, _reach(panels[-1]), names)
+  files.save(path, lambda file: figure.savefig(file, dpi=150, format='png'))
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+  return x.reshape(len(x), -1)
+
+
+def _reach(groups: Sequence[np.ndarray]) -> float:
+  """Returns half the side length of the frame of groups of points [n, D]."""
+  every = np.concatenate([_flat(x)[:, :2] for x in groups if len(x)])
+  # A few outliers do not decide it.
+  return max(1e-3, 1.3 * float(np.quantile(np.abs(every), 0.99)))
+
+
+def _scatter(
+  panels: Sequence[Sequence[np.ndarray]],
+  reach: float,
+  names: Sequence[str] = (),
+) -> 'Figure':
   """Draws panels side by side, each of groups of points [n, D]."""
   from matplotlib.figure import Figure
 
   figure = Figure(figsize=(3.2 * len(panels), 3.2), layout='constrained')
-  flat = lambda x: x.reshape(len(x), -1)
-  last = np.concatenate([flat(x)[:, :2] for x in panels[-1] if len(x)])
-  # A few outliers do not decide the frame.
-  reach = max(1e-3, 1.3 * float(np.quantile(np.abs(last), 0.99)))
   for axes, groups in zip(
     figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
   ):
     for i, x in enumerate(groups):
-      x = flat(x)
+      x = _flat(x)
       y = x[:, 1] if x.shape[1] > 1 else np.zeros(len(x))
       label = names[i] if names else None
       axes.scatter(x[:, 0], y, s=4, alpha=0.5, linewidths=0, label=label)
@@ -73,4 +101,4 @@ def _scatter(
     axes.set_aspect('equal')
   if names:
     axes.legend(frameon=False, fontsize=7)
-  files.save(path, lambda file: figure.savefig(file, dpi=150, format='png'))
+  return figure

@@ -3,19 +3,23 @@
 import json
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+import matplotlib
 import numpy as np
 
 from jaxdiff import files
 from jaxdiff.config import Spec
 from jaxdiff.data import vocabulary
-from jaxdiff.modalities import Modality
+from jaxdiff.modalities import Modality, pictures
 
 _RULE = '\n' + '-' * 40 + '\n'  # between texts of several lines
+_WIDE = 80  # characters of a line in a film
+_FONT = '/fonts/ttf/DejaVuSansMono.ttf'  # comes with matplotlib
 
 
 def make(spec: Spec) -> Modality:
@@ -24,6 +28,7 @@ def make(spec: Spec) -> Modality:
   characters = {len(symbol) for symbol in symbols} == {1}
   return Modality(
     unit='text',
+    filmed=6,
     element='character' if characters else 'token',
     suffix='.txt',
     endings=('.txt', '.json'),
@@ -32,6 +37,7 @@ def make(spec: Spec) -> Modality:
     read=files.read_text,
     gather=_gather,
     strip=lambda path, stem: _strip(ways(path, symbols), stem),
+    frames=lambda path, num: _frames(ways(path, symbols, num)),
   )
 
 
@@ -46,8 +52,7 @@ def ways(
     columns: of the times shown.
   """
   x = np.asarray(path.x)
-  steps = x.shape[1] - 1
-  shown = np.linspace(0, steps, min(columns, steps + 1)).round().astype(int)
+  shown = pictures.shown(x.shape[1], columns)
   at = [_decode(x[:, n], path.size, symbols) for n in shown]
   return [list(way) for way in zip(*at, strict=True)]
 
@@ -58,6 +63,26 @@ def _strip(shown: Sequence[Sequence[str]], stem: Path) -> Path:
   file = stem.with_suffix('.txt')
   files.write_text('\n\n'.join(rows) + '\n', file)
   return file
+
+
+def _frames(shown: Sequence[Sequence[str]]) -> list[np.ndarray]:
+  """Draws all texts at each time, below one another."""
+  from PIL import Image, ImageDraw, ImageFont
+
+  fold = lambda text: '\n'.join(
+    part for line in text.split('\n') for part in textwrap.wrap(line, _WIDE)
+  )
+  pages = ['\n\n'.join(map(fold, at)) for at in zip(*shown, strict=True)]
+  font = ImageFont.truetype(matplotlib.get_data_path() + _FONT, 14)
+  measure = ImageDraw.Draw(Image.new('L', (1, 1))).multiline_textbbox
+  boxes = [measure((0, 0), page, font)[2:] for page in pages]
+  size = tuple(int(max(sides)) + 24 for sides in zip(*boxes, strict=True))
+  frames = []
+  for page in pages:
+    frame = Image.new('L', size, 255)
+    ImageDraw.Draw(frame).multiline_text((12, 12), page, 0, font)
+    frames.append(np.asarray(frame)[..., None])
+  return frames
 
 
 def show(

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import sample
 import train
@@ -62,7 +63,9 @@ def test_a_run_of_text_leaves_text(text):
 
 
 def test_infills_and_shows(text, tmp_path, capsys):
+  film = tmp_path / 'film.gif'
   flags = ('--infill', '12_+___=579', '--num', '3', '--show')
+  flags += ('--animate', str(film))
   out = drawn(text, tmp_path / 'a.json', *flags)
   written = json.loads(out.read_text())
   assert len(written) == 3
@@ -70,6 +73,7 @@ def test_infills_and_shows(text, tmp_path, capsys):
     assert line[:2] == '12' and line[3] == '+' and line[7:] == '=579'
   shown = capsys.readouterr().out
   assert '12_+___=579' in shown and written[0] in shown
+  assert Image.open(film).n_frames > 1
 
 
 def test_text_is_the_same_on_eight_devices(text, tmp_path):
