@@ -25,6 +25,6 @@ config = c.Config(
     log_every=200,
     preview_every=4000,
   ),
-  sampling=c.Sampling(sampler='heun', steps=20, threshold='none', num=2000),
+  sampling=c.Sampling(sampler='ddim', steps=50, threshold='none', num=2000),
   checkpoint=c.Checkpoint(every=4000),
 )

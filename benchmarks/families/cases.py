@@ -30,7 +30,7 @@ def points(train: Dataset, test: Dataset) -> Case:
     data=c.Data(name=train.name),
     diffusion=c.Gaussian(schedule='cosine', prediction='v'),
     network=c.MLP(width=80, depth=2),
-    sampling=c.Sampling(sampler='heun', steps=20, threshold='none'),
+    sampling=c.Sampling(sampler='ddim', steps=50, threshold='none'),
   )
   net = lambda out, width: Perceptron(out, width)
   families = {

@@ -22,6 +22,7 @@ from jaxdiff.runs.leaves import (
 
 # Orbax takes half a second to import, so only what needs it imports it.
 
+_NAMED = 4  # leaves that an error lists, of possibly thousands
 _UNFINISHED = '.orbax-checkpoint-tmp'
 _MARK = 'commit_success.txt'
 # Orbax writes the time into these after the seal; restoring ignores them.
@@ -119,9 +120,10 @@ class OrbaxIO:
     note = seals.read_note(directory)
     differing = differences(note, abstract_state, partial)
     if differing:
+      more = len(differing) - _NAMED
+      listed = '; '.join(differing[:_NAMED]) + f' and {more} more' * (more > 0)
       raise ValueError(
-        f'{directory} holds another state than the one asked for: '
-        + '; '.join(differing)
+        f'{directory} holds another state than the one asked for: {listed}'
       )
     leaves = named_leaves(abstract_state)
     # By itself: one that fails would leave the others waiting for it.
