@@ -1,8 +1,8 @@
 """Plans a run on TPUs without one: `python -m jaxdiff.plan --help`.
 
-The train step of a configuration is compiled for a TPU topology by libtpu. Its
-memory, arithmetic and traffic per chip give the least time of a step and show
-whether the run fits.
+The train step of a configuration, or its sampler, is compiled for a TPU
+topology by libtpu. Its memory, arithmetic and traffic per chip give its least
+time and show whether it fits.
 
 Source: Williams et al. 2009, "Roofline", for the least time of a step.
 """
@@ -28,10 +28,11 @@ from jaxdiff.runs import examples
 
 
 class Plan(NamedTuple):
-  """Memory and costs of a step on each chip."""
+  """Memory and costs of a step, or of sampling a batch, on each chip."""
 
   memory: dict[str, float]  # bytes by use
   costs: hlo.Costs
+  subject: str = 'a step'
 
 
 def topology(name: str) -> tuple[Chip, list[Any]]:
@@ -92,14 +93,7 @@ def compile_train_step(
   sharding = parallel.state_sharding(state, mesh, rules=config.parallel.rules)
   batch = _batch(config, spec, model.takes)
   step = parallel.jit_train_step(task.step, mesh, sharding, model.frozen)
-  try:
-    given = () if model.frozen is None else (model.frozen,)
-    compiled = step.lower(state, batch, *given).compile()
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' in str(error):
-      raise MemoryError(_shortest(str(error))) from None
-    raise
-  used = compiled.memory_analysis()
+  given = () if model.frozen is None else (model.frozen,)
   memory = {
     'parameters': _per_device(state.params, sharding.params),
     'averages': _per_device(
@@ -109,10 +103,47 @@ def compile_train_step(
     'optimizer': _per_device(state.opt_state, sharding.opt_state),
     'batch': sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(batch))
     / mesh.size,
-    'activations': used.temp_size_in_bytes,
-    'program': used.generated_code_size_in_bytes,
   }
-  return Plan(memory, hlo.costs(compiled.as_text()))
+  return _compiled(step.lower(state, batch, *given), memory, 'a step')
+
+
+def compile_sampler(config: Config, spec: Spec, devices: Sequence[Any]) -> Plan:
+  """Compiles the sampler of a configuration: all steps of a batch.
+
+  Args and Raises are those of `compile_train_step`.
+  """
+  from jaxdiff.generation.sampler import make_sampler, traced_options
+
+  c, mesh = config.sampling, parallel.make_mesh(devices=devices)
+  parallel.check_batch_size(config.training.batch_size, mesh)
+  model = models.make(config, spec)
+  cond = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype),
+    _batch(config, spec, model.takes)['cond'],
+  )
+  null = None if c.scale == 1 else cond
+  options = traced_options(config, cond, null, frozen=model.frozen)
+  params = jax.eval_shape(model.init, jax.random.key(0))
+  index = jax.ShapeDtypeStruct((config.training.batch_size,), jnp.int32)
+  draw = parallel.jit_sample_step(make_sampler(model, c), mesh)
+  size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))
+  subject = f'sampling in {c.steps} steps'
+  lowered = draw.lower(params, options, index)
+  return _compiled(lowered, {'parameters': float(size)}, subject)
+
+
+def _compiled(lowered: Any, memory: dict[str, float], subject: str) -> Plan:
+  """Compiles a program, whose arguments take this memory."""
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' in str(error):
+      raise MemoryError(_shortest(str(error))) from None
+    raise
+  used = compiled.memory_analysis()
+  memory['activations'] = used.temp_size_in_bytes
+  memory['program'] = used.generated_code_size_in_bytes
+  return Plan(memory, hlo.costs(compiled.as_text()), subject)
 
 
 def report(config: Config, chip: Chip, num: int, plan: Plan) -> Iterator[str]:
@@ -128,7 +159,7 @@ def report(config: Config, chip: Chip, num: int, plan: Plan) -> Iterator[str]:
     'arithmetic': costs.flops / chip.flops,
     'memory': costs.bytes / chip.bandwidth,
   }
-  yield 'least times of a step'
+  yield f'least times of {plan.subject}'
   yield (
     f'  arithmetic   {1e3 * times["arithmetic"]:8.2f} ms: '
     f'{costs.flops / 1e12:.3f} TFLOP at {chip.flops / 1e12:.0f} TFLOP/s'
@@ -148,8 +179,8 @@ def report(config: Config, chip: Chip, num: int, plan: Plan) -> Iterator[str]:
     )
   bound = max(times, key=lambda name: times[name])
   yield (
-    f'a step takes at least {1e3 * times[bound]:.2f} ms, bound by {bound}: '
-    f'{c.batch_size / times[bound]:,.0f} examples/s on {num} chips'
+    f'{plan.subject} takes at least {1e3 * times[bound]:.2f} ms, bound by '
+    f'{bound}: {c.batch_size / times[bound]:,.0f} examples/s on {num} chips'
   )
 
 
@@ -225,8 +256,8 @@ def _shortest(message: str) -> str:
 def main(argv: list[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     prog='python -m jaxdiff.plan',
-    description='Compiles a train step for a TPU topology, without a TPU. '
-    'Flags of train.py change the configuration.',
+    description='Compiles a train step, or a sampler, for a TPU topology, '
+    'without a TPU. Flags of train.py change the configuration.',
     allow_abbrev=False,
   )
   parser.add_argument('config', help='a file of configs/')
@@ -239,15 +270,19 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument(
     '--largest', action='store_true', help='double the batch until it is full'
   )
+  parser.add_argument(
+    '--sample', action='store_true', help='the sampler, not the train step'
+  )
   flags, rest = parser.parse_known_args(argv)
   jax.config.update('jax_platforms', 'cpu')  # the host computes nothing on TPUs
   try:
     config = configs.parse(['--config', flags.config, *rest])
     spec = _spec(config, flags)
     chip, devices = topology(flags.topology)
+    compile_plan = compile_sampler if flags.sample else compile_train_step
     while True:
       print(_title(config, flags.topology, len(devices)), flush=True)
-      plan = compile_train_step(config, spec, devices)
+      plan = compile_plan(config, spec, devices)
       print('\n'.join(report(config, chip, len(devices), plan)), flush=True)
       if not flags.largest:
         break

@@ -3,11 +3,8 @@
 import contextlib
 import errno
 import logging
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn
 
 import jax
 
@@ -34,17 +31,8 @@ def run(main: Callable[[], None]) -> None:
   except SystemExit as error:
     if not error.code:
       raise
-    end(*(error.code, 1) if isinstance(error.code, str) else ('', error.code))
-
-
-def end(line: str, code: int) -> NoReturn:
-  """Says a last line and ends the process: libraries have more to say."""
-  sys.stdout.flush()
-  sys.stderr.flush()
-  stderr = os.dup(2)
-  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-  os.write(stderr, line.encode() + b'\n' if line else b'')
-  os._exit(code)
+    code = error.code
+    parallel.end(*(code, 1) if isinstance(code, str) else ('', code))
 
 
 @contextlib.contextmanager

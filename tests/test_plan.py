@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
+import jax
 import pytest
+import tiny
 
 from jaxdiff import hlo, plan
 
@@ -38,6 +40,20 @@ def test_the_longest_of_the_least_times_bounds_a_step():
   fits = list(plan.report(config, chip, 4, plan.Plan({'all': 20e9}, costs)))
   assert any('DOES NOT FIT' in line for line in fits)
   assert not any('DOES NOT FIT' in line for line in lines)
+
+
+def test_a_sampler_costs_its_steps():
+  plans = []
+  for steps in (2, 4):
+    settings = {'steps': steps, 'sampler': 'ddim', 'threshold': 'none'}
+    config = tiny.changed(tiny.config, sampling=settings)
+    plans.append(plan.compile_sampler(config, tiny.SPEC, jax.devices()))
+  two, four = plans
+  assert four.costs.flops == 2 * two.costs.flops > 0
+  assert two.memory['parameters'] == four.memory['parameters'] > 0
+  chip = plan.CHIPS['v5e']
+  *_, last = plan.report(tiny.config, chip, 8, two)
+  assert last.startswith('sampling in 2 steps takes at least')
 
 
 @pytest.mark.slow

@@ -75,6 +75,7 @@ FIXED = (
 
 # Settings -> those without which they have no effect.
 _NEEDS = {
+  'network.remat_policy': ('network.remat',),
   'condition.drop': ('condition.label', 'condition.text'),
   'condition.augment': ('condition.low_res',),
   'sampling.augment': ('condition.low_res',),

@@ -16,6 +16,10 @@ class Network(Section):
   prefix: ClassVar[str] = 'network.'
   dtype: Literal['float32', 'bfloat16'] = 'float32'
   remat: bool = False  # recompute blocks in the backward pass: less memory
+  # Of jax.checkpoint_policies: what is kept all the same.
+  remat_policy: Literal[
+    'nothing_saveable', 'dots_saveable', 'dots_with_no_batch_dims_saveable'
+  ] = 'nothing_saveable'
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ def make_network(config: Config, spec: Spec) -> AutoencoderKL | AutoencoderVQ:
       f'{type(c).__name__}'
     )
   settings = {**vars(c), 'dtype': jnp.dtype(c.dtype)}
+  policy = settings.pop('remat_policy')
+  settings['remat'] = c.remat and policy
   settings['image_channels'] = spec.shape[-1]
   num_codes = settings.pop('num_codes')
   if num_codes is None:

@@ -162,7 +162,7 @@ def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
     'pooled_dim': pooled_dim,
     'low_res': c.low_res is not None,
     'dtype': jnp.dtype(n.dtype),
-    'remat': n.remat,
+    'remat': n.remat and n.remat_policy,
   }
   flag = '--network.name'
   if isinstance(n, Custom):
@@ -173,7 +173,8 @@ def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
         f'field second_time, and {n.name} has none'
       )
     return module
-  own = {k: v for k, v in vars(n).items() if k not in ('dtype', 'remat')}
+  shared = 'dtype', 'remat', 'remat_policy'
+  own = {k: v for k, v in vars(n).items() if k not in shared}
   factory = names.resolve(registry.NETWORKS[type(n).__name__], flag)
   known = {field.name for field in dataclasses.fields(factory)}
   loss = getattr(config.diffusion, 'loss', None)

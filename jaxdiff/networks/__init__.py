@@ -22,5 +22,6 @@ Attributes that several networks have:
   dtype         of computation, float32 or bfloat16; parameters, statistics of
                 norms, softmax and the output layer are float32
   remat         whether to recompute each block in the backward pass: the same
-                numbers, less memory, about a third more work
+                numbers, less memory, about a third more work; or the name of
+                a policy of `jax.checkpoint_policies`, which keeps some of it
 """

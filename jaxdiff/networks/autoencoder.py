@@ -26,6 +26,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxdiff.networks import attention, checks, layers
+from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.codebook import Codebook, Quantized
 
 EPS = 1e-6  # of all norms
@@ -66,7 +67,7 @@ class Autoencoder(nn.Module):
   quant: bool = True
   num_groups: int = 32
   dtype: DTypeLike = jnp.float32
-  remat: bool = False
+  remat: bool | str = False
 
   @property
   def factor(self) -> int:
@@ -188,7 +189,7 @@ class Blocks(NamedTuple):
   attention: bool
   num_groups: int
   dtype: DTypeLike
-  remat: bool
+  remat: bool | str
 
 
 class Encoder(nn.Module):
@@ -231,7 +232,7 @@ class Decoder(nn.Module):
 
 
 def _residual(net: Blocks, h: Array, features: int, name: str) -> Array:
-  block = nn.remat(layers.ResidualBlock) if net.remat else layers.ResidualBlock
+  block = rematerialised(layers.ResidualBlock, net.remat)
   return block(
     features=features,
     dropout=0.0,
@@ -249,8 +250,7 @@ def _middle(net: Blocks, h: Array) -> Array:
   width = h.shape[-1]
   h = _residual(net, h, width, 'middle_0')
   if net.attention:
-    block = attention.AttentionBlock
-    block = nn.remat(block) if net.remat else block
+    block = rematerialised(attention.AttentionBlock, net.remat)
     attend = block(1, EPS, net.dtype, net.num_groups, name='middle_attention')
     h = attend(h)
   return _residual(net, h, width, 'middle_1')

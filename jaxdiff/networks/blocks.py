@@ -1,6 +1,7 @@
 """Stacks of equal blocks as one loop, and adaLN, their modulation by time."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
@@ -8,7 +9,26 @@ from jax.typing import DTypeLike
 from jaxdiff.networks.layers import Dense
 
 
-def stacked(block: type[nn.Module], depth: int, remat: bool) -> type[nn.Module]:
+def rematerialised(
+  block: type[nn.Module], remat: bool | str, prevent_cse: bool = True
+) -> type[nn.Module]:
+  """Returns a block that is computed again in the backward pass, if at all.
+
+  Args:
+    block: A module.
+    remat: Whether; or the name of a policy of `jax.checkpoint_policies`, which
+      says what is kept.
+    prevent_cse: False in a loop, which needs no protection from XLA.
+  """
+  if not remat:
+    return block
+  policy = None if remat is True else getattr(jax.checkpoint_policies, remat)
+  return nn.remat(block, policy=policy, prevent_cse=prevent_cse)
+
+
+def stacked(
+  block: type[nn.Module], depth: int, remat: bool | str
+) -> type[nn.Module]:
   """Returns a module of `depth` blocks in a row, their parameters stacked.
 
   One block is compiled, not `depth`. XLA on CPU also cannot fuse the residuals
@@ -18,12 +38,10 @@ def stacked(block: type[nn.Module], depth: int, remat: bool) -> type[nn.Module]:
   Args:
     block: Its `__call__` takes (state, *inputs), and returns (state, None).
     depth: Number of blocks.
-    remat: Whether to recompute each block in the backward pass.
+    remat: As in `rematerialised`.
   """
-  if remat:
-    block = nn.remat(block, prevent_cse=False)
   return nn.scan(
-    block,
+    rematerialised(block, remat, prevent_cse=False),
     variable_axes={'params': 0},
     split_rngs={'params': True, 'dropout': True},
     in_axes=nn.broadcast,

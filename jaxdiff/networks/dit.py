@@ -163,7 +163,7 @@ class DiT(nn.Module):
   second_time: bool = False
   time_scale: float = 1000.0
   dtype: DTypeLike = jnp.float32
-  remat: bool = False
+  remat: bool | str = False
 
   @nn.compact
   def __call__(

@@ -31,6 +31,7 @@ from jax.typing import DTypeLike
 
 from jaxdiff.cpu import convolution
 from jaxdiff.networks import checks, embedding, layers
+from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.embedding import Cond
 
 EPS = 1e-4  # added to the size by which a vector is divided
@@ -63,7 +64,7 @@ class EDM2(nn.Module):
   dropout: float = 0.0
   num_classes: int | None = None
   dtype: DTypeLike = jnp.float32
-  remat: bool = False
+  remat: bool | str = False
 
   @nn.compact
   def __call__(
@@ -77,7 +78,7 @@ class EDM2(nn.Module):
     kinds = embedding.Kinds(self.num_classes)
     embedding.check(kinds, cond, xt.shape[0])
     widths = [self.channels * mult for mult in self.channel_mults]
-    block = nn.remat(Block) if self.remat else Block
+    block = rematerialised(Block, self.remat)
     emb = self._embed(t, cond, max(widths))
 
     def run(h, width, name, attend=False, **settings):

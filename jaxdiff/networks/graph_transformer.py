@@ -130,7 +130,7 @@ class GraphTransformer(nn.Module):
   edge_mask: int | None = None
   num_classes: int | None = None
   dtype: DTypeLike = jnp.float32
-  remat: bool = False
+  remat: bool | str = False
   walks: int = 0
 
   @nn.compact

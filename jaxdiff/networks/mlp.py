@@ -65,7 +65,7 @@ class MLP(nn.Module):
   second_time: bool = False
   time_scale: float = 1000.0
   dtype: DTypeLike = jnp.float32
-  remat: bool = False
+  remat: bool | str = False
 
   @nn.compact
   def __call__(

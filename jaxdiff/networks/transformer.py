@@ -126,7 +126,7 @@ class Transformer(nn.Module):
   absolute: bool = True
   causal: bool = False
   dtype: DTypeLike = jnp.float32
-  remat: bool = False
+  remat: bool | str = False
 
   @nn.compact
   def __call__(

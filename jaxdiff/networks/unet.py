@@ -27,6 +27,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxdiff.networks import attention, checks, embedding, layers
+from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.embedding import Cond
 
 
@@ -89,7 +90,7 @@ class UNet(nn.Module):
   frequency_shift: int = 1
   padded_halving: bool = False
   dtype: DTypeLike = jnp.float32
-  remat: bool = False
+  remat: bool | str = False
 
   @nn.compact
   def __call__(
@@ -109,10 +110,10 @@ class UNet(nn.Module):
       self.time_scale,
     )
     embedding.check(kinds, cond, xt.shape[0])
-    maybe_remat = nn.remat if self.remat else lambda block: block
-    residual_block = maybe_remat(layers.ResidualBlock)
-    attention_block = maybe_remat(attention.AttentionBlock)
-    text_block = maybe_remat(attention.SpatialTransformer)
+    again = partial(rematerialised, remat=self.remat)
+    residual_block = again(layers.ResidualBlock)
+    attention_block = again(attention.AttentionBlock)
+    text_block = again(attention.SpatialTransformer)
 
     waves = partial(
       embedding.sinusoidal,

@@ -26,11 +26,13 @@ from jaxdiff.parallel.mesh import (
   placed,
   replicated,
 )
+from jaxdiff.parallel.peers import end
 from jaxdiff.parallel.rules import state_sharding
 from jaxdiff.parallel.steps import (
   compile_sample_step,
   compile_step,
   compile_train_step,
+  jit_sample_step,
   jit_train_step,
 )
 
@@ -44,12 +46,14 @@ __all__ = [
   'compile_step',
   'compile_train_step',
   'divided',
+  'end',
   'fail',
   'from_first',
   'gather',
   'gather_texts',
   'initialise',
   'is_primary',
+  'jit_sample_step',
   'jit_train_step',
   'joined',
   'leave',

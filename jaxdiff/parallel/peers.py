@@ -89,9 +89,17 @@ class Peers:
     """Tells the others the reason, says a last line, and ends the process."""
     self._ending.acquire()  # for ever: only one line is the last
     self._tell('failed', reason)
-    sys.stdout.flush()
-    print(f'\n{line}', file=sys.stderr, flush=True)
-    os._exit(code)  # threads of jax wait for those that are gone
+    end(f'\n{line}', code)  # threads of jax wait for those that are gone
+
+
+def end(line: str, code: int) -> NoReturn:
+  """Says a last line and ends the process: libraries have more to say."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  stderr = os.dup(2)
+  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+  os.write(stderr, line.encode() + b'\n' if line else b'')
+  os._exit(code)
 
 
 class _Connection:

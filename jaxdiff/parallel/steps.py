@@ -111,6 +111,11 @@ def compile_sample_step(
   )
 
 
+def jit_sample_step(draw: Callable[..., Any], mesh: Mesh) -> jax.stages.Wrapped:
+  """Jits the step of `compile_sample_step`, to be lowered for any mesh."""
+  return _jit(draw, mesh, (None, None, 0), 0, ())
+
+
 def jit_train_step(
   step: Callable[..., Any], mesh: Mesh, sharding: Any, frozen: Any = None
 ) -> jax.stages.Wrapped:

@@ -2,6 +2,12 @@
 
 A local one is written under another name, and renamed at the end. In a bucket,
 where nothing can be renamed, it gets a file at the end that marks it as whole.
+
+Orbax's interface v1 has no place for the seal. `v1.save_async` never calls
+`post_finalization_callback` (0.12.8, the newest on 2026-11-28, and 0.11.30).
+`v1.training.Checkpointer` calls it before the commit, for it still saves by v0
+within; its documentation promises a call "after the async save operation is
+complete". `v1.load` reads what is written here.
 """
 
 import os
@@ -97,6 +103,8 @@ class OrbaxIO:
       return
     try:
       self._checkpointer().wait_until_finished()
+      if parallel.is_primary():  # an Orbax without the callback would be silent
+        seals.read_note(self._saving[0])
     except Exception as error:
       raise self._save_error(self._saving[0], error) from error
     self._saving = None

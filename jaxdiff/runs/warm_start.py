@@ -15,7 +15,7 @@ from jaxdiff.runs.store import Checkpoints
 _FREE = (
   *('spec.data', 'spec.init', 'condition.drop', 'condition.augment'),
   *('network.dtype', 'network.remat', 'network.dropout'),
-  'network.time_scale',
+  *('network.remat_policy', 'network.time_scale'),
   *('diffusion.loss', 'diffusion.space', 'diffusion.times'),
   *('diffusion.positions', 'diffusion.weighting', 'diffusion.per_log_snr'),
   *('diffusion.error', 'diffusion.offset_noise'),

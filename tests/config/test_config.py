@@ -161,6 +161,7 @@ def test_the_sde_solver_of_an_older_run_keeps_its_eta(eta):
     ('--condition.vocab-size 300', '--condition.text'),
     ('--sampling.augment 0.2', '--condition.low-res'),
     ('--evaluation.num 9', '--evaluation.every'),
+    ('--network.remat-policy dots_saveable', '--network.remat'),
   ],
 )
 def test_a_flag_without_effect_is_refused(flags, needed):

@@ -55,6 +55,25 @@ def test_a_job_ends_together():
   assert set(codes.values()) == {0} and set(lines.values()) == {''}
 
 
+def test_nothing_is_said_after_the_last_line():
+  noisy = """
+import threading
+def say():
+  while True:
+    os.write(2, b'noise\\n')
+for _ in range(4):
+  threading.Thread(target=say, daemon=True).start()
+time.sleep(0.2)
+peers.fail('no space left', 1)
+"""
+  lines, codes = job({0: noisy, 1: WAIT})
+  assert lines == {
+    0: 'no space left',
+    1: 'process 0 stopped: no space left; step 4 is saved',
+  }
+  assert set(codes.values()) == {1}
+
+
 @pytest.mark.parametrize('lost', [0, 1])
 def test_a_process_that_dies_is_named_by_all(lost):
   begun = time.monotonic()

@@ -257,3 +257,10 @@ def test_a_failed_save_is_raised_and_harms_nothing(tmp_path):
   save(tmp_path, 4)  # 2 is not there to be written over
   names = sorted(p.name for p in (tmp_path / 'checkpoints').iterdir())
   assert names == ['1', '4']
+
+
+def test_a_save_without_a_seal_is_not_silent(tmp_path, monkeypatch):
+  """As by an Orbax that does not call back."""
+  monkeypatch.setattr(OrbaxIO, '_seal', lambda self: None)
+  with pytest.raises(SaveError, match=r'1 could not be saved.*No such file'):
+    save(tmp_path, 1)
