@@ -21,6 +21,9 @@ from jaxdiff.checks import number, whole
 from jaxdiff.losses import Batch, Loss
 from jaxdiff.losses.time_sampling import Positions, stratified
 
+# See `make_train_step`.
+Balance = Callable[[Any, Any, Array], tuple[Any, dict[str, Array]]]
+
 
 class TrainState(NamedTuple):
   """A run as arrays; the functions are closed over."""
@@ -114,6 +117,7 @@ def make_train_step(
   accumulate: int = 1,
   positions: Positions = stratified,
   stds: Sequence[float] = (),
+  balance: Balance | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
   """Builds step(state, batch, frozen=None, axis_name=None) -> (state, metrics).
 
@@ -124,6 +128,9 @@ def make_train_step(
     positions: of `losses.time_sampling`: `independent`, `stratified` or
       `antithetic`, from which each example's time is made.
     stds: widths of the averages in the state beside that of `decay`.
+    balance: of a loss with a metric 'adversarial', whose gradient is taken too:
+      (gradient of the loss, that of the metric, step) -> (the gradient,
+      metrics). Both are means over the whole batch.
 
   Returns:
     The step. `axis_name` names the pmap axis, where there is one; the step is
@@ -142,7 +149,12 @@ def make_train_step(
     per_example, metrics = loss(params, keys, batch)
     return jnp.mean(per_example), jax.tree.map(jnp.mean, metrics)
 
-  gradient = jax.value_and_grad(mean_loss, has_aux=True)
+  def gradient(*args: Any) -> Any:
+    found = jax.value_and_grad(mean_loss, has_aux=True)(*args)
+    if balance is None:
+      return found
+    term = lambda *args: mean_loss(*args)[1]['adversarial']
+    return found[0], (found[1], jax.grad(term)(*args))
 
   def accumulated(
     params: Any, key: Array, index: Array, batch: Batch, frozen: Any
@@ -189,6 +201,9 @@ def make_train_step(
     )
     if axis_name:
       value, metrics, grads = jax.lax.pmean((value, metrics, grads), axis_name)
+    if balance:
+      grads, more = balance(*grads, state.step)
+      metrics = {**metrics, **more}
 
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -80,6 +80,10 @@ _NEEDS = {
   'condition.augment': ('condition.low_res',),
   'sampling.augment': ('condition.low_res',),
   'latent.num': ('latent.autoencoder',),
+  'latent.cache': ('latent.autoencoder',),
+  'diffusion.perceptual_weight': ('diffusion.perceptual',),
+  'diffusion.adversarial_weight': ('diffusion.adversary',),
+  'diffusion.adversarial_start': ('diffusion.adversary',),
   'parallel.timeout': ('parallel.coordinator',),
 }
 for _name in ('length', 'vocab_size', 'width', 'depth', 'num_heads', 'clip'):
@@ -98,7 +102,11 @@ def check_effect(config: Config, before: Config) -> None:
   """
   flag = lambda path: f'--{path}'.replace('_', '-')
   for path, needs in _NEEDS.items():
-    value, old = (attrgetter(path)(c) for c in (config, before))
+    section, _, name = path.partition('.')
+    # A field of one kind of diffusion is None for the others.
+    value, old = (
+      getattr(getattr(c, section), name, None) for c in (config, before)
+    )
     if value != old and not any(attrgetter(n)(config) for n in needs):
       raise ValueError(
         f'{flag(path)} needs {" or ".join(map(flag, needs))}, without which it '
@@ -127,10 +135,12 @@ def _check_together(config: Config) -> None:
     _check_categorical(config)
   elif isinstance(config.diffusion, Gaussian):
     _check_gaussian(config)
-  elif config.evaluation.every is not None:
+  elif isinstance(config.diffusion, Classification) and (
+    config.evaluation.every is not None
+  ):
     raise ValueError(
       '--evaluation.every measures samples, and a model of diffusion '
-      f'{type(config.diffusion).__name__} draws none'
+      'Classification draws none'
     )
   if config.latent.autoencoder is not None:
     _check_latent(config)
@@ -214,6 +224,11 @@ def _check_latent(config: Config) -> None:
     )
   if config.condition.low_res:
     raise ValueError('--condition.low-res is for images, not for latents')
+  if config.latent.cache and config.data.flip:
+    raise ValueError(
+      '--latent.cache keeps the latents of images as they are: leave out '
+      '--data.flip'
+    )
 
 
 def _check_categorical(config: Config) -> None:

@@ -195,3 +195,11 @@ class Autoencoding(Section):
   likelihood: Annotated[str, Name(registry.LIKELIHOODS, dict)] = 'laplace(0.1)'
   kl_weight: NotNegative = 1.0  # 1: the evidence lower bound
   commitment: NotNegative = 0.25  # with a codebook
+  # Features whose error is added: classifier:WORKDIR, dinov2:PATH, lpips:FILE.
+  perceptual: str | None = None
+  perceptual_weight: NotNegative = 1.0
+  # A network trained to tell images from reconstructions: patch(width, depth).
+  adversary: Annotated[str | None, Name(registry.DISCRIMINATORS, dict)] = None
+  # Of its term, beside that which makes both equally steep at the last layer.
+  adversarial_weight: NotNegative = 0.5
+  adversarial_start: Annotated[int, In('[0, 2147483647]')] = 0  # its first step

@@ -232,6 +232,11 @@ LIKELIHOODS: Table = {
   'gaussian': 'jaxdiff.losses.autoencoding:gaussian',
 }
 
+# Networks that tell images from their reconstructions: patches to logits.
+DISCRIMINATORS: Table = {
+  'patch': 'jaxdiff.networks.discriminator:PatchDiscriminator',
+}
+
 # The class of a network's configuration -> its Flax module.
 NETWORKS: Mapping[str, str] = {
   'UNet': 'jaxdiff.networks.unet:UNet',

@@ -73,6 +73,8 @@ class Latent(Section):
   # A run of an autoencoder, or a folder with one as diffusers has it.
   autoencoder: str | None = None
   num: Count = 4096  # images of which shift and scale are measured
+  # A folder in which latents are kept; None: images are encoded in every step.
+  cache: str | None = None
 
 
 @dataclass(frozen=True)

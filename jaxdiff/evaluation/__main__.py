@@ -1,6 +1,7 @@
 """Evaluation of trained models: `python -m jaxdiff.evaluation --help`.
 
 fid         image samples against a reference, by features of a network
+reconstruction  images of an autoencoder: PSNR, SSIM, rFD, used codes
 clip-score  image samples against their prompts
 text        texts of a model: unique, novel, correct
 graphs      graphs of a model: MMDs, valid, unique, novel
@@ -21,12 +22,14 @@ from jaxdiff.evaluation.commands.clip_score import ClipScore
 from jaxdiff.evaluation.commands.fid import Fid
 from jaxdiff.evaluation.commands.graphs import Graphs
 from jaxdiff.evaluation.commands.likelihood import Likelihood
+from jaxdiff.evaluation.commands.reconstruction import Reconstruction
 from jaxdiff.evaluation.commands.sweep import Sweep
 from jaxdiff.evaluation.commands.text import Text
 from jaxdiff.evaluation.flags import Running
 
 COMMANDS = {
   'fid': Fid,
+  'reconstruction': Reconstruction,
   'clip-score': ClipScore,
   'text': Text,
   'graphs': Graphs,

@@ -1,11 +1,13 @@
-"""Measurements of a run in training: samples against its training set."""
+"""Measurements of a run in training: samples against its training set, or the
+reconstructions of an autoencoder against the images of its test split.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from jaxdiff import files
 from jaxdiff.config import Config
-from jaxdiff.evaluation import measuring, samples
+from jaxdiff.evaluation import measuring, reconstructions, samples
 from jaxdiff.evaluation.flags import Against, Drawing, Running
 from jaxdiff.models import Model
 from jaxdiff.runs import Run, results
@@ -27,6 +29,8 @@ def make(
   features = (c.features,) if isinstance(c.features, str) else c.features
   against = Against(features=features, weights=c.weights, resize=c.resize)
   start = Run(workdir, config, model.spec, model, 0, None)
+  if model.reconstruct is not None:
+    return _of_reconstructions(start, against, machine)
   comparison = measuring.compare(against, start, machine, c.num)
   drawing, draw, rows = Drawing(seed=config.seed), None, None
 
@@ -40,6 +44,22 @@ def make(
     draw = found.draw
     result = measuring.measure(comparison, found.dataset, found.fields)
     path = workdir / 'evaluation' / f'{step:07d}.json'
+    results.save(path, result, quiet=True)
+    return {name: x['value'] for name, x in result['metrics'].items()}
+
+  return evaluate
+
+
+def _of_reconstructions(
+  start: Run, against: Against, machine: measuring.Machine
+) -> Callable[[Any, int], dict[str, float]]:
+  dataset = reconstructions.images_of(start, num=start.config.evaluation.num)
+  comparison = measuring.compare_with(dataset, against, machine)
+  run = reconstructions.compiled(start.model, machine)
+
+  def evaluate(params: Any, step: int) -> dict[str, float]:
+    result = reconstructions.distances(comparison, run, params, dataset)
+    path = start.workdir / 'evaluation' / f'{step:07d}_distance.json'
     results.save(path, result, quiet=True)
     return {name: x['value'] for name, x in result['metrics'].items()}
 

@@ -96,7 +96,34 @@ def compare(
     if run and source.name == run.config.data.name:
       examples.check(run.spec, real)
     known = [_reference(real, x, machine, whole, folder) for x in found]
-  compared = Comparison(found, tuple(known), whole, machine)
+  compared = _comparison(found, known, whole, machine)
+  if floor is None:
+    return compared
+  name, num = images.title(floor), len(floor)
+  measured = measure(compared, floor, {}, desc=f'floor {name}')['metrics']
+  more = {'floor': measured, 'floor_data': name, 'floor_num': num}
+  return compared._replace(fields={**compared.fields, **more})
+
+
+def compare_with(
+  real: Dataset, against: Against, machine: Machine
+) -> Comparison:
+  """Computes the features of a data set as the reference; no floor."""
+  found = extractors.load_all(against.features, against.weights, against.resize)
+  metrics.check_size(len(real), f'images of {images.title(real)}')
+  for part in found:
+    extractors.check(part, real)
+  folder = cache_folder(against.cache)
+  known = [_reference(real, x, machine, False, folder) for x in found]
+  return _comparison(found, known, False, machine)
+
+
+def _comparison(
+  found: tuple[Extractor, ...],
+  known: Sequence[Reference],
+  whole: bool,
+  machine: Machine,
+) -> Comparison:
   space = [x.space._asdict() for x in found]
   fields = {
     'reference': known[0].name,
@@ -106,11 +133,7 @@ def compare(
     **{name: note for x in found for name, note in x.notes.items()},
     'floor': None,
   }
-  if floor is not None:
-    name, num = images.title(floor), len(floor)
-    measured = measure(compared, floor, {}, desc=f'floor {name}')['metrics']
-    fields |= {'floor': measured, 'floor_data': name, 'floor_num': num}
-  return compared._replace(fields=fields)
+  return Comparison(found, tuple(known), whole, machine, fields)
 
 
 def measure(

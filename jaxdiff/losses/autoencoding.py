@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxdiff.checks import number
+from jaxdiff.losses.adversarial import Adversary
 from jaxdiff.losses.regression import Batch, Loss, LossValue
 from jaxdiff.normal import kl_to_standard
 
@@ -70,6 +71,7 @@ def elbo(
   log_likelihood: LogLikelihood,
   kl_weight: float = 1.0,
   perceptual: Error | None = None,
+  adversary: Adversary | None = None,
 ) -> Loss:
   """Builds the negative ELBO with one draw of z, in nats for each number.
 
@@ -78,10 +80,12 @@ def elbo(
     log_likelihood: `laplace(..)` or `gaussian(..)`.
     kl_weight: Of the KL divergence; 1 is the ELBO, 0 an autoencoder with noise.
     perceptual: Added to the loss of each example, such as `perceptual_error`.
+    adversary: Its loss is added, and its term is the metric 'adversarial'. The
+      batch must have the 'step' [B] of the training.
 
   Returns:
-    The loss. metrics: 'reconstruction', -log p(x | z) / D, 'kl', KL / D, and
-    'error', the mean |x - x_hat|.
+    The loss. metrics: 'reconstruction', -log p(x | z) / D, 'kl', KL / D,
+    'error', the mean |x - x_hat|, and those of what is added.
   """
   number('kl_weight', kl_weight, '[0, inf)')
 
@@ -98,7 +102,8 @@ def elbo(
       'error': _mean(jnp.abs(x - x_hat)),
     }
     total = reconstruction + kl_weight * kl
-    return _with_perceptual(perceptual, total, metrics, x, x_hat)
+    own = total, metrics
+    return _with_more(own, params, batch, x_hat, perceptual, adversary)
 
   return loss
 
@@ -108,6 +113,7 @@ def vector_quantized(
   log_likelihood: LogLikelihood,
   commitment: float = 0.25,
   perceptual: Error | None = None,
+  adversary: Adversary | None = None,
 ) -> Loss:
   """Builds -log p(x | codes) / D + codebook error + commitment |z - code|^2.
 
@@ -116,7 +122,7 @@ def vector_quantized(
       |code - stop_gradient(z)|^2 and mean |z - stop_gradient(code)|^2.
     log_likelihood: As in `elbo`.
     commitment: Its weight, beta.
-    perceptual: As in `elbo`.
+    perceptual, adversary: As in `elbo`.
 
   Returns:
     The loss. metrics: 'reconstruction' and 'error' as in `elbo`, 'commitment'.
@@ -137,7 +143,8 @@ def vector_quantized(
       'error': _mean(jnp.abs(x - x_hat)),
     }
     total = reconstruction + codebook_error + commitment * committed
-    return _with_perceptual(perceptual, total, metrics, x, x_hat)
+    own = total, metrics
+    return _with_more(own, params, batch, x_hat, perceptual, adversary)
 
   return loss
 
@@ -178,17 +185,24 @@ def perceptual_error(
   return error
 
 
-def _with_perceptual(
-  perceptual: Error | None,
-  total: Array,
-  metrics: dict[str, Array],
-  x: Array,
+def _with_more(
+  own: LossValue,
+  params: Params,
+  batch: Batch,
   x_hat: Array,
+  perceptual: Error | None,
+  adversary: Adversary | None,
 ) -> LossValue:
-  if perceptual is None:
-    return total, metrics
-  error = perceptual(x, x_hat)
-  return total + error, {**metrics, 'perceptual': error}
+  total, metrics = own
+  x = batch['x0']
+  if perceptual is not None:
+    error = perceptual(x, x_hat)
+    total, metrics = total + error, {**metrics, 'perceptual': error}
+  if adversary is not None:
+    deceive, against = adversary(params, x, x_hat, batch['step'])
+    both = {'adversarial': deceive, 'discriminator': against}
+    total, metrics = total + against, {**metrics, **both}
+  return total, metrics
 
 
 def _check(x: Array, x_hat: Array) -> None:

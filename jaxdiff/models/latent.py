@@ -70,12 +70,19 @@ def make(
     split = lambda key: tuple(jax.random.split(key))
     latent_keys, keys = jax.vmap(split)(keys)
     batch = dict(batch)
-    moments = apply(batch.pop('frozen', None), batch['x0'], 'moments')
+    given, x = batch.pop('frozen', None), batch['x0']
+    # Those of a cache are encoded already.
+    cached = isinstance(x, Mapping)
+    moments = Moments(**x) if cached else apply(given, x, 'moments')
     x0 = (draw_latents(latent_keys, moments) - shift) * scale
     return inner.loss(params, keys, {**batch, 'x0': x0})
 
-  def encode(images: Array, given: Params = None) -> Array:
-    return (apply(given, images, 'moments').mean - shift) * scale
+  def encode(
+    images: Array, given: Params = None, keys: Array | None = None
+  ) -> Array:
+    moments = apply(given, images, 'moments')
+    z = moments.mean if keys is None else draw_latents(keys, moments)
+    return (z - shift) * scale
 
   def decode(x0: Array, given: Params = None) -> Array:
     if x0.ndim > 4:  # with all xt on the way

@@ -60,7 +60,8 @@ class Model(NamedTuple):
   grid          sampling -> decreasing times [N + 1]
   start         (options, prior_keys[B], step_keys[B], index[B]) -> Start
   decode        (x0, frozen) -> data: of latents, images
-  latents       (data, frozen) -> x0, the inverse of decode: of images, latents
+  latents       (data, frozen, keys[B]) -> x0, the inverse of decode: of images
+                the means of their latents, or with keys draws
   frozen        parameters that are not trained, of an autoencoder. What is
                 compiled takes them as an argument: as constants they would be
                 in the program. `decode`, `latents` and a loss that is given no

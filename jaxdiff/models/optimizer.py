@@ -1,6 +1,6 @@
 """The optimizer of a configuration, an optax chain, and its learning rates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,8 +9,8 @@ import optax
 
 from jaxdiff import names
 from jaxdiff.checks import number, whole
-from jaxdiff.config import Config, Optimizer, registry
-from jaxdiff.losses import time_sampling
+from jaxdiff.config import Autoencoding, Config, Optimizer, registry
+from jaxdiff.losses import adversarial, time_sampling
 
 
 def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
@@ -47,13 +47,17 @@ def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
 
 def step_options(config: Config) -> dict[str, Any]:
   """Returns the options of `training.make_task`: averages, batches, times."""
-  c = config.training
-  return {
+  c, diffusion = config.training, config.diffusion
+  options = {
     'decay': c.ema_decay,
     'stds': c.ema_stds,
     'accumulate': c.accumulate,
-    'positions': getattr(time_sampling, config.diffusion.positions),
+    'positions': getattr(time_sampling, diffusion.positions),
   }
+  if isinstance(diffusion, Autoencoding) and diffusion.adversary:
+    weight, first = diffusion.adversarial_weight, diffusion.adversarial_start
+    options['balance'] = adversarial.balance(weight, first)
+  return options
 
 
 def rate(c: Optimizer, num_steps: int) -> optax.Schedule:
@@ -126,11 +130,19 @@ def clip(norm: float) -> optax.GradientTransformation:
   """Clips by global norm, as `optax.clip_by_global_norm`, by one factor.
 
   optax divides, which XLA on a CPU does in a loop and a buffer of its own for
-  every array of parameters: a fifth of what the update takes to compile.
+  every array of parameters: a fifth of what the update takes to compile. The
+  gradient of a discriminator is clipped by its own norm.
   """
 
-  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+  def clipped(updates: Any) -> Any:
     scale = jnp.minimum(1.0, norm / optax.global_norm(updates))
-    return jax.tree.map(lambda x: x * scale.astype(x.dtype), updates), state
+    return jax.tree.map(lambda x: x * scale.astype(x.dtype), updates)
+
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    apart = adversarial.DISCRIMINATOR
+    if not isinstance(updates, Mapping) or apart not in updates:
+      return clipped(updates), state
+    rest = {name: x for name, x in updates.items() if name != apart}
+    return {**clipped(rest), apart: clipped(updates[apart])}, state
 
   return optax.GradientTransformation(lambda _: optax.EmptyState(), update)

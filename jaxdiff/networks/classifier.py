@@ -21,6 +21,7 @@ class ClassifierFeatures(NamedTuple):
 
   pool: Array  # [B, D], the mean of the last map
   logits: Array  # [B, num_classes]
+  maps: tuple[Array, ...]  # [B, h, w, C], the last one of each size
 
 
 class Classifier(nn.Module):
@@ -38,7 +39,7 @@ class Classifier(nn.Module):
   @nn.compact
   def __call__(self, images: Array) -> ClassifierFeatures:
     """Applies the network to images [B, H, W, C], float32 in [-1, 1]."""
-    x = images
+    x, maps = images, []
     # A metric must not depend on the device.
     with jax.default_matmul_precision('highest'):
       for i, stride in enumerate(_strides(min(images.shape[1:3]))):
@@ -55,10 +56,10 @@ class Classifier(nn.Module):
           )(x)
           norm = layers.group_norm(channels, 1e-6, jnp.float32, f'norm_{i}_{j}')
           x = nn.relu(norm(x))
+        maps.append(x)
       pool = jnp.mean(x, axis=(1, 2))
-      return ClassifierFeatures(
-        pool, nn.Dense(self.num_classes, name='logits')(pool)
-      )
+      logits = nn.Dense(self.num_classes, name='logits')(pool)
+      return ClassifierFeatures(pool, logits, tuple(maps))
 
 
 def _strides(side: int) -> list[int]:

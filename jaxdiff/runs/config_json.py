@@ -13,7 +13,10 @@ from jaxdiff.config import FIXED, Config, Processes, Spec, describe, undescribe
 from jaxdiff.runs.store import Checkpoints
 
 # Paths of data. `runs.examples` compares the data themselves.
-PATHS = ('data.data_dir', 'data.tokenizer', 'condition.clip', 'condition.t5')
+PATHS = (
+  *('data.data_dir', 'data.tokenizer', 'condition.clip', 'condition.t5'),
+  'latent.cache',
+)
 # Settings that may differ between the processes of a job.
 _OWN = ('config', 'parallel.process_id', 'running.process_id')
 _ABSENT = 'no such field'

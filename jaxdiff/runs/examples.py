@@ -78,7 +78,12 @@ def load(
     _learn_vocabulary(files.as_path(workdir), dataset, c.vocab_size)
   if spec:
     check(spec, dataset)
-  about = dict(dataset.identity)
+  about, images = dict(dataset.identity), dataset
+  if training and config.latent.cache is not None:
+    from jaxdiff.runs import latent_cache
+
+    latent = config.latent
+    dataset = latent_cache.cached(dataset, latent.autoencoder, latent.cache)
   reader = None
   if c.text:
     from jaxdiff.models import prompts
@@ -90,6 +95,12 @@ def load(
     null |= {name: x[0] for name, x in reader.encode(['']).items()}
   if spec and not training:
     return Examples(dataset, spec, null)
+  compared = getattr(config.diffusion, 'perceptual', None)
+  if compared is not None:
+    from jaxdiff.models import perceptual
+
+    known = spec and spec.data and spec.data.get('perceptual')
+    about['perceptual'] = known or perceptual.load(compared).sha256
   if dataset.cut:
     about['cut'] = dataset.cut._asdict()
   found = Spec(
@@ -100,7 +111,7 @@ def load(
     data=about,
   )
   if config.latent.autoencoder is not None:
-    latents = spec.latents if spec else _measured(config.latent, dataset)
+    latents = spec.latents if spec else _measured(config.latent, images)
     found = found._replace(latents=latents)
   if dataset.categories is not None:
     marginals, sizes = data.frequencies(dataset)

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxdiff import averages, files, models, parallel
-from jaxdiff.config import Config, Spec
+from jaxdiff.config import Autoencoding, Config, Spec
 from jaxdiff.models import Model
 from jaxdiff.runs.config_json import read_config
 from jaxdiff.runs.store import Checkpoints
@@ -55,6 +56,10 @@ def load(
     DamagedCheckpointError: no checkpoint can be trusted.
   """
   config, spec = read_config(workdir)
+  if isinstance(config.diffusion, Autoencoding):
+    # Features that its loss compares are for training alone.
+    own = replace(config.diffusion, perceptual=None, perceptual_weight=1.0)
+    config = replace(config, diffusion=own)
   model = models.make(config, spec)
   everywhere = parallel.replicated(mesh)
   model = model._replace(frozen=jax.device_put(model.frozen, everywhere))

@@ -19,6 +19,8 @@ _FREE = (
   *('diffusion.loss', 'diffusion.space', 'diffusion.times'),
   *('diffusion.positions', 'diffusion.weighting', 'diffusion.per_log_snr'),
   *('diffusion.error', 'diffusion.offset_noise'),
+  *('diffusion.perceptual', 'diffusion.perceptual_weight'),
+  *('diffusion.adversarial_weight', 'diffusion.adversarial_start'),
 )
 
 
@@ -48,6 +50,7 @@ def load(config: Config, spec: Spec) -> tuple[Spec, Any]:
   for name, (old, new) in found.items():
     section = name.partition('.')[0]
     free = any(name == x or name.startswith(f'{x}.') for x in _FREE)
+    free |= name == 'diffusion.adversary' and None in (old, new)
     if section in ('spec', 'condition', 'diffusion', 'network') and not free:
       raise ValueError(
         f'--init {config.init} has {name} {old!r}, and this run has {new!r}'

@@ -77,8 +77,6 @@ def test_what_does_not_fit(change, spec, message):
     models.make(config, spec)
 
 
-def test_samples_cannot_be_measured_in_training():
-  with pytest.raises(ValueError, match='Autoencoding draws none'):
-    tiny.changed(config_of(), evaluation={'every': 10})
+def test_a_likelihood_that_is_none_is_refused():
   with pytest.raises(ValueError, match='likelihood'):
     config_of(likelihood='laplace(-1)')

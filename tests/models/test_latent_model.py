@@ -113,6 +113,20 @@ def test_samples_are_decoded_latents(made):
   assert path.x.shape == (2, 3, 8, 8, 1)
 
 
+def test_latents_are_means_or_draws(made):
+  config, spec, autoencoder = made
+  model = models.make(config, spec)
+  x = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 1)).astype(np.float32)
+  keys = lambda: jax.random.split(jax.random.key(1), 2)
+  moments = encode(autoencoder, x)
+  run = jax.jit(lambda x, *keys: model.latents(x, None, *keys))
+  for found, z in (
+    (run(x), moments.mean),
+    (run(x, keys()), draw_latents(keys(), moments)),
+  ):
+    np.testing.assert_allclose(found, normalized(z, spec), atol=1e-5)
+
+
 def test_the_autoencoder_is_no_constant_of_a_program(made):
   config, spec, autoencoder = made
   model = models.make(config, spec)
