@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -71,6 +72,21 @@ def local(name: str | os.PathLike[str]) -> Path:
     if file.name[0] != '.':  # or another process is just writing it
       file.unlink(missing_ok=True)
   return copy(path)
+
+
+def regular(name: str | os.PathLike[str], what: str = 'file') -> Path:
+  """Returns a local path to read from, of a file that can be read again.
+
+  Raises:
+    FileNotFoundError: there is none; it is called `what`.
+    ValueError: a folder, a pipe or a device.
+  """
+  path = local(name).expanduser()
+  if not path.exists():
+    raise FileNotFoundError(f'no such {what}: {path}')
+  if not path.is_file():
+    raise ValueError(f'{path} is not a regular file: write its content to one')
+  return path
 
 
 def below(folder: Path) -> list[Path]:
@@ -246,14 +262,7 @@ def read_pieces(
     ValueError: It is not a regular file, changes while it is read, or is not
       text; the message names the line.
   """
-  path = local(path).expanduser()
-  if not path.exists():
-    raise FileNotFoundError(f'no such file of text: {path}')
-  if not path.is_file():
-    raise ValueError(
-      f'{path} is not a regular file: a run must be able to read it again; '
-      'write what it yields to a file'
-    )
+  path = regular(path, 'file of text')
   line = 1
   with (
     path.open('rb') as file,
@@ -268,7 +277,9 @@ def read_pieces(
         line += piece.count('\n')
         yield piece
     except UnicodeDecodeError as error:
-      line = _undecodable_line(path)
+      # The whole first part that is text, and no character that is cut.
+      found = path.read_bytes().decode(errors='surrogateescape')
+      line = 1 + re.split('[\ud800-\udfff]', found)[0].count('\n')
       raise ValueError(
         f'{path} line {line} is not UTF-8 text: {error.reason}'
       ) from None
@@ -286,12 +297,3 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
   # Not `splitlines`, which takes rarer characters for ends of lines too.
   lines = text.split('\n')
   return lines if lines[-1] else lines[:-1]
-
-
-def _undecodable_line(path: Path) -> int:
-  raw = path.read_bytes()
-  try:
-    raw.decode()
-  except UnicodeDecodeError as error:
-    return raw.count(b'\n', 0, error.start) + 1
-  return 1

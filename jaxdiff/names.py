@@ -79,13 +79,21 @@ def resolve(path: str, flag: str) -> Factory:
   """Imports the object that 'package.module:name' names.
 
   Raises:
-    ValueError: the module or the name in it does not exist.
+    ValueError: the module cannot be imported, the name in it does not exist, or
+      is no function of known parameters.
   """
   module, _, name = path.partition(':')
   try:
-    return getattr(importlib.import_module(module), name)
+    found = getattr(importlib.import_module(module), name)
   except (ImportError, AttributeError, ValueError, TypeError) as error:
     raise ValueError(f'{flag}={path} cannot be imported: {error}') from error
+  except Exception as error:  # of whatever the module does
+    raise ValueError(f'{flag}={path} cannot be imported: {error!r}') from error
+  try:
+    inspect.signature(found)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{flag}={path} is no function: {error}') from error
+  return found
 
 
 def find(table: Table, name: str, flag: str) -> Factory | Value:

@@ -31,19 +31,31 @@ import tyro
 
 from jaxdiff import files, recipes, scripts
 from jaxdiff.config import Section, parse, parse_flags, to_dict
+from jaxdiff.config.ranges import NotNegative, Seed, check
 from jaxdiff.runs import read_config, results
 from jaxdiff.runs.config_json import differences
 
 Card = dict[str, Any]
-WRITTEN = (
-  'title',
-  'setup',
-  'train',
-  'measure',
-  'metric',
-  'train_seeds',
-  'seeds',
-)
+_Words = tuple[str, ...]
+WRITTEN = {
+  'title': str,
+  'setup': tuple[_Words, ...],
+  'train': _Words,
+  'measure': _Words,
+  'metric': str,
+  'train_seeds': tuple[Seed, ...],
+  'seeds': tuple[Seed, ...],
+}
+MADE = {
+  'runs': tuple[dict[str, Any], ...],
+  'mean': float,
+  'std_samplings': NotNegative,
+  'std_trainings': NotNegative | None,
+  'tolerance': dict[str, float],
+  'minutes': NotNegative,
+  'hardware': str,
+  'date': str,
+}
 
 
 @dataclass(frozen=True)
@@ -129,13 +141,26 @@ def read(path: str | Path, made: bool = False) -> Card:
   """Reads a card.
 
   Raises:
-    ValueError: it lacks fields, or with `made` the numbers.
+    ValueError: it lacks fields, or has them of another type.
   """
   card = files.read_json(files.as_path(path), 'the card')
-  wanted = WRITTEN + ('runs', 'mean', 'tolerance', 'minutes') * made
-  missing = [name for name in wanted if name not in card]
+  wanted = {**WRITTEN, **MADE} if made else WRITTEN
+  missing = [n for n in wanted if not isinstance(card, dict) or n not in card]
   if missing:
     raise ValueError(f'{path} is no card, it lacks {missing}')
+  tuples = lambda x: tuple(map(tuples, x)) if isinstance(x, list) else x
+  said = f'{path} is no card:'
+  for name, hint in wanted.items():
+    check(tuples(card[name]), hint, f'{said} {name}')
+    if not card[name] and name in ('measure', 'train_seeds', 'seeds', 'runs'):
+      raise ValueError(f'{said} {name} is empty')
+  for command in card['setup']:
+    if not ''.join(command[:1]).startswith(('jaxdiff.', 'benchmarks.')):
+      raise ValueError(f'{said} setup is for modules of jaxdiff, got {command}')
+  if made:
+    for kind in ('run', 'training'):
+      check(card['tolerance'].get(kind), NotNegative, f'{said} tolerance')
+    check(card['runs'][0].get('seed'), Seed, f'{said} seed of runs')
   return card
 
 

@@ -46,6 +46,9 @@ def test_a_name_takes_arguments():
     ('json:nothing', 'json:nothing cannot be imported'),
     ('no_such_package.x:f', 'cannot be imported: No module named'),
     (':f', 'cannot be imported'),
+    ('numpy:pi', 'numpy:pi is no function'),
+    ('json:decoder', 'json:decoder is no function'),
+    ('builtins:dict', 'builtins:dict is no function'),
   ],
 )
 def test_wrong_names_and_arguments_are_refused(text, message):

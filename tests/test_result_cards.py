@@ -93,6 +93,43 @@ def test_what_is_no_card_is_refused(tmp_path):
     results.Render(folder=str(tmp_path / 'none')).run()
 
 
+MADE = complete([[1.0, 1.1, 0.9]])
+
+
+@pytest.mark.parametrize(
+  ('name', 'value'),
+  [(name, value) for name in results.WRITTEN for value in (None, 3.5, {})]
+  + [(name, value) for name in results.MADE for value in ('', [[]], -1)]
+  + [
+    ('seeds', []),
+    ('seeds', [-1]),
+    ('measure', []),
+    ('setup', [['pip', 'install', 'x']]),
+    ('setup', [[]]),
+    ('runs', [{}]),
+    ('mean', float('nan')),
+    ('tolerance', {'run': 1.0}),
+  ],
+)
+def test_a_damaged_card_is_named(tmp_path, name, value):
+  path = tmp_path / 'card.json'
+  path.write_text(json.dumps({**MADE, name: value}))
+  if (name, value) in (('hardware', ''), ('date', ''), ('mean', -1)):
+    results.row(results.read(path, made=True))
+    return
+  with pytest.raises(ValueError, match=r'card\.json is no card: ') as raised:
+    results.read(path, made=True)
+  assert '\n' not in str(raised.value)
+
+
+@pytest.mark.parametrize('content', ['[]', 'null', '7', '"title"'])
+def test_other_json_is_no_card(tmp_path, content):
+  path = tmp_path / 'card.json'
+  path.write_text(content)
+  with pytest.raises(ValueError, match=r'is no card, it lacks'):
+    results.read(path)
+
+
 @pytest.mark.slow
 def test_a_card_is_made_and_verified(tmp_path, monkeypatch):
   path = tmp_path / 'card.json'

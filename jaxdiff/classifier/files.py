@@ -10,7 +10,7 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxdiff import files
-from jaxdiff.config.ranges import Size, check
+from jaxdiff.config.ranges import Count, Fraction, Seed, Size, check
 from jaxdiff.networks.classifier import Classifier
 
 _WEIGHTS, _ABOUT = 'classifier.safetensors', 'classifier.json'
@@ -20,13 +20,13 @@ class About(NamedTuple):
   """The data that a classifier was trained on, and its accuracy."""
 
   dataset: str
-  image_shape: tuple[int, int, int]
+  image_shape: tuple[Size, Size, Size]
   num_classes: Size
   width: Size
-  seed: int
-  num_steps: int
-  test_accuracy: float
-  num_test: int
+  seed: Seed
+  num_steps: Count
+  test_accuracy: Fraction
+  num_test: Count
 
 
 class Trained(NamedTuple):

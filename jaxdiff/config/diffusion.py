@@ -60,6 +60,13 @@ def trial_unmasking() -> dict[str, object]:
   return {name: known[name] for name in ('process', 'schedule', 'num_classes')}
 
 
+def _check_steps(*values: str) -> None:
+  """Raises ValueError for names that are given a T of their own."""
+  for value in values:
+    if 'num_steps' in names.parse(value, '--diffusion').kwargs:
+      raise ValueError(f'{value}: T is set by --diffusion.num-steps alone')
+
+
 @dataclass(frozen=True)
 class Gaussian(Section):
   """Gaussian noise: the schedule, the prediction and the loss.
@@ -96,6 +103,7 @@ class Gaussian(Section):
 
   def check(self) -> None:
     super().check()
+    _check_steps(self.schedule, self.times, self.loss)
     name = self.loss.partition('(')[0]
     learning = name in ('hybrid', 'vlb')
     fitting = ('learned',) if learning else ('small', 'large')
@@ -155,6 +163,7 @@ class Categorical(Section):
 
   def check(self) -> None:
     super().check()
+    _check_steps(self.times, self.loss)
     name, times = (x.partition('(')[0] for x in (self.loss, self.times))
     # A bound is an even mean over t, or over its own grid.
     fitting = {

@@ -59,7 +59,8 @@ def load_file(path: str) -> Config:
     near = (file, file.parent, Path('configs'), recipes.shipped('configs'))
     beside = next(folder for folder in near if folder.is_dir())
     known = sorted(str(p) for p in beside.glob('*.py'))
-    what = 'is a folder' if file.is_dir() else 'does not exist'
+    what = 'is no regular file' if file.exists() else 'does not exist'
+    what = 'is a folder' if file.is_dir() else what
     raise ValueError(f'--config {path} {what}; there are {known}')
   try:
     config = runpy.run_path(str(file)).get('config')
@@ -155,6 +156,13 @@ def undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
   Raises:
     ValueError: a field is missing, unknown, or has the wrong type.
   """
+  try:
+    return _undescribe(saved)
+  except (TypeError, KeyError, AttributeError, OverflowError) as error:
+    raise ValueError(f'a field is of the wrong type: {error}') from error
+
+
+def _undescribe(saved: Mapping[str, Any]) -> tuple[Config, Spec]:
   saved = migration.migrated(saved)
   beside = ('spec', 'history', 'started')
   values = {k: v for k, v in saved.items() if k not in beside}

@@ -35,7 +35,7 @@ def prepare(
     folder = prepared.prepare(
       rest, prepared.resolve_data_dir(data_dir), manual_dir
     )
-  except (ModuleNotFoundError, ValueError) as error:
+  except (ModuleNotFoundError, ValueError, OSError) as error:
     sys.exit(f'error: {error}')
   print(f'{name} is prepared in {folder}')
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxdiff import data, files
 from jaxdiff.data import Dataset
-from jaxdiff.data.sets import SETS
+from jaxdiff.data.sets import FILES, SETS
 
 
 class Source(NamedTuple):
@@ -49,6 +49,7 @@ def parse(text: str) -> Source:
 
   Raises:
     FileNotFoundError: Neither of them.
+    ValueError: A file of text.
   """
   kind, colon, rest = text.partition(':')
   if text and files.as_path(text).is_dir():
@@ -60,6 +61,8 @@ def parse(text: str) -> Source:
       f'images must be a folder, an .npz file or one of {sorted(SETS)}, got '
       f'{text}'
     )
+  if kind in FILES and kind not in ('folder', 'npz'):
+    raise ValueError(f'{text} has no images')
   if kind in SETS and kind not in ('tfds', 'folder', 'npz'):
     return Source(kind, rest or 'train')
   # tfds:mnist:3.0.1 ends in a version, folder:a:b may be a path.

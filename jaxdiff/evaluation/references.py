@@ -84,7 +84,7 @@ def cache_folder(path: str | None) -> Path:
 def has_statistics(path: str | Path) -> bool:
   """Tells whether a file has the arrays that `read_statistics` reads."""
   try:
-    with zipfile.ZipFile(files.local(path)) as archive:
+    with zipfile.ZipFile(files.regular(path)) as archive:
       return {'mu.npy', 'sigma.npy'} <= set(archive.namelist())
   except (OSError, *DAMAGED):
     return False

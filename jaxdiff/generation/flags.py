@@ -160,8 +160,11 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
   chosen = {k: x for k, x in changed(flags).items() if k in fields}
   c = config.condition
   guided = flags.guide or flags.classifier or c.label or c.text
-  if flags.scale is not None and not guided:
-    raise ValueError('--scale is for guidance, and this model has no condition')
+  for name in ('scale', 'guidance', 'momentum'):
+    if getattr(flags, name) is not None and not guided:
+      raise ValueError(
+        f'--{name} is for guidance, and this model has no condition'
+      )
   diffusion, network = config.diffusion, config.network
   if flags.dtype is not None:
     network = dataclasses.replace(network, dtype=flags.dtype)

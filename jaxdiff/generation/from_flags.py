@@ -11,7 +11,13 @@ from jaxdiff import modalities, parallel, runs
 from jaxdiff.data.dataset import Cut
 from jaxdiff.generation import conditions as conditions_lib
 from jaxdiff.generation import edits, inputs, sampler
-from jaxdiff.generation.flags import EDITS, Flags, changed, suffix
+from jaxdiff.generation.flags import (
+  EDITS,
+  Flags,
+  changed,
+  configure,
+  suffix,
+)
 from jaxdiff.generation.infills import read_infills
 from jaxdiff.generation.job import (
   Job,
@@ -25,6 +31,10 @@ from jaxdiff.generation.job import (
 from jaxdiff.generation.writer import UNCOMPARED
 from jaxdiff.runs import Run
 
+# Settings of a sampler, those on which others depend first.
+_SETTINGS = ('sampler', 'guidance', 'steps', 'eta', 'times', 'threshold')
+_SETTINGS += ('scale', 'momentum')
+
 
 def make_job(flags: Flags, mesh: Mesh) -> Job:
   """Builds the job of the flags.
@@ -35,12 +45,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     DamagedCheckpointError: No checkpoint can be trusted.
   """
   # The run, after that of the small images where there is one.
-  loaded = [load_run(flags.workdir, flags, mesh)]
-  if flags.base:
-    # A step, a width and a guide are those of WORKDIR alone.
-    own = {'ema_std': None, 'guide': None, 'classifier': None}
-    base = dataclasses.replace(flags, checkpoint=flags.base_checkpoint, **own)
-    loaded.insert(0, load_run(flags.base, base, mesh))
+  loaded = [load_run(path, own, mesh) for path, own in stages(flags)][::-1]
   run = loaded[-1]
   _check_flags(flags, loaded)
   rows, names, cut = condition_rows(flags, loaded)
@@ -141,6 +146,43 @@ def draw(workdir: str, **flags: Any) -> list[Any]:
   for start in range(0, job.num, size):
     samples += job.samples(start + np.arange(size))  # the last are too many
   return samples[: job.num]
+
+
+def stages(flags: Flags) -> list[tuple[str, Flags]]:
+  """Returns the workdir and the flags of each stage, those of --base last.
+
+  A setting of the sampler that fits one stage alone is given to that one, and
+  this is printed.
+
+  Raises:
+    ValueError: A setting that fits no stage; the message is that of WORKDIR.
+  """
+  found = {flags.workdir: flags}
+  if flags.base:
+    # A step, a width and a guide are those of WORKDIR alone.
+    own = {'ema_std': None, 'guide': None, 'classifier': None}
+    base = dataclasses.replace(flags, checkpoint=flags.base_checkpoint, **own)
+    found[flags.base] = base
+  settings = [n for n in _SETTINGS if getattr(flags, n) is not None]
+  if len(found) == 1 or not settings:
+    return list(found.items())
+  configs = {path: runs.read_config(path)[0] for path in found}
+  for path, given in found.items():
+    found[path] = dataclasses.replace(given, **dict.fromkeys(settings))
+  for name in settings:
+    unfit = {}
+    for path, given in found.items():
+      more = dataclasses.replace(given, **{name: getattr(flags, name)})
+      try:
+        configure(configs[path], more)
+        found[path] = more
+      except ValueError as error:
+        unfit[path] = error
+    if len(unfit) == len(found):
+      raise unfit[flags.workdir]
+    for path, error in unfit.items():
+      print(f'--{name} is not for {path}: {error}', file=sys.stderr)
+  return list(found.items())
 
 
 def _others(flags: Flags) -> dict[str, str]:

@@ -70,6 +70,6 @@ def one_or_lines(text: str | None, file: str | None, what: str) -> list[str]:
   """
   if file is None:
     return [text or '']
-  if not files.local(file).is_file():
+  if not files.local(file).expanduser().exists():
     raise FileNotFoundError(f'there is no file of {what}s {file}')
   return files.read_lines(file) or ['']

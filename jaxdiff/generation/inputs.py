@@ -38,9 +38,7 @@ def read_image(
     raise ValueError(
       f'only images of 1 or 3 channels can be edited, the model has {channels}'
     )
-  file = files.local(path)
-  if not file.exists():
-    raise FileNotFoundError(f'there is no image {path}')
+  file = files.regular(path, 'image')
   pixels = decode_image(file, str(path), channels, behind=behind)
   found = pixels.shape[:2]
   # Less than a pixel of the model's may be lost to rounding.

@@ -14,6 +14,7 @@ from jaxdiff.models import Model
 from jaxdiff.models.model import Cond, Options, Params
 from jaxdiff.processes import Process
 from jaxdiff.samplers import categorical
+from jaxdiff.samplers.sampling import as_solver
 from jaxdiff.schedules import Schedule
 
 CASCADE = 1_000_003  # between the seeds of two stages
@@ -69,9 +70,10 @@ def make_sampler(
       '--sampling.momentum is not for --diffusion.self-conditioning'
     )
   grid, guide = model.grid(sampling), _guide(sampling)
+  begin = _beginning(model, grid[0])
   # Settings that are wrong are found while building.
   nothing: Any = lambda xt, t: xt
-  model.solver(sampling, {}, None, {})
+  as_solver(model.solver(sampling, {}, None, {}))
   model.limit(sampling, {}, nothing)
   guide(nothing, nothing, jnp.float32(2.0))
 
@@ -122,7 +124,9 @@ def make_sampler(
     if edit:
       parts = Parts(
         model.schedule,
-        model.process,
+        model.process._replace(
+          prior=lambda key, shape: begin(model.process.prior(key, shape))
+        ),
         step,
         denoise,
         grid,
@@ -130,12 +134,13 @@ def make_sampler(
         step_keys,
       )
       return Samples(edit(parts, options, index))
+    x_init = begin(start.x)
     if sampling.block is not None:
       x = categorical.sample_blocks(
         step,
         denoise,
         step_keys,
-        start.x,
+        x_init,
         grid,
         sampling.block,
         start.known,
@@ -144,13 +149,28 @@ def make_sampler(
     else:
       held = start.hold(step)
       x = samplers.sample(
-        held, denoise, step_keys, start.x, grid, trajectory=trajectory
+        held, denoise, step_keys, x_init, grid, trajectory=trajectory
       )
     if trajectory:
       x = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), x)
     return Samples(model.decode(x, options.get('frozen')), start.size)
 
   return draw
+
+
+def _beginning(model: Model, first: float) -> Callable[[Any], Any]:
+  """Builds x at t = 1 -> x at the first time of a grid, which may be below.
+
+  The prior has the size of xt at t = 1, for data of unit size. It is another at
+  `first` where the schedule does not preserve the variance.
+  """
+  if model.schedule is None:
+    return lambda x: x
+  begun, whole = (float(jnp.hypot(*model.schedule(t))) for t in (first, 1.0))
+  # The rest is rounding, as on a schedule that does.
+  if abs(begun - whole) < 1e-3 * whole:
+    return lambda x: x
+  return lambda x: begun / whole * x
 
 
 def make_cascade(base: Draw, large: Draw) -> Draw:

@@ -92,7 +92,8 @@ def variational_bound(
     num_terms].
 
   Raises:
-    ValueError: no terms, times not decreasing to 0, or num_terms < 1.
+    ValueError: no terms, times not decreasing to 0, or num_terms not in
+      [1, N].
 
   Example:
     >>> import jax, jax.numpy as jnp
@@ -111,9 +112,15 @@ def variational_bound(
   """
   _check(process, num_terms)
   times = np.asarray(times, np.float32)
-  if times.ndim != 1 or times[-1] != 0 or not (np.diff(times) < 0).all():
+  falls = times.ndim == 1 and len(times) > 1 and (np.diff(times) < 0).all()
+  if not falls or times[-1] != 0:
     raise ValueError(f'times must decrease to 0, got {times}')
   last, size = len(times) - 2, len(keys)
+  if num_terms is not None and num_terms > last + 1:
+    raise ValueError(
+      f'num_terms must be at most the number of steps, {last + 1}, got '
+      f'{num_terms}'
+    )
   start, end = jnp.asarray(times[:-1]), jnp.asarray(times[1:])
 
   bits = _evaluation(process, process.terms.step, estimator, x0, mask)

@@ -16,7 +16,7 @@ from jax import Array
 from jaxdiff import conditioning, editing, losses, names, processes, samplers
 from jaxdiff.config import Categorical, Config, Sampling, Spec, registry
 from jaxdiff.losses import elbo
-from jaxdiff.models import networks
+from jaxdiff.models import grids, networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.processes import Process
 from jaxdiff.samplers import categorical
@@ -95,19 +95,7 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     )
 
   def grid(sampling: Sampling) -> np.ndarray:
-    times = names.make(
-      registry.GRIDS,
-      sampling.times,
-      '--sampling.times',
-      num_steps=sampling.steps,
-      table_steps=c.num_steps,
-    )
-    if times[-1] != 0:
-      raise ValueError(
-        f'--sampling.times {sampling.times} ends at {times[-1]:g}, where some '
-        'elements are still noise: for categories it must end at 0'
-      )
-    return times
+    return grids.times(sampling, table_steps=c.num_steps)
 
   prior = partial(process.prior, shape=spec.shape)
 

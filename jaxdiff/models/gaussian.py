@@ -21,7 +21,7 @@ from jaxdiff import (
 )
 from jaxdiff.config import Config, Gaussian, Sampling, Spec, registry
 from jaxdiff.losses import elbo, learned_variance
-from jaxdiff.models import networks
+from jaxdiff.models import grids, networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.schedules import Schedule
 
@@ -111,14 +111,7 @@ def make(
     )
 
   def grid(sampling: Sampling) -> np.ndarray:
-    return names.make(
-      registry.GRIDS,
-      sampling.times,
-      '--sampling.times',
-      schedule=schedule,
-      num_steps=sampling.steps,
-      table_steps=c.num_steps,
-    )
+    return grids.times(sampling, schedule, table_steps=c.num_steps)
 
   given = {'teacher': teacher} if loss in registry.DISTILLING else {}
   init = network.init
@@ -191,6 +184,13 @@ def _schedule(c: Gaussian) -> Schedule:
     schedule = names.make(
       registry.SCHEDULES, c.schedule, '--diffusion.schedule'
     )
+    try:
+      schedules.NoiseLevel(*schedule(1.0))
+    except TypeError as error:
+      raise ValueError(
+        f'--diffusion.schedule {flag} must build a function of t that returns '
+        f'alpha and sigma: {error}'
+      ) from error
   if c.shift != 1.0:
     try:
       schedule = schedules.shifted(schedule, c.shift)

@@ -3,10 +3,13 @@
 import contextlib
 import json
 import os
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from jaxdiff import files, parallel
 from jaxdiff.config import FIXED, Config, Processes, Spec, describe, undescribe
@@ -32,7 +35,7 @@ def read_config(workdir: str | Path) -> tuple[Config, Spec]:
   saved = load_config(workdir)
   try:
     return undescribe(saved)
-  except (ValueError, TypeError, KeyError, AttributeError) as error:
+  except ValueError as error:
     raise ValueError(
       f'{workdir}/config.json is damaged or of another version, '
       f'bring it back from a copy: {error}'
@@ -161,7 +164,8 @@ def check_alike(settings: Mapping[str, Any]) -> None:
   Raises:
     ValueError: on every process, if any differs; names the fields.
   """
-  mine = {k: x for k, x in _fields(settings).items() if k not in _OWN}
+  mine = _fields({**settings, 'environment': environment()})
+  mine = {k: x for k, x in mine.items() if k not in _OWN}
   if len(set(parallel.gather_texts(files.json_hash(mine)))) == 1:
     return
   first, *others = map(json.loads, parallel.gather_texts(json.dumps(mine)))
@@ -171,6 +175,16 @@ def check_alike(settings: Mapping[str, Any]) -> None:
     for name, (here, there) in differences(first, other).items()
   ]
   raise ValueError(f'all processes must be started alike: {"; ".join(differ)}')
+
+
+def environment() -> dict[str, Any]:
+  """Returns what a process is given that changes its numbers."""
+  return {
+    'python': platform.python_version_tuple()[:2],
+    'jax': jax.__version__,
+    'jax_enable_x64': jax.config.jax_enable_x64,
+    'jax_default_matmul_precision': jax.config.jax_default_matmul_precision,
+  }
 
 
 def save_config(

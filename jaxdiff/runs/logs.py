@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxdiff import files, parallel
+from jaxdiff.checks import whole
 
 
 class Tracker(NamedTuple):
@@ -225,9 +226,11 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, float]]:
   for number, line in enumerate(lines[:-1], 1):
     try:
       row = json.loads(line)
-      step, loss = int(row['step']), float(row['loss'])
-      rows.append({**row, 'step': step, 'loss': loss})
-    except (ValueError, TypeError, KeyError, AttributeError):
+      whole('step', row['step'], 0)
+      if not {*map(type, row.values())} <= {int, float} or 'loss' not in row:
+        raise ValueError('these are no metrics')
+      rows.append(row)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
       raise ValueError(
         f'{path} line {number} is damaged: delete that line'
       ) from None

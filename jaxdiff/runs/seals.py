@@ -91,7 +91,7 @@ def read_note(directory: Path) -> dict[str, Any]:
 
 
 def _read(directory: Path) -> dict[str, Any]:
-  contents = json.loads((directory / _NAME).read_text())
+  contents = files.read_json(directory / _NAME, 'the seal')
   if not isinstance(contents, dict):
     raise ValueError(f'expected an object, got {contents!r}')
   digest = contents.pop('sha256', None)

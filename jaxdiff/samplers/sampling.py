@@ -34,6 +34,8 @@ def as_solver(step: Step | Solver) -> Solver:
   """Makes a Solver without memory of a Step; returns a Solver as it is."""
   if isinstance(step, Solver):
     return step
+  if not callable(step):
+    raise ValueError(f'a step must be a function or a Solver, got {step!r}')
   return Solver(lambda x: (), lambda *args: (step(*args[:-1]), ()))
 
 

@@ -146,6 +146,28 @@ def test_grids_take_the_number_of_steps_of_the_table_from_the_run():
   np.testing.assert_allclose(times, [0.76, 0.51, 0.26, 0.01, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+  ('field', 'name'),
+  [
+    ('schedule', 'linear_betas(num_steps=100)'),
+    ('times', 'grid(num_steps=100)'),
+  ],
+)
+def test_the_steps_of_a_table_are_known_in_one_place(field, name):
+  with pytest.raises(ValueError, match='T is set by --diffusion.num-steps'):
+    changed(**{field: name})
+
+
+def test_functions_from_outside_that_build_something_else():
+  with pytest.raises(
+    ValueError, match='argparse:Namespace must build a function'
+  ):
+    models.make(changed(schedule='argparse:Namespace'), SPEC)
+  config = tiny.changed(CONFIG, sampling={'sampler': 'argparse:Namespace'})
+  with pytest.raises(ValueError, match='a step must be a function or a Solver'):
+    make_sampler(models.make(config, SPEC), config.sampling)
+
+
 def test_small_images_have_a_sensible_size():
   low_res = lambda **condition: models.make(
     tiny.changed(tiny.config, condition=condition), tiny.SPEC

@@ -208,6 +208,16 @@ def test_few_molecules_are_split(tmp_path, num):
   assert len(digests) == 1
 
 
+def test_a_file_that_has_changed_is_read_again(tmp_path):
+  pytest.importorskip('rdkit')
+  path = tmp_path / 'a.smi'
+  digests = []
+  for text in ('CCO\nCCN\n', 'CCO\nCCF\n', 'C\nCC\nCCC\n'):
+    path.write_text(text)
+    digests.append(load(f'smiles:{path}', 'train').digest())
+  assert len(set(digests)) == 3
+
+
 def test_one_molecule_is_refused(tmp_path):
   pytest.importorskip('rdkit')
   path = tmp_path / 'one.smi'

@@ -106,6 +106,12 @@ def test_names_of_data(source, expected):
   assert images.parse(source) == expected
 
 
+@pytest.mark.parametrize('kind', ['lines', 'text', 'smiles'])
+def test_files_of_text_have_no_images(kind):
+  with pytest.raises(ValueError, match=f'{kind}:a.txt has no images'):
+    images.parse(f'{kind}:a.txt')
+
+
 def test_images_that_are_refused(tmp_path):
   folder = write_folder(tmp_path / 'folder', pixels())
   Image.fromarray(pixels(1, 6)[0]).save(folder / '100.png')

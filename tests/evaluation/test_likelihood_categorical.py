@@ -8,6 +8,7 @@ from enumerated import denoiser, law, strings
 from jaxdiff import processes, samplers
 from jaxdiff.evaluation import likelihood as evaluation
 from jaxdiff.evaluation.bits import mean_of
+from jaxdiff.evaluation.commands.likelihood import Likelihood
 from jaxdiff.models import Model
 from jaxdiff.schedules import mixing
 
@@ -101,3 +102,9 @@ def test_numbers_do_not_depend_on_the_batches():
   assert reports[0].num_elements == mask.sum()
   np.testing.assert_allclose(reports[0].continuous, reports[1].continuous, 1e-5)
   np.testing.assert_allclose(reports[0].bound, reports[1].bound, 1e-5)
+
+
+def test_more_terms_than_steps_are_refused():
+  Likelihood(workdir='runs/a', steps=4, num_terms=4)
+  with pytest.raises(ValueError, match='at most --steps 4, got 99'):
+    Likelihood(workdir='runs/a', steps=4, num_terms=99)

@@ -282,8 +282,11 @@ def test_what_cannot_be_is_refused():
   args = process, denoise, keys(0, 1), jnp.zeros((1, 1))
   with pytest.raises(ValueError, match='must decrease to 0'):
     variational_bound(*args, [0.0, 0.5, 1.0])
-  with pytest.raises(ValueError, match='must decrease to 0'):
-    variational_bound(*args, [1.0, 0.5])
+  for times in ([1.0, 0.5], [0.0], [], [1.0, float('nan'), 0.0]):
+    with pytest.raises(ValueError, match='must decrease to 0'):
+      variational_bound(*args, times)
+  with pytest.raises(ValueError, match='number of steps, 2, got 3'):
+    variational_bound(*args, [1.0, 0.5, 0.0], num_terms=3)
   with pytest.raises(ValueError, match='num_terms must be at least 1'):
     variational_bound(*args, TIMES, num_terms=0)
   without = processes.remasked(mixing.linear(), 3)

@@ -103,6 +103,8 @@ def test_what_must_not_change_is_named_in_one_line(run):
     lambda text: changed(text, 'spec.data', 3),
     lambda text: changed(text, 'spec.unknown', 3),
     lambda text: changed(text, 'history', 3),
+    lambda text: changed(text, 'diffusion.kind', []),
+    lambda text: changed(text, 'network.channels', 10**30),
   ],
 )
 def test_a_damaged_file_is_named(run, harm):
@@ -175,3 +177,15 @@ def test_processes_started_unlike_are_told_the_fields(monkeypatch):
   settings[1]['spec']['data'] = {'sha256': 'other'}
   run()
   assert 'spec.data.sha256 is' in found[0]
+  # Nor may what they run on.
+  settings[:] = [replaced(), replaced()]
+  here = config_json.environment()
+  monkeypatch.setattr(
+    config_json,
+    'environment',
+    lambda: here | {'jax': f'0.{threading.current_thread().name}'},
+  )
+  run()
+  assert found[1].endswith(
+    "environment.jax is '0.0' on process 0 and '0.1' on process 1"
+  )

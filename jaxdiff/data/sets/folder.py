@@ -18,6 +18,7 @@ that are neither clearly splits nor clearly classes are refused, since a test
 split must not become a class.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -133,7 +134,8 @@ def _classes(places: Sequence[tuple[str, ...]]) -> list[str]:
 def _captions_file(root: Path, top: str | None) -> Path | None:
   """Finds the captions of a split: its own, or those of all."""
   files = [folder / _CAPTIONS for folder in (root / (top or ''), root)]
-  return next((file for file in files if file.is_file()), None)
+  # One that is no file, or a broken link, is refused where it is read.
+  return next((file for file in files if os.path.lexists(file)), None)
 
 
 def _scan(files: Sequence[Path], image_size: int | None) -> int:

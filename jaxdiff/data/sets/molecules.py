@@ -41,7 +41,10 @@ def load(path: str, split: str) -> Dataset:
     ValueError: There is no such split, a line is no SMILES, or RDKit is absent.
   """
   check_split(split, ('train', 'test'))
-  nodes, edges, exists, symbols = _read(path)
+  # A file that has changed is read again.
+  stat = files.regular(path, 'file of text').stat()
+  key = stat.st_ino, stat.st_size, stat.st_mtime_ns
+  nodes, edges, exists, symbols = _read(path, key)
   order = permutation(len(nodes), SEED)
   # At least one: x[:-0] is empty.
   num_test = max(1, round(TEST * len(nodes)))
@@ -88,9 +91,10 @@ def to_smiles(graph: nx.Graph, symbols: tuple[str, ...]) -> str | None:
 # A minute for QM9, and each split asks for it.
 @functools.lru_cache(maxsize=1)
 def _read(
-  path: str,
+  path: str, key: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
   """Reads all molecules: (nodes, edges, existing nodes, symbols)."""
+  del key
   chem = _rdkit()
   molecules, left_out = [], 0
   with _quiet():

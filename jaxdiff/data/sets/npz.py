@@ -33,7 +33,7 @@ def load(path: str, split: str) -> Dataset:
       other than 'train' and 'all'.
   """
   check_split(split, ('train', 'all'), path)
-  local = files.local(path)
+  local = files.regular(path)
   try:
     with zipfile.ZipFile(local) as archive:
       parts = archive.infolist()
@@ -43,7 +43,7 @@ def load(path: str, split: str) -> Dataset:
       raise ValueError(f'it unpacks to {size} bytes')
     with np.load(local) as arrays:
       x = np.ascontiguousarray(arrays['arr_0'])
-  except DAMAGED as error:
+  except (OSError, *DAMAGED) as error:
     raise ValueError(
       f'{path} cannot be read as images under arr_0: {error}'
     ) from error

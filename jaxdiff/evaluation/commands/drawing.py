@@ -14,6 +14,8 @@ from jaxdiff.generation.from_flags import make_job
 from jaxdiff.generation.job import Job
 from jaxdiff.runs import examples, results
 
+DAMAGED = '{path} is damaged: delete it, and the same command draws it again'
+
 
 def load_data(flags: Kept, modality: str) -> tuple[Dataset, Dataset]:
   """Loads the train and test split of a run's data set.
@@ -25,7 +27,9 @@ def load_data(flags: Kept, modality: str) -> tuple[Dataset, Dataset]:
   config, spec = runs.read_config(workdir)
   config = examples.moved(config, flags.data_name)
   if spec.modality != modality:
-    raise ValueError(f'{workdir} holds a model of {config.data.name}')
+    raise ValueError(
+      f'{workdir} holds a model of {config.data.name}, and draws no {modality}'
+    )
   train, test = (
     examples.load(config, workdir, split, spec).dataset
     for split in ('train', 'test')

@@ -1,10 +1,13 @@
 """Command `graphs`: MMD, valid, unique and novel graphs of a model."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxdiff import files
+from jaxdiff.data.sets.npz import DAMAGED
 from jaxdiff.evaluation.commands import drawing
 from jaxdiff.evaluation.flags import Kept
 
@@ -31,7 +34,7 @@ class Graphs(Kept):
       metrics.check_name(name)
     num = self.num or (1000 if molecules else len(train))
     job, path = drawing.draw(self, 'graphs', '.npz', num=num)
-    arrays = dict(np.load(path))
+    arrays = read_graphs(path, num)
     exists = np.arange(arrays['edges'].shape[1]) < arrays.pop('size')[:, None]
     graphs = to_networkx(arrays, {'nodes': exists})
     if molecules:
@@ -40,3 +43,25 @@ class Graphs(Kept):
       found = metrics.report(graphs, graphs_of(train), graphs_of(test), name)
     out = path.with_suffix('.metrics.json')
     return drawing.save(job, out, found, train, test)
+
+
+def read_graphs(path: Path, num: int) -> dict[str, np.ndarray]:
+  """Reads an '.npz' of so many graphs: edges, size and perhaps nodes.
+
+  Raises:
+    ValueError: It is damaged.
+  """
+  problem = ValueError(drawing.DAMAGED.format(path=path))
+  try:
+    arrays = files.read_npz(path)
+    _, most = arrays['edges'].shape[:2]
+    wanted = {'edges': (num, most, most), 'nodes': (num, most), 'size': (num,)}
+    shapes = {name: x.shape for name, x in arrays.items()}
+    size = arrays['size']
+  except DAMAGED:
+    raise problem from None
+  whole = all(x.dtype.kind == 'i' for x in arrays.values())
+  whole = whole and shapes == {name: wanted.get(name) for name in shapes}
+  if not whole or size.min() < 0 or size.max() > most:
+    raise problem
+  return arrays

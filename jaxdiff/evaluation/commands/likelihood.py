@@ -15,6 +15,8 @@ from jaxdiff.evaluation.flags import Batch, Num
 from jaxdiff.generation.flags import Steps, Weights, suffix
 from jaxdiff.runs import examples, results
 
+_TERMS = 32  # of categories
+
 
 @dataclass(frozen=True)
 class Likelihood(Weights):
@@ -28,12 +30,23 @@ class Likelihood(Weights):
   workdir: Annotated[str, tyro.conf.Positional] = field(kw_only=True)
   split: str = 'test'
   num: Num | None = None  # a random subset; None: the whole split
-  steps: Steps = 1000  # of the bound's grid, uniform in t
-  num_terms: Steps | None = None  # random; None: all, for categories 32
+  # Of the bound's grid, uniform in t. None: the run's --diffusion.num-steps.
+  steps: Steps | None = None
+  # Random terms of the bound; None: all, for categories at most 32.
+  num_terms: Steps | None = None
   batch_size: Batch = 128
   ode: bool = True  # numbers: also the probability-flow ODE
   seed: Seed = 0
   data_name: str | None = None  # where the data of the run are now
+
+  def check(self) -> None:
+    super().check()
+    both = self.num_terms is not None and self.steps is not None
+    if both and self.num_terms > self.steps:
+      raise ValueError(
+        f'--num-terms must be at most --steps {self.steps}, got '
+        f'{self.num_terms}'
+      )
 
   def run(self) -> dict[str, Any]:
     """Measures the split and writes the result."""
@@ -64,12 +77,15 @@ class Likelihood(Weights):
     name += suffix(self, 'workdir', 'batch_size', 'checkpoint', 'data_name')
     path = run.workdir / 'evaluation' / f'{name}.json'
     files.check_target(path)
-    num_terms = self.num_terms or (32 if categories else None)
+    steps = self.steps or run.config.diffusion.num_steps
+    num_terms = self.num_terms
+    if categories and num_terms is None and steps > _TERMS:
+      num_terms = _TERMS
     report = likelihood.evaluate(
       run.model,
       run.params,
       self._batches(dataset, mesh.size),
-      samplers.uniform_times(self.steps),
+      samplers.uniform_times(steps),
       mesh=mesh,
       seed=self.seed,
       num_terms=num_terms,

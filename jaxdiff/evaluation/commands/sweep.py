@@ -1,6 +1,7 @@
 """Command `sweep`: one table of many samplers of a run."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,7 +78,7 @@ class Sweep(Section):
           comparison, subject.dataset, subject.fields, folder, desc
         )
         results.save(path, result, quiet=True)
-      found.append({**files.read_json(path, 'the row'), **comparison.fields})
+      found.append({**read_row(path, subject.fields), **comparison.fields})
       if parallel.is_primary():
         cache.discard(folder)
         tables.save(found, out)
@@ -121,6 +122,25 @@ class Sweep(Section):
       row = {'sampler': sampler, 'steps': steps, 'eta': eta, 'scale': scale}
       rows.append(replace(own, **row, ema=ema, ema_std=std))
     return list(dict.fromkeys(rows))
+
+
+def read_row(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+  """Reads the result of a row, which has these fields and more.
+
+  Raises:
+    ValueError: It is damaged.
+  """
+  row = files.read_json(path, 'the row')
+  metrics = row.get('metrics') if isinstance(row, dict) else None
+  measured = isinstance(metrics, dict) and all(
+    isinstance(x, dict) and isinstance(x.get('value'), float | int)
+    for x in metrics.values()
+  )
+  if not (metrics and measured and fields.keys() <= row.keys()):
+    raise ValueError(
+      f'{path} is damaged: delete it, and the same command measures it again'
+    )
+  return row
 
 
 def command(workdir: str, row: Drawing) -> str:

@@ -40,11 +40,12 @@ class Text(Kept):
     # Windows of running text are no units that could be novel.
     lines = sums or train.name.startswith('lines:')
     known = set(vocabulary.decode_all(train)) if lines else None
-    found = texts.summary(read_texts(path), known, sums)
+    samples = read_texts(path)
+    found = texts.summary(samples, known, sums)
     about = {}
     if scorer is not None:
       real = vocabulary.decode_all(data.subset(test, min(job.num, len(test))))
-      found |= perplexity.measure(read_texts(path), scorer)
+      found |= perplexity.measure(samples, scorer)
       of_data = perplexity.measure(real, scorer)
       found |= {f'test_{name}': x for name, x in of_data.items()}
       about = {'scorer': self.scorer, 'scorer_sha256': scorer.sha256}
@@ -69,12 +70,20 @@ class Text(Kept):
     _, path = drawing.draw(
       self, 'infilled', '.json', num=len(correct), infills=str(file)
     )
-    hits = [a == b for a, b in zip(read_texts(path), correct, strict=True)]
+    filled = read_texts(path)
+    hits = [a == b for a, b in zip(filled, correct, strict=True)]
     value, num = sum(hits) / len(hits), len(hits)
     error = texts.standard_error(value, num)
     return {'infilled': value, 'infilled_error': error, 'infilled_num': num}
 
 
 def read_texts(path: Path) -> list[str]:
-  """Reads a '.json' of texts."""
-  return files.read_json(path, 'the samples')
+  """Reads a '.json' of texts.
+
+  Raises:
+    ValueError: It is damaged.
+  """
+  texts = files.read_json(path, 'the samples')
+  if not isinstance(texts, list) or {*map(type, texts)} != {str}:
+    raise ValueError(drawing.DAMAGED.format(path=path))
+  return texts
