@@ -164,13 +164,11 @@ class Training(Section):
       found = re.fullmatch(r'(\d{1,9}):(\d{1,9})', self.profile)
       if not found or int(found[1]) >= int(found[2]):
         raise ValueError(
-          '--training.profile must be two increasing steps such as 100:110, '
-          f'got {self.profile!r}'
+          f'--training.profile must be like 100:110, got {self.profile!r}'
         )
       if int(found[1]) >= self.num_steps:
         raise ValueError(
-          f'--training.profile {self.profile} begins after the run, which has '
-          f'--training.num-steps {self.num_steps}'
+          f'--training.profile {self.profile} begins after the run'
         )
 
   @property

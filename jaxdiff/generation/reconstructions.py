@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdiff import data, files, image_quality
 from jaxdiff.config import Config
-from jaxdiff.losses.adversarial import DISCRIMINATOR
+from jaxdiff.losses import DISCRIMINATOR
 from jaxdiff.modalities import pictures
 from jaxdiff.models import Model, autoencoder
 from jaxdiff.models.model import Params

@@ -9,6 +9,7 @@
 """
 
 from jaxdiff.losses.regression import (
+  DISCRIMINATOR,
   Apply,
   Batch,
   Loss,
@@ -26,6 +27,7 @@ from jaxdiff.losses.regression import (
 from jaxdiff.losses.uncertainty import learned_uncertainty
 
 __all__ = [
+  'DISCRIMINATOR',
   'Apply',
   'Batch',
   'Loss',

@@ -22,9 +22,9 @@ import optax
 from jax import Array
 
 from jaxdiff.checks import number, whole
+from jaxdiff.losses.regression import DISCRIMINATOR
 
 MAX_WEIGHT = 1e4
-DISCRIMINATOR = 'discriminator'  # its place in the parameters
 
 Params = Any
 Discriminator = Callable[[Params, Array], Array]  # (params, images) -> logits

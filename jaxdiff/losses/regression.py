@@ -30,6 +30,8 @@ Loss = Callable[[Any, Array, Batch], LossValue]
 Noise = Callable[[Array, tuple[int, ...]], Array]
 Uncertainty = Callable[[Any, Array], Array]  # (params, t[B]) -> u[B]
 
+DISCRIMINATOR = 'discriminator'  # its place in a tree of parameters
+
 
 def self_conditioned(apply: Apply, kind: Kind, schedule: Schedule) -> Apply:
   """Makes half of the examples see a first estimate, in training.

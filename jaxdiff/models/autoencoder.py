@@ -12,8 +12,7 @@ from jax import Array
 from jaxdiff import config as configs
 from jaxdiff import losses, names
 from jaxdiff.config import Config, Spec, registry
-from jaxdiff.losses import adversarial, autoencoding
-from jaxdiff.losses.adversarial import DISCRIMINATOR
+from jaxdiff.losses import DISCRIMINATOR, adversarial, autoencoding
 from jaxdiff.models import perceptual
 from jaxdiff.models.model import Model, Params, Reconstruction
 from jaxdiff.networks.autoencoder import AutoencoderKL, AutoencoderVQ

@@ -10,7 +10,7 @@ import optax
 from jaxdiff import names
 from jaxdiff.checks import number, whole
 from jaxdiff.config import Autoencoding, Config, Optimizer, registry
-from jaxdiff.losses import adversarial, time_sampling
+from jaxdiff.losses import DISCRIMINATOR, time_sampling
 
 
 def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
@@ -55,6 +55,8 @@ def step_options(config: Config) -> dict[str, Any]:
     'positions': getattr(time_sampling, diffusion.positions),
   }
   if isinstance(diffusion, Autoencoding) and diffusion.adversary:
+    from jaxdiff.losses import adversarial
+
     weight, first = diffusion.adversarial_weight, diffusion.adversarial_start
     options['balance'] = adversarial.balance(weight, first)
   return options
@@ -139,7 +141,7 @@ def clip(norm: float) -> optax.GradientTransformation:
     return jax.tree.map(lambda x: x * scale.astype(x.dtype), updates)
 
   def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-    apart = adversarial.DISCRIMINATOR
+    apart = DISCRIMINATOR
     if not isinstance(updates, Mapping) or apart not in updates:
       return clipped(updates), state
     rest = {name: x for name, x in updates.items() if name != apart}

@@ -5,6 +5,7 @@ from jaxdiff.parallel.hosts import (
   advise,
   alone,
   any_process,
+  end,
   fail,
   from_first,
   gather,
@@ -26,7 +27,6 @@ from jaxdiff.parallel.mesh import (
   placed,
   replicated,
 )
-from jaxdiff.parallel.peers import end
 from jaxdiff.parallel.rules import state_sharding
 from jaxdiff.parallel.steps import (
   compile_sample_step,

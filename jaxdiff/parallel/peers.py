@@ -7,13 +7,13 @@ after minutes, and ends a process without a word that a user understands.
 
 import contextlib
 import json
-import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
+
+from jaxdiff.parallel.hosts import end
 
 _RETRY = 0.2  # seconds
 
@@ -90,16 +90,6 @@ class Peers:
     self._ending.acquire()  # for ever: only one line is the last
     self._tell('failed', reason)
     end(f'\n{line}', code)  # threads of jax wait for those that are gone
-
-
-def end(line: str, code: int) -> NoReturn:
-  """Says a last line and ends the process: libraries have more to say."""
-  sys.stdout.flush()
-  sys.stderr.flush()
-  stderr = os.dup(2)
-  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-  os.write(stderr, line.encode() + b'\n' if line else b'')
-  os._exit(code)
 
 
 class _Connection:

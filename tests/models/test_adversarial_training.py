@@ -13,7 +13,7 @@ from states import assert_same
 
 from jaxdiff import config as c
 from jaxdiff import models
-from jaxdiff.losses import adversarial
+from jaxdiff.losses import DISCRIMINATOR
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.models import perceptual
 from jaxdiff.networks.discriminator import PatchDiscriminator
@@ -54,7 +54,7 @@ def steps(step):
 
 
 def test_both_networks_learn_from_the_start_step_on(steps):
-  own = [state.params[adversarial.DISCRIMINATOR] for state, _ in steps]
+  own = [state.params[DISCRIMINATOR] for state, _ in steps]
   same = lambda x, y: jax.tree.all(jax.tree.map(jnp.array_equal, x, y))
   assert same(own[0], own[1]) and not same(own[1], own[2])
   weights = [metrics['adversarial_weight'] for _, metrics in steps]
