@@ -13,7 +13,7 @@ from states import assert_same
 
 from jaxdiff import config as c
 from jaxdiff import models
-from jaxdiff.losses import DISCRIMINATOR
+from jaxdiff.losses import DISCRIMINATOR, autoencoding
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.models import perceptual
 from jaxdiff.networks.discriminator import PatchDiscriminator
@@ -85,7 +85,7 @@ def test_the_gradient_is_that_of_the_equations(steps):
     apply = lambda x, method: network.apply(
       {'params': params}, x, method=method
     )
-    z = models.latent.draw_latents(keys(), apply(x, 'moments'))
+    z = autoencoding.draw_latents(keys(), apply(x, 'moments'))
     return apply(z, 'decode')
 
   def deceive(params):

@@ -30,6 +30,6 @@ def test_a_trace_is_taken_between_two_steps(tmp_path):
 
 @pytest.mark.parametrize('text', ['100', '110:100', '5:5', 'a:b', '-1:4'])
 def test_a_profile_is_two_increasing_steps(text):
-  with pytest.raises(ValueError, match='--training.profile must be two incr'):
+  with pytest.raises(ValueError, match='--training.profile must be like'):
     c.Training(profile=text)
   assert c.Training(profile='100:110').profiled == (100, 110)
