@@ -47,6 +47,6 @@ def make_classifier(workdir):
   network = Classifier(10, width=4)
   init = jax.jit(network.init)
   params = init(jax.random.key(1), jnp.zeros((1, 8, 8, 1)))['params']
-  about = classifier.About('digits', (8, 8, 1), 10, 4, 0, 0, 0.125, 300)
+  about = classifier.About('digits', (8, 8, 1), 10, 4, 0, 1, 0.125, 300)
   classifier.save(workdir, params, about)
   return network, params
