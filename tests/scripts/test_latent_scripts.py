@@ -10,6 +10,7 @@ from PIL import Image
 
 import sample
 import train
+from jaxdiff.evaluation import __main__ as evaluation
 from jaxdiff.pretrained.autoencoder_weights import load_autoencoder
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,7 @@ def autoencoder(tmp_path_factory):
     'digits_autoencoder.py',
     workdir,
     *'--network.num-groups 2 --network.num-codes 5'.split(),
+    *['--diffusion.adversary', 'patch(width=4, depth=1)'],
   )
   return workdir
 
@@ -53,6 +55,7 @@ def test_samples_of_latents_are_images(autoencoder, tmp_path):
   workdir = tmp_path / 'latent'
   flags = '--condition.label --sampling.steps 2'.split()
   flags += ['--latent.autoencoder', str(autoencoder)]
+  flags += ['--latent.cache', str(tmp_path / 'cache')]
   run('digits_latent.py', workdir, *flags)
   spec = json.loads((workdir / 'config.json').read_text())['spec']
   assert spec['latents']['shape'] == [4, 4, 2]
@@ -62,5 +65,10 @@ def test_samples_of_latents_are_images(autoencoder, tmp_path):
   sample.main([str(workdir), *flags])
   images = np.load(out)['arr_0']
   assert images.shape == (2, 8, 8, 1) and images.dtype == np.uint8
+  flags = '--num 8 --steps 2 --batch-size 8 --no-ode'.split()
+  evaluation.main(['likelihood', str(workdir), *flags])
+  found = json.loads((workdir / 'likelihood.json').read_text())
+  assert found['unit'] == 'bits per number of a latent'
+  assert found['bins'] is None and np.isfinite(found['bound'][0])
   with pytest.raises(SystemExit, match='--threshold must be none'):
     sample.main([str(workdir), '--threshold', 'clip'])

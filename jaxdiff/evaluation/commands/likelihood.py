@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import jax
+import numpy as np
 import tyro
 from tqdm import tqdm
 
@@ -16,13 +18,15 @@ from jaxdiff.generation.flags import Steps, Weights, suffix
 from jaxdiff.runs import examples, results
 
 _TERMS = 32  # of categories
+_LATENTS = 3  # a purpose of keys; `evaluation.likelihood` has 0 to 2
 
 
 @dataclass(frozen=True)
 class Likelihood(Weights):
   """Bits per element of a held-out split, by the bound and by the ODE.
 
-  For categories the bound in steps and in continuous time. Writes
+  For categories the bound in steps and in continuous time. A model of latents
+  has the density of latents, and is called so. Writes
   WORKDIR/likelihood.json and, for numbers, likelihood.png; the same result
   stays in WORKDIR/evaluation under a name with the flags.
   """
@@ -62,10 +66,6 @@ class Likelihood(Weights):
         f'{self.workdir} estimates where the ODE ends, and not E[x0 | xt]: no '
         'likelihood'
       )
-    if run.spec.latents:
-      raise ValueError(
-        f'{self.workdir} diffuses latents: its likelihood is not one of images'
-      )
     categories = run.model.schedule is None
     if categories and not self.ode:
       raise ValueError('--no-ode is for numbers: categories have no ODE')
@@ -84,14 +84,17 @@ class Likelihood(Weights):
     report = likelihood.evaluate(
       run.model,
       run.params,
-      self._batches(dataset, mesh.size),
+      self._batches(run, dataset, mesh.size),
       samplers.uniform_times(steps),
       mesh=mesh,
       seed=self.seed,
       num_terms=num_terms,
       with_ode=self.ode,
     )
+    # The density of latents is not one of images.
+    latent = run.spec.latents is not None
     element = modalities.make(run.spec).element
+    element = 'number of a latent' if latent else element
     result = {
       'workdir': self.workdir,
       'checkpoint_step': run.step,
@@ -116,9 +119,21 @@ class Likelihood(Weights):
     text = bits.table(report, element)
     return results.save(run.workdir / 'likelihood.json', result, text)
 
-  def _batches(self, dataset: Dataset, devices: int) -> Iterator[Any]:
+  def _batches(
+    self, run: runs.Run, dataset: Dataset, devices: int
+  ) -> Iterator[Any]:
+    """Yields batches; images of a model of latents become draws of theirs."""
     size = -(-min(self.batch_size, len(dataset)) // devices) * devices
+    encode = jax.jit(lambda x0, *more: run.model.latents(x0, *more))
     with tqdm(total=-(-len(dataset) // size), desc='likelihood') as bar:
-      for batch in data.epoch(dataset, size):
+      for i, batch in enumerate(data.epoch(dataset, size)):
+        if run.spec.latents:
+          x0 = batch['x0']
+          first = jax.random.key(self.seed)
+          index = i * size + np.arange(len(x0))
+          keys = jax.vmap(jax.random.fold_in, (None, 0))(first, index)
+          purpose = jax.vmap(jax.random.fold_in, (0, None))
+          keys = purpose(keys, _LATENTS)
+          batch = {**batch, 'x0': encode(x0, run.model.frozen, keys)}
         yield batch
         bar.update()
