@@ -3,14 +3,14 @@
 import hashlib
 import os
 import shlex
-from typing import Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import jax
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxdiff import files
-from jaxdiff.config.ranges import Count, Fraction, Seed, Size, check
+from jaxdiff.config.ranges import Count, Fraction, In, Seed, Size, check
 from jaxdiff.networks.classifier import Classifier
 
 _WEIGHTS, _ABOUT = 'classifier.safetensors', 'classifier.json'
@@ -24,7 +24,7 @@ class About(NamedTuple):
   num_classes: Size
   width: Size
   seed: Seed
-  num_steps: Count
+  num_steps: Annotated[int, In('[0, 2147483647]')]  # 0: as it was drawn
   test_accuracy: Fraction
   num_test: Count
 
