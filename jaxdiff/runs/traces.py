@@ -15,13 +15,15 @@ class Trace:
 
   Args:
     workdir: of the run, from `files.as_path`.
-    steps: between which it is taken, (start, stop); None for no trace.
+    steps: between which it is taken, (start, stop); None for no trace. Where a
+      program takes several, it is taken of the first that reaches start.
   """
 
   def __init__(self, workdir: Path, steps: tuple[int, int] | None):
     self._target = workdir / 'profile'
     self._start, self._stop = steps or (0, 0)
     self._folder: Path | None = None  # while it is taken
+    self._last: int | None = None  # step at which `at` was called
 
   def at(self, step: int, results: Any = None) -> None:
     """Begins or ends the trace after a step.
@@ -30,7 +32,9 @@ class Trace:
       step: the number of steps that were started.
       results: of the newest, to be waited for.
     """
-    if self._folder is None and self._start <= step < self._stop:
+    last, self._last = self._last, step
+    before = (step if last is None else last) < self._stop
+    if self._folder is None and self._start <= step and before:
       jax.block_until_ready(results)
       local = files.is_local(self._target)
       self._folder = self._target if local else Path(tempfile.mkdtemp())

@@ -23,6 +23,11 @@ def test_a_trace_is_taken_between_two_steps(tmp_path):
       trace.at(first)
       trace.at(first + 1)
     assert traces(workdir) == (first < 4)
+  # Programs of 50 steps, which pass both of its ends at once.
+  with Trace(tmp_path / 'jumps', (105, 110)) as trace:
+    for step in (0, 50, 100, 150, 200, 250):
+      trace.at(step)
+      assert traces(tmp_path / 'jumps') == (step >= 200)
   with Trace(tmp_path / 'none', None) as trace:
     trace.at(0)
   assert not (tmp_path / 'none').exists()
@@ -33,3 +38,5 @@ def test_a_profile_is_two_increasing_steps(text):
   with pytest.raises(ValueError, match='--training.profile must be like'):
     c.Training(profile=text)
   assert c.Training(profile='100:110').profiled == (100, 110)
+  with pytest.raises(ValueError, match='begins after the run'):
+    c.Training(profile='100:110', num_steps=100)
