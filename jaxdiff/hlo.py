@@ -14,6 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxdiff.hlo_text import (
+  NAME,
+  Computation,
+  Instruction,
+  Shape,
+  called,
+  parse,
+)
+
 COLLECTIVES = (
   'all-gather',
   'all-reduce',
@@ -27,11 +36,9 @@ FREE = {
   *('opt-barrier', 'parameter', 'partition-id', 'replica-id', 'tuple'),
   *('call', 'conditional', 'while'),  # their bodies are counted
 }
+_UNMOVED = ('"AllocateBuffer"', '"ConcatBitcast"')  # custom calls
 BRANCHES = ('true_computation', 'false_computation')
 
-_SHAPE = re.compile(r'(\w+)\[([\d,]*)\](?:\{([^}]*)\})?')
-_NAME = re.compile(r'%[\w.-]+')
-_OPCODE = re.compile(r' ([a-z][\w-]*)\(')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
@@ -48,35 +55,9 @@ class Costs(NamedTuple):
   collectives: Mapping[str, tuple[int, float]]
 
 
-class Shape(NamedTuple):
-  """An array of a program."""
-
-  dims: tuple[int, ...]
-  bytes: float  # with the padding of its tiles
-  main_memory: bool  # and not on the chip
-
-  @property
-  def traffic(self) -> float:
-    return self.bytes if self.main_memory else 0.0
-
-
-class Instruction(NamedTuple):
-  """One line of a computation."""
-
-  name: str
-  opcode: str
-  shapes: list[Shape]  # of the result, several for a tuple
-  operands: list[str]
-  attributes: str  # from the operands on
-  root: bool
-
-
-Computation = dict[str, Instruction]
-
-
 def costs(text: str) -> Costs:
   """Computes the costs of a program from `compiled.as_text()`."""
-  computations, entry = _parse(text)
+  computations, entry = parse(text)
   flops, moved = 0.0, 0.0
   collectives = collections.defaultdict(lambda: [0, 0.0])
   for name, times in _runs(computations, entry).items():
@@ -93,64 +74,6 @@ def costs(text: str) -> Costs:
   return Costs(flops, moved, {k: tuple(v) for k, v in collectives.items()})
 
 
-def _parse(text: str) -> tuple[dict[str, Computation], str]:
-  """Returns the computations by name, and the name of the first to run."""
-  computations, entry, current = {}, '', None
-  for line in text.splitlines():
-    if current is None:
-      if line.endswith('{') and (names := _NAME.findall(line)):
-        current = computations[names[0]] = {}
-        entry = names[0] if line.startswith('ENTRY') else entry
-    elif line.startswith('}'):
-      current = None
-    elif ' = ' in line:
-      op = _instruction(line)
-      current[op.name] = op
-  return computations, entry
-
-
-def _instruction(line: str) -> Instruction:
-  head, rest = line.split(' = ', 1)
-  # The type comes first, in brackets if it is a tuple.
-  start = _closing(rest, 1) + 1 if rest[0] == '(' else 0
-  opcode = _OPCODE.search(rest, start)
-  shapes = [_shape(*match) for match in _SHAPE.findall(rest[: opcode.start()])]
-  end = _closing(rest, opcode.end())
-  return Instruction(
-    _NAME.search(head)[0],
-    opcode[1],
-    shapes,
-    _NAME.findall(rest[opcode.end() : end]),
-    rest[opcode.end() :],
-    head.lstrip().startswith('ROOT'),
-  )
-
-
-def _closing(text: str, start: int) -> int:
-  """The position of the bracket that closes the one before `start`."""
-  depth = 1
-  for i in range(start, len(text)):
-    depth += {'(': 1, ')': -1}.get(text[i], 0)
-    if not depth:
-      return i
-  return len(text)
-
-
-def _shape(dtype: str, dims: str, layout: str) -> Shape:
-  sizes = tuple(int(n) for n in dims.split(',') if n)
-  bits = re.search(r'\d+', dtype)
-  width = int(bits[0]) / 8 if bits else float(dtype == 'pred')
-  order, _, tiling = layout.partition(':')
-  padded = list(sizes)
-  if tile := re.search(r'T\(([\d,]+)\)', tiling):
-    minor = [int(i) for i in order.split(',') if i]
-    tile_dims = [int(n) for n in tile[1].split(',')]
-    for i, n in zip(minor, reversed(tile_dims), strict=False):
-      padded[i] = -(-sizes[i] // n) * n
-  space = re.search(r'S\((\d+)\)', tiling)
-  return Shape(sizes, math.prod(padded) * width, not space or space[1] == '0')
-
-
 def _runs(computations: Mapping[str, Computation], entry: str) -> dict:
   """Counts the runs of each computation, but for those inside a fusion."""
   runs = collections.Counter()
@@ -159,16 +82,16 @@ def _runs(computations: Mapping[str, Computation], entry: str) -> dict:
     runs[name] += times
     for op in computations[name].values():
       if op.opcode == 'while':
-        trips = _trips(op, computations[_called(op, 'condition')])
-        visit(_called(op, 'body'), times * trips)
+        trips = _trips(op, computations[called(op, 'condition')])
+        visit(called(op, 'body'), times * trips)
       elif op.opcode == 'conditional':
         # One branch runs; the largest stands for it.
         branches = re.search(r'branch_computations=\{([^}]*)\}', op.attributes)
-        names = _NAME.findall(branches[1]) if branches else []
-        names += [b for key in BRANCHES if (b := _called(op, key))]
+        names = NAME.findall(branches[1]) if branches else []
+        names += [b for key in BRANCHES if (b := called(op, key))]
         visit(max(names, key=lambda name: len(computations[name])), times)
       elif op.opcode == 'call':
-        visit(_called(op, 'to_apply'), times)
+        visit(called(op, 'to_apply'), times)
 
   visit(entry, 1)
   return runs
@@ -190,11 +113,6 @@ def _trips(op: Instruction, condition: Computation) -> int:
   raise ValueError(f'the loop {op.name} does not say how often it runs')
 
 
-def _called(op: Instruction, key: str) -> str | None:
-  found = re.search(rf'\b{key}=(%[\w.-]+)', op.attributes)
-  return found[1] if found else None
-
-
 def _operands(op: Instruction, computation: Computation) -> list[Shape]:
   return [
     shape
@@ -210,7 +128,7 @@ def _traffic(
   computations: Mapping[str, Computation],
 ) -> float:
   """Bytes that an instruction moves to and from main memory."""
-  if op.opcode in FREE or 'ConcatBitcast' in op.attributes:
+  if op.opcode in FREE or any(x in op.attributes for x in _UNMOVED):
     return 0.0
   if op.opcode.endswith(('-done', '-update')):
     return 0.0
@@ -226,33 +144,52 @@ def _traffic(
   if op.opcode != 'fusion':
     read = sum(shape.traffic for shape in _operands(op, computation))
     return read + sum(shape.traffic for shape in op.shapes)
-  return _fusion(op, computation, computations[_called(op, 'calls')])
+  return _fusion(op, computation, computations)
 
 
 def _fusion(
-  op: Instruction, computation: Computation, body: Computation
+  op: Instruction,
+  computation: Computation,
+  computations: Mapping[str, Computation],
 ) -> float:
-  """Traffic of a fusion, in which a slice reads only what it returns."""
-  users = collections.defaultdict(list)
-  for inner in body.values():
-    for name in inner.operands:
-      users[name].append(inner)
+  """Traffic of a fusion, which may update its operands in place."""
+  body = computations[called(op, 'calls')]
   root = next(x for x in body.values() if x.root)
-  moved, updated = sum(shape.traffic for shape in op.shapes), None
-  if root.opcode == 'dynamic-update-slice':  # in place
-    updated, part = root.operands[:2]
-    moved = 2 * body[part].shapes[0].bytes
-  for parameter in body.values():
-    if parameter.opcode != 'parameter' or parameter.name == updated:
-      continue
-    number = int(re.match(r'\d+', parameter.attributes)[0])
-    shape = computation[op.operands[number]].shapes[0]
-    inner = users[parameter.name]
-    read = shape.traffic
-    if inner and all(x.opcode in ('dynamic-slice', 'slice') for x in inner):
-      read = min(read, sum(x.shapes[0].bytes for x in inner))
-    moved += read
+  results = root.operands if root.opcode == 'tuple' else [root.name]
+  moved = sum(shape.traffic for shape in op.shapes)
+  for name, shape in zip(results, op.shapes, strict=False):
+    if body[name].opcode == 'dynamic-update-slice' and shape.main_memory:
+      moved += body[body[name].operands[1]].shapes[0].bytes - shape.bytes
+  for number, name in enumerate(op.operands):
+    read = _read(_parameter(body, number), body, computations)
+    moved += min(computation[name].shapes[0].traffic, read)
   return moved
+
+
+def _parameter(body: Computation, number: int) -> str:
+  found = (x for x in body.values() if x.opcode == 'parameter')
+  return next(x.name for x in found if x.attributes.startswith(f'{number})'))
+
+
+def _read(
+  name: str, body: Computation, computations: Mapping[str, Computation]
+) -> float:
+  """Bytes that are read of a value: of a slice of it, those of the slice."""
+  read = 0.0
+  for user in body.values():
+    if name not in user.operands:
+      continue
+    if user.opcode in ('dynamic-slice', 'slice'):
+      read += user.shapes[0].bytes
+    elif user.opcode == 'bitcast':
+      read += _read(user.name, body, computations)
+    elif user.opcode == 'fusion':
+      inner = computations[called(user, 'calls')]
+      number = user.operands.index(name)
+      read += _read(_parameter(inner, number), inner, computations)
+    elif user.opcode != 'dynamic-update-slice' or user.operands[0] != name:
+      return math.inf
+  return read
 
 
 def _flops(
@@ -261,7 +198,7 @@ def _flops(
   computations: Mapping[str, Computation],
 ) -> float:
   if op.opcode == 'fusion':
-    body = computations[_called(op, 'calls')]
+    body = computations[called(op, 'calls')]
     return sum(_flops(inner, body, computations) for inner in body.values())
   if op.opcode == 'dot':
     left = computation[op.operands[0]].shapes[0]

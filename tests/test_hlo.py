@@ -96,6 +96,44 @@ def test_on_a_tpu_only_main_memory_is_traffic():
   assert hlo.costs(TPU).bytes == w + row + tile
 
 
+IN_PLACE = """HloModule step
+
+%slice (p.0: f32[4,8,128], p.1: s32[]) -> f32[8,128] {
+  %p.0 = f32[4,8,128]{2,1,0} parameter(0)
+  %p.1 = s32[] parameter(1)
+  %c.0 = s32[] constant(0)
+  %d.0 = f32[1,8,128]{2,1,0} dynamic-slice(%p.0, %p.1, %c.0, %c.0)
+  ROOT %b.0 = f32[8,128]{1,0} bitcast(%d.0)
+}
+
+%both (q.0: f32[4,8,128], q.1: s32[], q.2: f32[8,128], q.3: f32[4,8,128]) -> (f32[4,8,128], f32[8,128]) {
+  %q.0 = f32[4,8,128]{2,1,0} parameter(0)
+  %q.1 = s32[] parameter(1)
+  %q.2 = f32[8,128]{1,0} parameter(2)
+  %q.3 = f32[4,8,128]{2,1,0} parameter(3)
+  %k.0 = s32[] constant(0)
+  %b.1 = f32[1,8,128]{2,1,0} bitcast(%q.2)
+  %u.0 = f32[4,8,128]{2,1,0} dynamic-update-slice(%q.0, %b.1, %q.1, %k.0, %k.0)
+  %f.0 = f32[8,128]{1,0} fusion(%q.3, %q.1), kind=kLoop, calls=%slice
+  ROOT %t.0 = (f32[4,8,128]{2,1,0}, f32[8,128]{1,0}) tuple(%u.0, %f.0)
+}
+
+ENTRY %main (x: f32[8,128], w: f32[4,8,128], i: s32[]) -> (f32[4,8,128], f32[8,128]) {
+  %x = f32[8,128]{1,0} parameter(0)
+  %w = f32[4,8,128]{2,1,0} parameter(1)
+  %i = s32[] parameter(2)
+  %a = f32[4,8,128]{2,1,0} custom-call(), custom_call_target="AllocateBuffer"
+  ROOT %r = (f32[4,8,128]{2,1,0}, f32[8,128]{1,0}) fusion(%a, %i, %x, %w), kind=kLoop, calls=%both
+}
+"""  # noqa: E501
+
+
+def test_a_fusion_updates_in_place_and_reads_slices():
+  # x is written into a row of a; a row of w, sliced within, is copied.
+  scalar = 4
+  assert hlo.costs(IN_PLACE).bytes == 4 * 8 * 128 * 4 + scalar
+
+
 def test_a_loop_without_a_bound_is_refused():
   program = compiled(
     lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x @ x, x),

@@ -69,7 +69,7 @@ def of_files(path: str, num: int | None, drawing: Drawing) -> Samples:
     'num_samples': len(dataset),
     'labels': 'unknown',
   }
-  return Samples(dataset, fields, (f'{Path(source.file_name())}.', ''))
+  return Samples(dataset, fields, (f'{files.as_path(source.file_name())}.', ''))
 
 
 def load(workdir: str, drawing: Drawing, machine: Machine) -> Run:

@@ -87,6 +87,8 @@ def compile_train_step(
     one = lambda state, batch: step(state, batch, *given, axis_name=axis_name)
     return jax.lax.scan(one, state, batches)
 
+  if mode == 'jit':
+    step = _gathering(step, mesh)
   state, several = sharding if mode == 'jit' else None, num_steps > 1
   given = () if frozen is None else (jax.device_put(frozen, replicated(mesh)),)
   compiled = compile_step(
@@ -128,7 +130,24 @@ def jit_train_step(
     frozen: as in `compile_train_step`; then the step's third argument.
   """
   given = () if frozen is None else (None,)
+  step = _gathering(step, mesh)
   return _jit(step, mesh, (sharding, 0, *given), (sharding, None), (0,))
+
+
+def _gathering(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+  """The step with its divided parameters gathered before they are used.
+
+  XLA would divide the products as the parameters are, and move the examples of
+  all devices to each of them, layer by layer.
+  """
+  if mesh.shape['fsdp'] == 1:
+    return step
+
+  def gathered(state: Any, *args: Any, **named: Any) -> Any:
+    whole = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
+    return step(state._replace(params=whole), *args, **named)
+
+  return gathered
 
 
 def _jit(step, mesh, in_axes, out_axes, donate_argnums):

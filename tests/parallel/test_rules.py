@@ -7,7 +7,7 @@ import tiny
 from jax.sharding import PartitionSpec
 
 from jaxdiff import config as c
-from jaxdiff import parallel
+from jaxdiff import hlo, parallel
 
 ABSTRACT = {
   name: {'dense': {'kernel': jax.ShapeDtypeStruct((8, 64), jnp.float32)}}
@@ -54,12 +54,14 @@ def test_memory_of_a_device_falls_as_the_state_is_divided():
     'x0': jax.ShapeDtypeStruct((16, 8, 8, 1), jnp.float32),
     'cond': {},
   }
-  used = {}
+  used, flops = {}, {}
   for fsdp in (1, 8):
     mesh = parallel.make_mesh(fsdp)
     sharding = parallel.state_sharding(abstract, mesh, min_size=256)
     step = parallel.jit_train_step(task.step, mesh, sharding)
-    memory = step.lower(abstract, batch).compile().memory_analysis()
+    compiled = step.lower(abstract, batch).compile()
+    flops[fsdp] = hlo.costs(compiled.as_text()).flops
+    memory = compiled.memory_analysis()
     parts = jax.tree.map(
       lambda x, where: where.shard_shape(x.shape), abstract, sharding
     )
@@ -73,6 +75,8 @@ def test_memory_of_a_device_falls_as_the_state_is_divided():
     rows = 16 // 8 * 64 * 4
     assert argument == pytest.approx(predicted + rows, rel=0.02)
   assert used[8][0] < 0.25 * used[1][0]
+  # Each device has the work of its examples, whatever part of the state it has.
+  assert flops[8] == pytest.approx(flops[1], rel=0.02)
 
 
 class Device:

@@ -11,6 +11,9 @@ from states import abstract, assert_same, make_state
 
 from jaxdiff import buckets, files
 from jaxdiff.data import prepared
+from jaxdiff.evaluation import samples
+from jaxdiff.evaluation.commands.fid import Fid
+from jaxdiff.evaluation.flags import Drawing
 from jaxdiff.generation import writer
 from jaxdiff.modalities import points
 from jaxdiff.runs import Checkpoints, DamagedCheckpointError
@@ -146,6 +149,13 @@ def test_a_checkpoint_is_sealed_before_it_is_marked(folder):
     (root / '5' / 'seal.json').unlink()
     with pytest.raises(DamagedCheckpointError, match='seal.json is missing'):
       checkpoints.restore(abstract(), 5)
+
+
+def test_a_result_is_beside_its_samples(folder):
+  files.write_npz(folder / 'x.npz', arr_0=np.zeros((2, 4, 4, 3), np.uint8))
+  path = f'{folder}/x.npz'
+  found = samples.of_files(path, None, Drawing())
+  assert found.path('fid', Fid(samples=path)) == folder / 'x.npz.fid.json'
 
 
 def test_samples_go_on_where_they_were(folder):
