@@ -116,6 +116,9 @@ class Transformer(Network):
   dropout: Dropout = 0.0
   time: bool = True  # false: the noise level is not an input (absorbing)
   absolute: bool = True  # positions also by sinusoids, not rotary alone
+  # Block diffusion: characters in a block, which are noisy together while those
+  # before are known; 1 is autoregressive, None all.
+  block: Size | None = None
 
 
 @dataclass(frozen=True)
