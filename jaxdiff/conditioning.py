@@ -147,3 +147,19 @@ def rows(table: Cond, index: Array) -> dict[str, Array]:
 def _split(keys: Array) -> tuple[Array, Array]:
   # A tuple from inside vmap: slices of one array of keys count as its reuse.
   return jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
+
+
+def given_past(loss: Loss) -> Loss:
+  """Adds the clean data as cond['past'], for block diffusion.
+
+  All blocks have one t. The bound of each is a mean over its own noise given
+  the blocks before, so the mean is that of a t for each.
+
+  Source: Arriola et al. 2025 (arXiv:2503.09573) eq. 6, 8.
+  """
+
+  def with_past(params: Any, keys: Array, batch: Batch) -> LossValue:
+    cond = {**batch.get('cond', {}), 'past': batch['x0']}
+    return loss(params, keys, {**batch, 'cond': cond})
+
+  return with_past

@@ -21,7 +21,7 @@ def normal(num, dim=4, shift=0.0, seed=0):
   return x.astype(np.float32)
 
 
-def make_run(workdir):
+def make_run(workdir, seed=0):
   """Writes a class-conditional run of digits at step 3, and its config."""
   config = dataclasses.replace(
     tiny.config,
@@ -30,7 +30,9 @@ def make_run(workdir):
     sampling=c.Sampling(steps=1, num=4),
   )
   # A new network predicts 0, whatever its conditions.
-  params = jax.tree.map(jnp.asarray, tiny.random_params(config))
+  params = jax.tree.map(
+    lambda x: (1 + seed) * jnp.asarray(x), tiny.random_params(config)
+  )
   state = training.init_state(
     params,
     optimizers.make(config.optimizer, config.training.num_steps),

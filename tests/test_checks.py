@@ -47,6 +47,7 @@ hybrid = lambda x: learned_variance.hybrid(
 churn = lambda x: samplers.churn(nothing, COSINE, x, 1.0)
 correct = lambda *args: samplers.predictor_corrector(nothing, COSINE, *args)
 coin = [0.5, 0.5]
+rate_matrix = lambda **args: processes.rate_matrix(LINEAR, coin, **args)
 information = lambda x: mixing.mutual_information(coin, coin, x)
 classifier = lambda x: guidance.classifier_gradient(same, same, x, COSINE)
 
@@ -82,6 +83,8 @@ CASES = [
   ('num_classes', lambda x: processes.absorbing(LINEAR, x), [0, -1, NAN], [1]),
   ('scale', lambda x: processes.remasked(LINEAR, 2, x), [NAN, -1, 1.1], [0]),
   ('cap', lambda x: processes.remasked(LINEAR, 2, 1, x), [NAN, -1, 2], [0.1]),
+  ('omega', lambda x: rate_matrix(omega=x), [NAN, -0.1, INF], [0, 2]),
+  ('eta', lambda x: rate_matrix(eta=x), [NAN, -1, INF], [0, 300]),
   ('delta', losses.huber, [NAN, 0, -1, INF], [0.1]),
   ('delta', losses.pseudo_huber, [NAN, 0, -1, INF], [0.1]),
   ('strength', losses.offset_noise, [NAN, -0.1, INF], [0]),
@@ -159,6 +162,7 @@ CASES = [
   ),
   ('value', lambda x: categorical.temperature(same, x), [NAN, 0, -1, INF], [1]),
   ('num_steps', grids.uniform_times, [0, -3, 1.5, NAN, 1e12], [1]),
+  ('num_steps', grids.distorted_times, [0, -3, 1.5, NAN], [1]),
   ('num_steps', grids.quadratic_times, [0, -3, 1.5, NAN], [1]),
   ('rho', lambda x: karras(rho=x), [NAN, 0, -1, INF], [1]),
   ('sigma_min', lambda x: karras(sigma_min=x), [NAN, 0, -1], [0.1]),

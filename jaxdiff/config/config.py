@@ -247,10 +247,15 @@ def _check_categorical(config: Config) -> None:
     raise ValueError('--condition.low-res is for images that are real numbers')
   absorbing = diffusion.process in registry.MASKING
   ratios = diffusion.prediction == 'log_ratios'
-  if c.temperature != 1 and ratios and not absorbing:
+  name = names.name_of(c.sampler, '--sampling.sampler')
+  if name == 'rate_matrix' and diffusion.process not in registry.REDRAWING:
+    kinds = ' or '.join(registry.REDRAWING)
+    raise ValueError(f'rate_matrix needs --diffusion.process {kinds}')
+  sharp = name == 'greedy_tail'
+  if (sharp or c.temperature != 1) and ratios and not absorbing:
     raise ValueError(
-      '--sampling.temperature is for logits, or for log_ratios with absorbing '
-      'noise'
+      f'--sampling.{"sampler greedy_tail" if sharp else "temperature"} is for '
+      'logits, or for log_ratios with absorbing noise'
     )
   network = config.network
   hidden = isinstance(network, Transformer) and not network.time
@@ -259,7 +264,10 @@ def _check_categorical(config: Config) -> None:
       f'--diffusion.process {diffusion.process} does not show its noise level: '
       'its network needs --network.time'
     )
-  if c.block is not None and not (absorbing and hidden):
+  block = getattr(network, 'block', None)
+  if block and c.block not in (None, block):
+    raise ValueError(f'--sampling.block must be {block}, as --network.block')
+  if block is None and c.block is not None and not (absorbing and hidden):
     raise ValueError(
       '--sampling.block leaves masks to the right, which a network that is '
       'told t has not met in training: it needs --diffusion.process absorbing '

@@ -57,7 +57,9 @@ def trial_categorical() -> dict[str, object]:
 
 def trial_unmasking() -> dict[str, object]:
   known = trial_categorical()
-  return {name: known[name] for name in ('process', 'schedule', 'num_classes')}
+  unmasks = ('process', 'schedule', 'num_classes')
+  rebuild = lambda kind: kind(known['schedule'], known['probs'])
+  return {**{name: known[name] for name in unmasks}, 'rebuild': rebuild}
 
 
 def _check_steps(*values: str) -> None:

@@ -61,6 +61,7 @@ class DiT(Network):
   rotary: bool = False  # rotary attention over rows and columns too
   class_tokens: Annotated[int, In('[0, 1024]')] = 0  # before the patches
   class_tokens_from: Annotated[int, In('[0, 1023]')] = 0  # from which block on
+  skips: bool = False  # the last half of the blocks reads the first half
   time_scale: Positive = 1000.0
   frequency_shift: Annotated[int, In('[0, 1]')] = 1  # of the embedding of time
 
@@ -115,6 +116,9 @@ class Transformer(Network):
   dropout: Dropout = 0.0
   time: bool = True  # false: the noise level is not an input (absorbing)
   absolute: bool = True  # positions also by sinusoids, not rotary alone
+  # Block diffusion: characters in a block, which are noisy together while those
+  # before are known; 1 is autoregressive, None all.
+  block: Size | None = None
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,8 @@ def eta_for(sampler: str, eta: Any) -> dict[str, Any]:
 
 CATEGORICAL_SAMPLERS: Table = {
   'ancestral': 'jaxdiff.samplers:ancestral',
+  'greedy_tail': 'jaxdiff.models.unmasking:greedy_tail',
+  'rate_matrix': 'jaxdiff.models.unmasking:rate_matrix',
   'remasked': 'jaxdiff.models.unmasking:remasked',
   'surest_first': 'jaxdiff.models.unmasking:surest_first',
 }
@@ -164,6 +166,7 @@ GRIDS: Table = {
   'leading': 'jaxdiff.samplers:leading_times',
   'polyexponential': 'jaxdiff.samplers:polyexponential_times',
   'linspace': 'jaxdiff.samplers:linspace_times',
+  'distorted': 'jaxdiff.samplers:distorted_times',
 }
 
 THRESHOLDS: Table = {
@@ -187,6 +190,8 @@ PROCESSES: Table = {
 
 # The processes with a category MASK of their own.
 MASKING = ('absorbing',)
+# Those that redraw from one distribution.
+REDRAWING = ('absorbing', 'uniform', 'marginal')
 
 CATEGORICAL_SCHEDULES: Table = {
   'linear': 'jaxdiff.schedules.mixing:linear',

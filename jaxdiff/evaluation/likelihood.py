@@ -62,6 +62,8 @@ def make_step(
     cond = dict(batch.get('cond', {}))
     if mask is not None:
       cond['mask'] = mask
+    if model.block is not None:
+      cond['past'] = x0
     estimator = model.estimator(params, model.encode(params, cond))
     bound = likelihood.variational_bound(
       model.process,

@@ -151,6 +151,7 @@ def of_run(
     'num_samples': num,
     'config_sha256': results.config_sha256(run.workdir),
     **job.metadata,
+    **drawing.guides,
   }
   name = f'{run.workdir}/evaluation/', f'_{job.name}'
   return Samples(dataset, fields, name, job.draw)

@@ -14,7 +14,7 @@ from jaxdiff import files
 from jaxdiff.config import registry
 from jaxdiff.evaluation.metrics import number
 
-SETTINGS = ('sampler', 'steps', 'eta', 'scale', 'ema')
+SETTINGS = ('sampler', 'steps', 'eta', 'scale', 'guide', 'momentum', 'ema')
 Result = Mapping[str, Any]  # of `measuring.measure`
 
 
@@ -150,7 +150,13 @@ def _setting(result: Result, name: str) -> Any:
     return names[ema] if isinstance(ema, bool) else f'width {ema:g}'
   if name == 'sampler' and sampler in registry.WITH_VARIANCE:
     return f'{result["sampler"]} ({result["variance"]})'
-  unguided = name == 'scale' and result['labels'] == 'none'
+  if name == 'guide':
+    return result.get('guide', '')
+  if name == 'momentum':
+    remembers = result.get('guidance', '').startswith('apg')
+    return result['momentum'] if remembers else ''
+  guided = result['labels'] != 'none' or 'guide' in result
+  unguided = name == 'scale' and not guided
   if unguided or (name == 'eta' and sampler not in registry.WITH_ETA):
     return ''
   return result[name]

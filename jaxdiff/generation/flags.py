@@ -70,6 +70,12 @@ class SamplerFlags(Weights):
   temperature: Positive | None = None  # text and graphs
   block: Size | None = None  # text: left to right, so many at a time
 
+  @property
+  def guides(self) -> dict[str, str]:
+    """The workdirs of the models that guide, by their flags."""
+    named = {'guide': self.guide, 'classifier': self.classifier}
+    return {name: workdir for name, workdir in named.items() if workdir}
+
   def check(self) -> None:
     super().check()
     if self.guide and self.classifier:

@@ -99,7 +99,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     conditions=names[:num],
     conditions_sha256=None,
     **described_cut(cut),
-    paths={'base': flags.base, **images.paths, **_others(flags)},
+    paths={'base': flags.base, **images.paths, **flags.guides},
     **images.hashes,
     **({'edit': flags.edit, **numbers} if edit else {}),
     **{k: x for k, x in changed(flags).items() if k in ('dtype', 'size')},
@@ -183,12 +183,6 @@ def stages(flags: Flags) -> list[tuple[str, Flags]]:
     for path, error in unfit.items():
       print(f'--{name} is not for {path}: {error}', file=sys.stderr)
   return list(found.items())
-
-
-def _others(flags: Flags) -> dict[str, str]:
-  """The workdirs of the models that guide."""
-  named = {'guide': flags.guide, 'classifier': flags.classifier}
-  return {name: path for name, path in named.items() if path}
 
 
 def condition_rows(

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +19,35 @@ from jaxdiff.samplers import Denoiser
 _NOISE = ('schedule', 'shift', 'zero_terminal_snr', 'num_steps', 'process')
 
 
-def guided(
-  run: Run, guide: str | None, classifier: str | None, mesh: Mesh
-) -> Run:
-  """Returns the run with the guidance of the flags, its weights both.
+class Guide(NamedTuple):
+  """The other model of guidance: one of the two."""
+
+  run: Run | None = None
+  classifier: classifiers.Trained | None = None
+
+
+def load(guide: str | None, classifier: str | None, mesh: Mesh) -> Guide | None:
+  """Loads the model of --guide or --classifier; None without either.
 
   Raises:
-    ValueError: the other model does not fit, or would have no effect.
-    FileNotFoundError: it is missing.
+    ValueError, FileNotFoundError: as `runs.load` and `classifier.load`.
   """
-  if guide is None and classifier is None:
+  if guide is not None:
+    return Guide(run=runs.load(guide, mesh))
+  if classifier is not None:
+    return Guide(classifier=classifiers.load(classifier))
+  return None
+
+
+def guided(run: Run, guide: Guide | None, mesh: Mesh) -> Run:
+  """Returns the run with this guidance, its weights both.
+
+  Raises:
+    ValueError: the other model does not fit.
+  """
+  if guide is None:
     return run
-  flag = '--guide' if guide else '--classifier'
+  flag = '--guide' if guide.run else '--classifier'
   loss = getattr(run.config.diffusion, 'loss', '').partition('(')[0]
   sampler = run.config.sampling.sampler.partition('(')[0]
   if loss in registry.ENDS or sampler == 'flow_map':
@@ -38,16 +55,13 @@ def guided(
       f'{flag} guides estimates of E[x0 | xt], and {run.workdir} has none with '
       f'--sampler {sampler}'
     )
-  if guide:
-    return _autoguided(run, guide, mesh)
-  return _classified(run, classifier, mesh)
+  if guide.run:
+    return _autoguided(run, guide.run)
+  return _classified(run, guide.classifier, mesh)
 
 
-def _autoguided(run: Run, workdir: str, mesh: Mesh) -> Run:
+def _autoguided(run: Run, bad: Run) -> Run:
   """Source: Karras et al. 2024 (arXiv:2406.02507), see `autoguidance`."""
-  if run.config.sampling.scale == 1:
-    raise ValueError('--guide has no effect at scale 1: give --scale 2')
-  bad = runs.load(workdir, mesh)
 
   def parts(r: Run) -> list[Any]:
     noise = [getattr(r.config.diffusion, n, None) for n in _NOISE]
@@ -61,8 +75,8 @@ def _autoguided(run: Run, workdir: str, mesh: Mesh) -> Run:
 
   if bad.model.process is None or parts(run) != parts(bad):
     raise ValueError(
-      f'--guide {workdir} must have the data, the conditions and the noise of '
-      f'{run.workdir}'
+      f'--guide {bad.workdir} must have the data, the conditions and the noise '
+      f'of {run.workdir}'
     )
   model = _with_more(run.model)
   weaker = lambda params, cond: bad.model.denoiser(params[1], cond)
@@ -71,18 +85,17 @@ def _autoguided(run: Run, workdir: str, mesh: Mesh) -> Run:
   )
 
 
-def _classified(run: Run, workdir: str, mesh: Mesh) -> Run:
+def _classified(run: Run, known: classifiers.Trained, mesh: Mesh) -> Run:
   """The classifier has met no noise: it reads the estimate of x0.
 
   Source: Bansal et al. 2023 (arXiv:2302.07121), equation 5; the gradient is
   that of Dhariwal and Nichol 2021, see `classifier_gradient`.
   """
-  known = classifiers.load(workdir)
   shape, num = known.about.image_shape, known.about.num_classes
   numbers = run.model.schedule is not None and not run.spec.latents
   if not numbers or tuple(run.spec.shape) != tuple(shape):
     raise ValueError(
-      f'--classifier {workdir} reads images {tuple(shape)}, and {run.workdir} '
+      f'--classifier reads images {tuple(shape)}, and {run.workdir} '
       f'draws {run.spec.shape}'
     )
   if run.model.takes:

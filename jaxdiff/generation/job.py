@@ -90,7 +90,10 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
     sampling = dataclasses.replace(config.sampling, sampler='ddim', eta=0.0)
     config = dataclasses.replace(config, sampling=sampling)
   run = configured(run._replace(config=config), flags)
-  return guides.guided(run, flags.guide, flags.classifier, mesh)
+  if flags.guide and run.config.sampling.scale == 1:
+    raise ValueError('--guide has no effect at scale 1: give --scale 2')
+  guide = guides.load(flags.guide, flags.classifier, mesh)
+  return guides.guided(run, guide, mesh)
 
 
 def _published(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:

@@ -135,14 +135,15 @@ def make_sampler(
       )
       return Samples(edit(parts, options, index))
     x_init = begin(start.x)
-    if sampling.block is not None:
+    block = sampling.block or model.block
+    if block is not None:
       x = categorical.sample_blocks(
         step,
         denoise,
         step_keys,
         x_init,
         grid,
-        sampling.block,
+        block,
         start.known,
         trajectory=trajectory,
       )

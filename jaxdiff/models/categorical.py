@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
   process: Process
   schedule: Schedule
-  num_logits: int  # K, and 1 more with MASK
+  probs: np.ndarray  # [K] from which it redraws; with MASK, 1 more
 
 
 def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
@@ -54,9 +54,22 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     if graph
     else _part(c, spec.marginals)
   )
-  process = _joint(parts) if graph else parts.process
+
+  def rebuild(kind: Callable[..., Process]) -> Process:
+    build = lambda part: kind(part.schedule, part.probs, c.prediction)
+    if not graph:
+      return build(parts)
+    return _joint({name: build(part) for name, part in parts.items()})
+
+  process = (
+    _joint({name: part.process for name, part in parts.items()})
+    if graph
+    else parts.process
+  )
   absorbing = c.process in registry.MASKING
   network = networks.make(config, spec, **_sizes(spec, parts))
+  loss = _loss(c, network.apply, process, spec)
+  block = getattr(config.network, 'block', None)
 
   def denoiser(params: Params, cond: Cond) -> samplers.Denoiser:
     return categorical.denoiser(network.apply, params, cond)
@@ -91,6 +104,7 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
       sampling.sampler,
       flag,
       process=process,
+      rebuild=rebuild,
       **unmasks,
     )
 
@@ -132,8 +146,9 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     process=process,
     init=network.init,
     loss=networks.with_conditions(
-      _loss(c, network.apply, process, spec), config, null
+      loss if block is None else conditioning.given_past(loss), config, null
     ),
+    block=block,
     encode=network.encode,
     denoiser=denoiser,
     estimator=denoiser,
@@ -179,26 +194,25 @@ def _part(c: Categorical, marginals: Any) -> Part:
     num_classes=len(noise),
     estimate=c.prediction,
   )
-  return Part(process, schedule, len(noise))
+  return Part(process, schedule, noise)
 
 
-def _joint(parts: Mapping[str, Part]) -> Process:
+def _joint(parts: Mapping[str, Process]) -> Process:
   """Builds the process of a graph, whose edges are symmetric."""
-  every = {name: part.process for name, part in parts.items()}
-  every['edges'] = processes.symmetric(every['edges'])
-  return processes.joint(every)
+  edges = processes.symmetric(parts['edges'])
+  return processes.joint({**parts, 'edges': edges})
 
 
 def _sizes(spec: Spec, parts: Any) -> dict[str, Any]:
   """The sizes of the network's inputs and outputs, by modality."""
   if spec.modality == 'image':
-    num = parts.num_logits
+    num = len(parts.probs)
     return {'out_channels': spec.shape[-1] * num, 'num_logits': num}
   if spec.modality != 'graph':
-    return {'num_categories': parts.num_logits}
-  nodes, edges = parts.get('nodes'), parts['edges'].num_logits
+    return {'num_categories': len(parts.probs)}
+  nodes, edges = parts.get('nodes'), len(parts['edges'].probs)
   return {
-    'node_categories': nodes and nodes.num_logits,
+    'node_categories': nodes and len(nodes.probs),
     'edge_categories': edges,
     # MASK is no edge: it is not to be counted among them.
     'edge_mask': spec.categories['edges']

@@ -52,6 +52,8 @@ class Model(NamedTuple):
   weaker        (params, cond) -> Denoiser from which guidance leads away; None
                 is `denoiser` with the null condition
   recalls       whether its denoiser reads cond['x0'], its last estimate
+  block         how many elements are noisy at a time, from the left, while its
+                denoiser reads those before in cond['past']; None: all
   estimator     (params, cond) -> (xt, t) -> the estimate that `process.reverse`
                 and `process.terms` take
   limit         (sampling, options, denoiser) -> Denoiser: a threshold of
@@ -82,6 +84,7 @@ class Model(NamedTuple):
   denoiser: Callable[[Params, Cond], Denoiser] | None = None
   weaker: Callable[[Params, Cond], Denoiser] | None = None
   recalls: bool = False
+  block: int | None = None
   estimator: Callable[[Params, Cond], Callable[[Any, Array], Any]] | None = None
   limit: Callable[[Sampling, Options, Denoiser], Denoiser] | None = None
   solver: Callable[[Sampling, Options, Params, Cond], Step | Solver] | None = (

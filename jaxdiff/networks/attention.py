@@ -25,7 +25,8 @@ class Attention(nn.Module):
   is float32. Positions where `mask` is false are not attended to; where all
   are false, the attended value is zero.
 
-  Takes x [B, L, C], context [B, S, D] and mask [B, S]; returns [B, L, C].
+  Takes x [B, L, C], context [B, S, D], mask [B, S] and seen [L, S], the
+  positions that each attends to; returns [B, L, C].
 
   Attributes:
     num_heads: Must divide C.
@@ -39,6 +40,8 @@ class Attention(nn.Module):
     qk_norm: Whether q and k pass an RMS norm over the channels of a head, with
       a scale that heads share (Henry et al. 2020, arXiv:2010.04245).
     causal: Whether a position attends only to itself and those before it.
+    streams: How many texts of one length x is, one behind the other, for
+      `rotary`.
 
   Source: Vaswani et al. 2017 (arXiv:1706.03762), equation 1.
   """
@@ -51,10 +54,15 @@ class Attention(nn.Module):
   grid: tuple[int, int] | None = None
   qk_norm: bool = False
   causal: bool = False
+  streams: int = 1
 
   @nn.compact
   def __call__(
-    self, x: Array, context: Array | None = None, mask: Array | None = None
+    self,
+    x: Array,
+    context: Array | None = None,
+    mask: Array | None = None,
+    seen: Array | None = None,
   ) -> Array:
     width = x.shape[-1]
     context = x if context is None else context
@@ -70,16 +78,19 @@ class Attention(nn.Module):
       norm = partial(nn.RMSNorm, dtype=self.dtype)
       q, k = norm(name='q_norm')(q), norm(name='k_norm')(k)
     if self.rotary:
-      q, k = rotated(q, self.grid), rotated(k, self.grid)
-    if mask is None and not self.causal:
+      turn = partial(rotated, grid=self.grid, streams=self.streams)
+      q, k = turn(q), turn(k)
+    if mask is None and seen is None and not self.causal:
       out = attend(q, k, v)
-    elif mask is None:
+    elif mask is None and seen is None:
       out = jax.nn.dot_product_attention(q, k, v, is_causal=True)
     else:
-      seen = mask[:, None, None, :]
-      if self.causal:
-        length = (q.shape[1], k.shape[1])
-        seen = seen & jnp.tril(jnp.ones(length, bool))[None, None]
+      if seen is None and self.causal:
+        seen = jnp.tril(jnp.ones((q.shape[1], k.shape[1]), bool))
+      seen = None if seen is None else seen[None, None]
+      if mask is not None:
+        exists = mask[:, None, None, :]
+        seen = exists if seen is None else exists & seen
       out = jax.nn.dot_product_attention(q, k, v, mask=seen)
       # With nothing to attend to, that is the mean of everything.
       some = seen.any(axis=-1)[:, 0, :, None, None]
@@ -112,7 +123,9 @@ def attend(q: Array, k: Array, v: Array) -> Array:
   return out.swapaxes(0, 1).reshape(b, num * rows, *head)[:, :length]
 
 
-def rotated(x: Array, grid: tuple[int, int] | None = None) -> Array:
+def rotated(
+  x: Array, grid: tuple[int, int] | None = None, streams: int = 1
+) -> Array:
   """Rotates pairs of channels by angles proportional to the position.
 
   With D channels in a head and w_i = 10000^(-2 i / D), i = 0 .. D / 2 - 1,
@@ -126,6 +139,7 @@ def rotated(x: Array, grid: tuple[int, int] | None = None) -> Array:
     x: [B, L, H, D], D even; on a grid a multiple of 4.
     grid: Rows and columns of the last positions of the sequence, row by row.
       Those before them are not rotated.
+    streams: Positions are counted anew in each of so many equal parts.
 
   Returns:
     [B, L, H, D], of the same lengths and dtype.
@@ -135,7 +149,7 @@ def rotated(x: Array, grid: tuple[int, int] | None = None) -> Array:
   """
   _, length, _, dim = x.shape
   if grid is None:
-    places = np.arange(length)[:, None]
+    places = np.arange(length)[:, None] % (length // streams)
   else:
     places = np.zeros((length, 2), int)
     places[length - grid[0] * grid[1] :] = np.indices(grid).reshape(2, -1).T

@@ -1,5 +1,7 @@
 """Stacks of equal blocks as one loop, and adaLN, their modulation by time."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,10 @@ def rematerialised(
 
 
 def stacked(
-  block: type[nn.Module], depth: int, remat: bool | str
+  block: type[nn.Module],
+  depth: int,
+  remat: bool | str,
+  in_axes: Any = nn.broadcast,
 ) -> type[nn.Module]:
   """Returns a module of `depth` blocks in a row, their parameters stacked.
 
@@ -36,15 +41,16 @@ def stacked(
   6.
 
   Args:
-    block: Its `__call__` takes (state, *inputs), and returns (state, None).
+    block: Its `__call__` takes (state, *inputs), and returns (state, output).
     depth: Number of blocks.
     remat: As in `rematerialised`.
+    in_axes: For each input 0, where every block has its own, or nn.broadcast.
   """
   return nn.scan(
     rematerialised(block, remat, prevent_cse=False),
     variable_axes={'params': 0},
     split_rngs={'params': True, 'dropout': True},
-    in_axes=nn.broadcast,
+    in_axes=in_axes,
     length=depth,
   )
 

@@ -20,9 +20,11 @@ The attention to a text stands where PixArt has it, without a gate, its
 projection starting at zero. Unlike there it is normed before, and the text has
 no MLP of its own.
 
+With `skips`, as in U-ViT, x <- W [x, output of block i] before block depth - i.
+
 Source: Peebles and Xie 2022 (arXiv:2212.09748), section 3; Chen et al. 2023
 (arXiv:2310.00426), section 2.3; Li and He 2025 (arXiv:2511.13720), section 4
-and appendix A, JiT.
+and appendix A, JiT; Bao et al. 2022 (arXiv:2209.12152), section 3, U-ViT.
 """
 
 from functools import partial
@@ -68,8 +70,8 @@ def positions(height: int, width: int, dim: int) -> np.ndarray:
 class DiTBlock(nn.Module):
   """One block of the module's equations.
 
-  Takes x [B, L, C], emb [B, C] (after the swish), text [B, S, D] or None and
-  its mask [B, S] or None; returns [B, L, C], and None for `stacked`.
+  Takes x [B, L, C], emb [B, C] (after the swish), text [B, S, D] or None, its
+  mask, and a skip [B, L, C] or None; returns [B, L, C], with `collect` twice.
   """
 
   num_heads: int
@@ -78,17 +80,25 @@ class DiTBlock(nn.Module):
   rms_norm: bool
   swiglu: bool
   grid: tuple[int, int] | None  # of the patches, with rotary attention
+  collect: bool = False
 
   @nn.compact
   def __call__(
-    self, x: Array, emb: Array, text: Array | None, mask: Array | None
-  ) -> tuple[Array, None]:
+    self,
+    x: Array,
+    emb: Array,
+    text: Array | None,
+    mask: Array | None,
+    skip: Array | None = None,
+  ) -> tuple[Array, Array | None]:
     width = x.shape[-1]
     dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
     attention = partial(
       Attention, self.num_heads, self.dtype, qk_norm=self.qk_norm
     )
 
+    if skip is not None:
+      x = dense(width, name='skip')(jnp.concatenate([x, skip], -1))
     norm = partial(_norm, rms=self.rms_norm, dtype=self.dtype)
     b_1, a_1, g_1, b_2, a_2, g_2 = modulation(emb, 6, width, self.dtype)
     h = (1 + a_1) * norm(x, 'norm_0') + b_1
@@ -104,7 +114,8 @@ class DiTBlock(nn.Module):
       h = nn.swish(gate) * value
     else:
       h = nn.gelu(dense(4 * width, name='mlp_0')(h), approximate=True)
-    return x + g_2 * dense(width, name='mlp_1')(h), None
+    x = x + g_2 * dense(width, name='mlp_1')(h)
+    return x, x if self.collect else None
 
 
 def _norm(x: Array, name: str, rms: bool, dtype: DTypeLike) -> Array:
@@ -137,6 +148,7 @@ class DiT(nn.Module):
     class_tokens: How many tokens of the class are put before the patches, each
       its embedding and a learned position.
     class_tokens_from: The block from which on they are there.
+    skips: Whether the last half of the blocks reads the first.
     frequency_shift: As in `embedding.sinusoidal`; 0 in the published DiTs.
 
   `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
@@ -155,6 +167,7 @@ class DiT(nn.Module):
   rotary: bool = False
   class_tokens: int = 0
   class_tokens_from: int = 0
+  skips: bool = False
   frequency_shift: int = 1
   num_classes: int | None = None
   text_dim: int | None = None
@@ -213,19 +226,29 @@ class DiT(nn.Module):
     x = dense(self.width, name='patch_in')(x)
     x = x + positions(*grid, self.width)[None].astype(x.dtype)
 
-    def blocks(x, depth, name):
-      if not depth:
-        return x
-      run = stacked(DiTBlock, depth, self.remat)(
+    def stack(x, depth, name, skips=None, collect=False):
+      axes = (nn.broadcast,) * 3 + (0 if skips is not None else nn.broadcast,)
+      run = stacked(DiTBlock, depth, self.remat, axes)(
         self.num_heads,
         self.dtype,
         self.qk_norm,
         self.rms_norm,
         self.swiglu,
         grid if self.rotary else None,
+        collect,
         name=name,
       )
-      return run(x, emb, text, mask)[0]
+      return run(x, emb, text, mask, skips)
+
+    def blocks(x, depth, name):
+      side = max(depth - 1, 0) // 2 if self.skips else 0
+      if side:
+        x, outputs = stack(x, side, f'{name}_in', collect=True)
+      if depth:
+        x, _ = stack(x, depth - 2 * side, name)
+      if side:
+        x, _ = stack(x, side, f'{name}_out', outputs[::-1])
+      return x
 
     if self.class_tokens:
       x = blocks(x, self.class_tokens_from, 'blocks_before')
@@ -266,6 +289,8 @@ def _check(net: DiT, xt: Array, t: Array) -> None:
       'class_tokens must be 0, or positive with num_classes, got '
       f'{net.class_tokens}'
     )
+  if net.skips and (net.depth < 3 or net.class_tokens_from):
+    raise ValueError('skips needs depth 3 or more, and class_tokens_from 0')
   if not 0 <= net.class_tokens_from < net.depth:
     raise ValueError(
       f'class_tokens_from must be a block below depth={net.depth}, got '

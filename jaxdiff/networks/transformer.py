@@ -15,18 +15,25 @@ alone it tells nothing, so sines and cosines of the position are added to the
 tokens: data where the position matters (a first letter, the '+' of a sum) need
 them.
 
+With `block` a token attends to its own block and to the blocks before it. To
+learn block diffusion the network is given the clean text as well: both are one
+sequence, and a noisy token attends to its own noisy block and to the clean
+blocks before it, which attend to clean blocks alone.
+
 `width=768, depth=12, num_heads=12` is the network of SEDD and MDLM: 92.4 M
 parameters for the 27 characters of text8 and MASK.
 
 Source: Lou et al. 2024 (arXiv:2310.16834), appendix C; Sahoo et al. 2024
 (arXiv:2406.07524), section 4 and appendix; Peebles and Xie 2022
-(arXiv:2212.09748), section 3.
+(arXiv:2212.09748), section 3; `block`: Arriola et al. 2025 (arXiv:2503.09573),
+section 4 and appendix B.
 """
 
 from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
@@ -43,20 +50,25 @@ FREQUENCIES = 256  # dimension of the sinusoidal embedding of time
 class TransformerBlock(nn.Module):
   """One block of the module's equations.
 
-  Takes x [B, L, C], emb [B, E] (after the swish) or None, mask [B, L] or None;
-  returns [B, L, C], and None for `stacked`.
+  Takes x [B, L, C], emb [B, E] (after the swish) or None, mask [B, L] and seen
+  [L, L], as in `Attention`; returns [B, L, C], and None for `stacked`.
   """
 
   num_heads: int
   mlp_ratio: int
   dropout: float
   causal: bool
+  streams: int
   deterministic: bool
   dtype: DTypeLike
 
   @nn.compact
   def __call__(
-    self, x: Array, emb: Array | None, mask: Array | None
+    self,
+    x: Array,
+    emb: Array | None,
+    mask: Array | None,
+    seen: Array | None,
   ) -> tuple[Array, None]:
     width = x.shape[-1]
     dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
@@ -81,10 +93,11 @@ class TransformerBlock(nn.Module):
       qkv_bias=False,
       rotary=True,
       causal=self.causal,
+      streams=self.streams,
       name='attention',
     )
     parts = [] if emb is None else modulation(emb, 6, width, self.dtype)
-    x = residual(x, lambda h: attend(h, mask=mask), parts[:3], 'norm_0')
+    x = residual(x, lambda h: attend(h, None, mask, seen), parts[:3], 'norm_0')
     return residual(x, mlp, parts[3:], 'norm_1'), None
 
 
@@ -110,6 +123,8 @@ class Transformer(nn.Module):
       rotary attention alone, which suffices if a text may begin anywhere.
     causal: Whether a token attends only to itself and those before it, as in an
       autoregressive network.
+    block: Tokens in a block, of which each attends to its own and those before
+      it; None: all attend to all. The parameters are the same.
 
   `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`.
   """
@@ -125,6 +140,7 @@ class Transformer(nn.Module):
   time: bool = True
   absolute: bool = True
   causal: bool = False
+  block: int | None = None
   dtype: DTypeLike = jnp.float32
   remat: bool | str = False
 
@@ -138,11 +154,15 @@ class Transformer(nn.Module):
     without `time`. In training, dropout takes random keys 'dropout'.
 
     Beside 'label', `cond` may have 'mask' [B, L], true where an element exists.
-    Other elements are not attended to, and their logits mean nothing.
+    Other elements are not attended to, and their logits mean nothing. With
+    `block` it may have 'past' [B, L], the clean text of the blocks before; else
+    that is xt.
     """
-    cond = None if cond is None else dict(cond)
-    mask = None if cond is None else cond.pop('mask', None)
-    _check(self, xt, t, mask)
+    mask = past = None
+    if cond is not None:
+      cond = dict(cond)
+      mask, past = (cond.pop(name, None) for name in ('mask', 'past'))
+    _check(self, xt, t, mask, past)
     kinds = embedding.Kinds(self.num_classes)
     embedding.check(kinds, cond, xt.shape[0])
 
@@ -167,20 +187,28 @@ class Transformer(nn.Module):
       dtype=self.dtype,
       embedding_init=nn.initializers.normal(1.0),
       name='token',
-    )(xt)
+    )(xt if past is None else jnp.concatenate([xt, past], axis=1))
+    length, streams = xt.shape[1], 1 if past is None else 2
     if self.absolute:
-      places = jnp.arange(xt.shape[1], dtype=jnp.float32)
+      places = jnp.arange(length, dtype=jnp.float32)
       waves = embedding.sinusoidal(places, self.width, scale=1.0)
-      x = x + waves[None].astype(x.dtype)
+      x = x + jnp.tile(waves, (streams, 1))[None].astype(x.dtype)
+    seen = None
+    if self.block is not None:
+      seen = jnp.asarray(visible(length, self.block, past is not None))
+    if mask is not None:
+      mask = jnp.tile(mask, (1, streams))
     x, _ = stacked(TransformerBlock, self.depth, self.remat)(
       self.num_heads,
       self.mlp_ratio,
       self.dropout,
       self.causal,
+      streams,
       not train,
       self.dtype,
       name='blocks',
-    )(x, emb, mask)
+    )(x, emb, mask, seen)
+    x = x[:, :length]
 
     affine = emb is None
     x = layers.layer_norm(NORM_EPS, jnp.float32, 'norm_out', affine)(x)
@@ -191,7 +219,27 @@ class Transformer(nn.Module):
     return Dense(self.num_categories, kernel_init=zeros, name='logits')(x)
 
 
-def _check(net: Transformer, xt: Array, t: Array, mask: Array | None) -> None:
+def visible(length: int, block: int, past: bool) -> np.ndarray:
+  """Tells which positions each attends to, [L, L], or with the past [2L, 2L].
+
+  Source: Arriola et al. 2025, appendix B: block diagonal, offset block causal
+  and block causal.
+  """
+  number = np.arange(length) // block
+  same = number[:, None] == number[None]
+  before = number[:, None] > number[None]
+  if not past:
+    return same | before
+  return np.block([[same, before], [np.zeros_like(same), same | before]])
+
+
+def _check(
+  net: Transformer,
+  xt: Array,
+  t: Array,
+  mask: Array | None,
+  past: Array | None,
+) -> None:
   if xt.ndim != 2 or not jnp.issubdtype(xt.dtype, jnp.integer):
     raise ValueError(
       f'xt must be integers [B, L], got {xt.dtype} of shape {tuple(xt.shape)}'
@@ -203,8 +251,15 @@ def _check(net: Transformer, xt: Array, t: Array, mask: Array | None) -> None:
       f"cond['mask'] must be booleans {tuple(xt.shape)} like xt, got "
       f'{mask.dtype} of shape {tuple(mask.shape)}'
     )
+  if past is not None and (net.block is None or past.shape != xt.shape):
+    raise ValueError(
+      f"cond['past'] needs block and the shape {tuple(xt.shape)} of xt, got "
+      f'block={net.block} and {tuple(past.shape)}'
+    )
   sizes = 'num_categories', 'width', 'depth', 'num_heads', 'mlp_ratio'
-  checks.check_settings(net, *sizes, 'cond_dim')
+  checks.check_settings(net, *sizes, 'cond_dim', 'block')
+  if net.block is not None and net.causal:
+    raise ValueError('causal is a block of 1: give causal or block, not both')
   if net.width % (2 * net.num_heads):
     raise ValueError(
       'width must be an even multiple of num_heads, for rotary attention pairs '

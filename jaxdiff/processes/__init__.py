@@ -12,7 +12,8 @@ the batch):
 
 `gaussians` has the noise of images; `categorical` that of text and graphs and
 `ordinal` that of ordered categories, both made by `transitions`; `remasking` a
-reverse that masks again; `joint` and `symmetric` make processes of processes.
+reverse that masks again and `rate_matrix` one that jumps; `joint` and
+`symmetric` make processes of processes.
 """
 
 from jaxdiff.processes.categorical import absorbing, categorical, uniform
@@ -33,6 +34,7 @@ from jaxdiff.processes.process import (
   symmetric,
   tally,
 )
+from jaxdiff.processes.rate_matrix import rate_matrix
 from jaxdiff.processes.remasking import remasked
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
   'joint',
   'ordinal',
   'rate_in_time',
+  'rate_matrix',
   'remasked',
   'snr_ratio',
   'symmetric',

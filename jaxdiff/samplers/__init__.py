@@ -12,6 +12,7 @@ and `renoising` the SDE; `mcmc` has Langevin dynamics; `categorical` and
 
 from jaxdiff.samplers.adams import deis, lms, plms, pndm
 from jaxdiff.samplers.grids import (
+  distorted_times,
   karras_times,
   leading_times,
   linspace_times,
@@ -73,6 +74,7 @@ __all__ = [
   'ddim',
   'deis',
   'denoiser',
+  'distorted_times',
   'dpm_2',
   'dpm_2_ancestral',
   'dpmpp_2m',

@@ -1,6 +1,7 @@
 """Time grids: the decreasing times of a sampler, [num_steps + 1] float32.
 
-`uniform_times` and `quadratic_times` do not depend on the noise.
+`uniform_times`, `quadratic_times` and `distorted_times` do not depend on the
+noise.
 `karras_times`, `log_snr_times` and `polyexponential_times` space the noise
 levels of a given schedule. `trailing_times`, `leading_times` and
 `linspace_times` choose steps of a table of T (step i is t = i / T). All are
@@ -28,6 +29,32 @@ def quadratic_times(num_steps: int) -> np.ndarray:
   """
   _check_steps(num_steps)
   return (np.linspace(1, 0, num_steps + 1) ** 2).astype(np.float32)
+
+
+def distorted_times(num_steps: int, distortion: str = 'polydec') -> np.ndarray:
+  """Builds t = 1 - f(u) of an even grid u from 0 to 1. [N + 1]
+
+    polydec  f = 2 u - u^2, finer towards the data: `quadratic_times`
+    polyinc  f = u^2, finer towards the noise
+    cos      f = (1 - cos(pi u)) / 2, finer towards both
+    revcos   f = 2 u - (1 - cos(pi u)) / 2, finer in the middle
+
+  Source: DeFoG (Qin et al. 2025, arXiv:2410.04263) section 3.2.
+  """
+  _check_steps(num_steps)
+  u = np.linspace(0, 1, num_steps + 1)
+  cos = 0.5 - 0.5 * np.cos(np.pi * u)
+  distortions = {
+    'polydec': 2 * u - u**2,
+    'polyinc': u**2,
+    'cos': cos,
+    'revcos': 2 * u - cos,
+  }
+  if distortion not in distortions:
+    raise ValueError(
+      f'distortion must be one of {sorted(distortions)}, got {distortion!r}'
+    )
+  return (1 - distortions[distortion]).astype(np.float32)
 
 
 def karras_times(

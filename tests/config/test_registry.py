@@ -203,6 +203,7 @@ def test_every_sampler_is_built_by_name(name):
     'polyexponential(2)',
     'trailing',
     'linspace',
+    "distorted('cos')",
   ],
 )
 @pytest.mark.parametrize('threshold', ['none', 'clip', 'dynamic'])

@@ -53,9 +53,11 @@ def test_sizes_follow_their_distribution_and_nothing_is_written_beyond():
   assert (x[beyond] == 0).all() and (x[~beyond] > 0).any()
 
 
-def test_graphs_are_symmetric_within_their_size():
+@pytest.mark.parametrize('sampler', ['ancestral', 'rate_matrix(0.1, eta=5.0)'])
+def test_graphs_are_symmetric_within_their_size(sampler):
   spec = tiny.graph_spec(6, kinds=3, sizes=True)
-  x, size = samples(GRAPHS, spec, range(16))
+  config = with_sampling(GRAPHS, sampler=sampler)
+  x, size = samples(config, spec, range(16))
   edges, nodes = x['edges'], x['nodes']
   np.testing.assert_array_equal(edges, edges.swapaxes(1, 2))
   exists = np.arange(6) < size[:, None]
@@ -123,6 +125,15 @@ def test_temperature_near_zero_draws_the_likeliest():
   warm = samples(TEXT, spec, range(20), params, temperature=1.0).x
   cold = samples(TEXT, spec, range(20), params, temperature=1e-3).x
   assert (cold == 1).all() and len(np.unique(warm)) == 3
+  greedy = with_sampling(TEXT, sampler='greedy_tail')
+  assert (
+    samples(with_sampling(greedy, steps=1), spec, range(20), params).x == 1
+  ).all()
+  # In more steps, only what is left for the last one.
+  early = np.mean(
+    samples(with_sampling(greedy, steps=3), spec, range(20), params).x == 1
+  )
+  assert 0.4 < early < 0.8
 
 
 def test_samplers_that_choose_what_to_unmask():

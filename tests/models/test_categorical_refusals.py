@@ -65,7 +65,7 @@ def test_fields_of_gaussian_noise_are_unknown(field):
     (
       TEXT,
       tiny.text_spec(),
-      dict(times='numpy:linspace(1.0, 0.1)'),
+      dict(times='numpy:linspace(1.0, 0.1, 4)'),
       'ends at 0.1, .* for categories it must end at 0',
     ),
     (
@@ -112,6 +112,17 @@ def test_fields_of_gaussian_noise_are_unknown(field):
       dict(temperature=0.5),
       'temperature is for logits',
     ),
+    (
+      with_diffusion(
+        with_time(TEXT),
+        process='uniform',
+        schedule='log_linear',
+        prediction='log_ratios',
+      ),
+      tiny.text_spec(),
+      dict(sampler='greedy_tail'),
+      'greedy_tail is for logits',
+    ),
     (GRAPHS, tiny.graph_spec(), dict(block=2), 'needs .*absorbing'),
     (GRAPHS, tiny.graph_spec(), dict(sampler='remasked'), 'lifts masks'),
     (
@@ -125,6 +136,12 @@ def test_fields_of_gaussian_noise_are_unknown(field):
       tiny.text_spec(),
       dict(sampler='remasked'),
       'lifts masks: it needs --diffusion.process absorbing',
+    ),
+    (
+      with_diffusion(with_time(TEXT), process='ordinal'),
+      tiny.text_spec(),
+      dict(sampler='rate_matrix'),
+      'rate_matrix needs .* absorbing or uniform or marginal',
     ),
     (
       TEXT,

@@ -91,6 +91,39 @@ def test_a_switch_changes_the_output(everything, name):
   assert float(jnp.abs(out - other).max()) > 2e-5
 
 
+def test_skips_are_a_matrix_between_the_halves(everything):
+  inner = {'rotary': True, 'class_tokens': 2, 'depth': 4}
+  net = tiny().clone(**inner)
+  skipping = net.clone(skips=True)
+  params = random_params(skipping, *inputs())
+  sides = [params.pop(f'blocks_{side}') for side in ('in', 'out')]
+  shape = jax.tree.map(jnp.shape, params['blocks'])
+  assert shape['mlp_1']['bias'] == (2, 8)
+  assert sides[1]['skip']['kernel'].shape == (1, 16, 8)
+  # A matrix that takes x alone, or its skip alone.
+  place = jnp.eye(16, 8)[None]
+  out, skip = sides[1], sides[1].pop('skip')
+  zero = jnp.zeros_like(skip['bias'])
+  sides_of = lambda kernel: {
+    'blocks_in': sides[0],
+    'blocks_out': {**out, 'skip': {'kernel': kernel, 'bias': zero}},
+  }
+  run = forward(skipping)
+  found = [
+    run({**params, **sides_of(kernel)}, *inputs())
+    for kernel in (place, jnp.roll(place, 8, 1))
+  ]
+  join = lambda *parts: jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+  plain = {**params, 'blocks': join(sides[0], params['blocks'], out)}
+  np.testing.assert_allclose(
+    found[0], forward(net)(plain, *inputs()), rtol=1e-4, atol=1e-5
+  )
+  # The skip alone leaves out the two blocks in the middle.
+  short = {**params, 'blocks': join(sides[0], out)}
+  two = forward(net.clone(depth=2))(short, *inputs())
+  np.testing.assert_allclose(found[1], two, rtol=1e-4, atol=1e-5)
+
+
 def test_inner_products_on_a_grid_depend_on_the_offset_alone():
   q, k = normal(8), normal(8, seed=2)
   grid, prefix = (3, 4), 2
@@ -117,6 +150,7 @@ def test_inner_products_on_a_grid_depend_on_the_offset_alone():
     ({'class_tokens': 1, 'num_classes': None}, 'class_tokens must be 0'),
     ({'class_tokens': -1}, 'class_tokens must be 0'),
     ({'class_tokens_from': 2}, 'class_tokens_from must be a block below'),
+    ({'skips': True}, 'skips needs depth 3'),
     ({'patch_channels': 0}, 'patch_channels must be at least 1'),
   ],
 )

@@ -20,12 +20,13 @@ PROCESSES = {
   'absorbing': processes.absorbing(SCHEDULE, 3),
   'uniform': processes.uniform(SCHEDULE, 3),
   'remasked': processes.remasked(SCHEDULE, 3, scale=0.7),
+  'rate_matrix': processes.rate_matrix(SCHEDULE, PIS['uniform'], eta=1.0),
 }
 MASK = 3
 
 
 def noise_of(name):
-  return PIS['uniform' if name == 'uniform' else 'absorbing']
+  return PIS['uniform' if name in ('uniform', 'rate_matrix') else 'absorbing']
 
 
 def chain_law(name, p, num_steps):

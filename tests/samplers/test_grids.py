@@ -95,3 +95,26 @@ def test_grids_say_what_is_wrong():
     grids.trailing_times(11, 10)
   with pytest.raises(ValueError, match='not decreasing within a table of 10'):
     grids.leading_times(10, 10, offset=1)
+
+
+def test_distorted_times_are_finer_where_they_say():
+  built = {
+    name: grids.distorted_times(8, name)
+    for name in ('polydec', 'polyinc', 'cos', 'revcos')
+  }
+  np.testing.assert_allclose(built['polydec'], grids.quadratic_times(8))
+  gaps = {name: -np.diff(times) for name, times in built.items()}
+  for name, times in built.items():
+    assert times.dtype == np.float32 and times[0] == 1 and times[-1] == 0
+    assert (gaps[name] > 0).all()
+    assert (
+      gaps[name].argmin()
+      in {
+        'polydec': (7,),
+        'polyinc': (0,),
+        'cos': (0, 7),
+        'revcos': (3, 4),
+      }[name]
+    )
+  with pytest.raises(ValueError, match='distortion must be one of'):
+    grids.distorted_times(8, 'polydecr')

@@ -22,6 +22,7 @@ SETS = {
   'grid': 'jaxdiff.data.sets.graphs:grid',
   'grid_small': 'jaxdiff.data.sets.graphs:grid_small',
   'planar': 'jaxdiff.data.sets.graphs:planar',
+  'planar_small': 'jaxdiff.data.sets.graphs:planar_small',
   'sbm': 'jaxdiff.data.sets.graphs:sbm',
   'sbm_small': 'jaxdiff.data.sets.graphs:sbm_small',
   'trees': 'jaxdiff.data.sets.graphs:trees',

@@ -1,6 +1,6 @@
 """Validity: whether a graph may come from the distribution of a data set.
 
-planar                  connected and planar
+planar, planar_small    connected and planar
 trees                   connected, with n - 1 edges
 grid, grid_small        isomorphic to a grid with side lengths of the set
 sbm, sbm_small,         communities of the set's number, sizes and densities
@@ -110,6 +110,7 @@ def near_by_error(
 # The numbers are those of `data.sets.graphs`.
 VALID: dict[str, Callable[[nx.Graph], bool]] = {
   'planar': is_planar,
+  'planar_small': is_planar,
   'trees': is_tree,
   'grid': partial(is_grid, low=10, high=19),
   'grid_small': partial(is_grid, low=3, high=8),

@@ -6,6 +6,7 @@
                                      (Niu et al. 2020)
   planar           200     64        Delaunay of uniform points (Martinkus et
                                      al. 2022, SPECTRE)
+  planar_small     2000    16 - 24   the same of fewer points: ours, for a CPU
   sbm              200     44 - 187  2 to 5 communities of 20 to 40, edges with
                                      probability 0.3 inside and 0.005 between
                                      (SPECTRE)
@@ -71,10 +72,11 @@ def block_model(
   return communities(uniforms, drawn, inside, between)
 
 
-def delaunay(uniforms: Uniforms, num_nodes: int) -> nx.Graph:
-  """Triangulates points that are uniform over a square."""
+def delaunay(uniforms: Uniforms, low: int, high: int) -> nx.Graph:
+  """Triangulates `low` to `high` points that are uniform over a square."""
   from scipy.spatial import Delaunay
 
+  num_nodes = uniforms.integer(low, high) if low < high else low
   graph = nx.empty_graph(num_nodes)
   for corners in Delaunay(uniforms.draw(num_nodes, 2)).simplices.tolist():
     nx.add_cycle(graph, corners)
@@ -112,7 +114,8 @@ def _connected(
 
 GRAPHS = {
   'community_small': partial(_connected, two_communities, 100),
-  'planar': partial(_connected, partial(delaunay, num_nodes=64), 200),
+  'planar': partial(_connected, partial(delaunay, low=64, high=64), 200),
+  'planar_small': partial(_connected, partial(delaunay, low=16, high=24), 2000),
   'sbm': partial(
     _connected,
     partial(block_model, most=5, sizes=(20, 40), inside=0.3, between=0.005),
@@ -159,6 +162,7 @@ community_small = partial(_load, 'community_small')
 grid = partial(_load, 'grid')
 grid_small = partial(_load, 'grid_small')
 planar = partial(_load, 'planar')
+planar_small = partial(_load, 'planar_small')
 sbm = partial(_load, 'sbm')
 sbm_small = partial(_load, 'sbm_small')
 trees = partial(_load, 'trees')

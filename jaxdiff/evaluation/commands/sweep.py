@@ -13,6 +13,7 @@ from jaxdiff.config import Section, registry
 from jaxdiff.config.ranges import In, Seed, Std
 from jaxdiff.evaluation import cache, measuring, samples, tables
 from jaxdiff.evaluation.flags import MACHINE, Against, Drawing, Flat, Running
+from jaxdiff.generation import guides
 from jaxdiff.generation.flags import changed, suffix
 from jaxdiff.generation.job import configured
 from jaxdiff.generation.sampler import make_sampler
@@ -33,6 +34,10 @@ class Sweep(Section):
   steps: tuple[int, ...] = ()
   etas: tuple[float, ...] = ()  # ddim
   scales: tuple[float, ...] = ()  # guidance
+  guides: tuple[str, ...] = ()  # workdirs of weaker models
+  classifier: str | None = None  # a workdir: guidance leads to --labels
+  guidance: str | None = None  # apg: adaptive projected guidance
+  momentums: tuple[float, ...] = ()  # of apg
   ema: Literal['on', 'off', 'both'] = 'on'  # the averaged weights
   ema_stds: tuple[Std, ...] = ()  # and averages of these widths
   num: Annotated[int, In('[2, 10000000]')] = 5000  # samples of each row
@@ -56,7 +61,18 @@ class Sweep(Section):
       )
       for row in {row.average: row for row in rows}.values()
     }
-    runs = [configured(loaded[row.average], row) for row in rows]
+    others = {
+      key: guides.load(*key, machine.mesh)
+      for key in {(row.guide, row.classifier) for row in rows}
+    }
+    runs = [
+      guides.guided(
+        configured(loaded[row.average], row),
+        others[row.guide, row.classifier],
+        machine.mesh,
+      )
+      for row in rows
+    ]
     # Errors come before the work.
     for run in runs:
       make_sampler(run.model, run.config.sampling)
@@ -66,7 +82,7 @@ class Sweep(Section):
     comparison = measuring.compare(self.against, runs[0], machine, num)
     found, draws = [], {}
     for i, (row, run) in enumerate(zip(rows, runs, strict=True)):
-      like = row.sampler, row.steps
+      like = row.sampler, row.steps, row.guide, row.momentum
       subject = samples.of_run(run, labels, row, machine, num, draws.get(like))
       draws = {like: subject.draw}  # no other is needed again
       key = comparison.key(subject.fields)
@@ -109,17 +125,27 @@ class Sweep(Section):
       weights,
       self.etas or (None,),
       self.scales or (None,),
+      self.guides or (None,),
+      self.momentums or (None,),
     )
     own = Drawing(
-      seed=self.seed, labels=self.labels, checkpoint=self.checkpoint
+      seed=self.seed,
+      labels=self.labels,
+      checkpoint=self.checkpoint,
+      classifier=self.classifier,
+      guidance=self.guidance,
     )
+    if self.guides and not set(self.scales) - {1.0}:
+      raise ValueError('--guides has no effect at scale 1: give --scales 1 2')
     if self.etas and self.samplers:
       registry.check_eta('--etas', *self.samplers)
     rows = []
-    for sampler, steps, (ema, std), eta, scale in combinations:
+    names = 'eta', 'scale', 'guide', 'momentum'
+    for sampler, steps, (ema, std), *values in combinations:
+      row = {'sampler': sampler, 'steps': steps}
+      row |= dict(zip(names, values, strict=True))
       if sampler and not registry.takes_eta(sampler):
-        eta = None
-      row = {'sampler': sampler, 'steps': steps, 'eta': eta, 'scale': scale}
+        row['eta'] = None
       rows.append(replace(own, **row, ema=ema, ema_std=std))
     return list(dict.fromkeys(rows))
 

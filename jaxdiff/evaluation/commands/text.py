@@ -10,7 +10,6 @@ from jaxdiff.data import Dataset, vocabulary
 from jaxdiff.evaluation import perplexity, texts
 from jaxdiff.evaluation.commands import drawing
 from jaxdiff.evaluation.flags import Batch, Kept, Num
-from jaxdiff.pretrained import gpt2_weights
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,8 @@ class Text(Kept):
   batch_size: Batch = 128
   # Sums: completed texts, a random subset of the test split (1000).
   infills: Annotated[int, In('[0, 10000000]')] | None = None
-  # A folder with a GPT-2: config.json, tokenizer.json, model.safetensors.
+  # An autoregressive run (--network.block 1), or a folder with a GPT-2:
+  # config.json, tokenizer.json, model.safetensors.
   scorer: str | None = None
 
   def run(self) -> dict[str, Any]:
@@ -35,7 +35,10 @@ class Text(Kept):
     sums = train.name == 'sums'
     if self.infills is not None and not sums:
       raise ValueError(f'--infills is for sums, not for {train.name}')
-    scorer = gpt2_weights.read_gpt2(self.scorer) if self.scorer else None
+    scorer = perplexity.read_scorer(self.scorer) if self.scorer else None
+    if scorer is not None:
+      # Characters that it does not know are found before the work.
+      scorer.encode([''.join(train.symbols)])
     job, path = drawing.draw(self, 'text', '.json')
     # Windows of running text are no units that could be novel.
     lines = sums or train.name.startswith('lines:')
