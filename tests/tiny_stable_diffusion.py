@@ -43,7 +43,7 @@ def unet_state():
   shapes = unet_weights.unet_shapes(config)
   rng = np.random.default_rng(0)
   draw = lambda x: rng.normal(size=x.shape).astype(np.float32) / 5
-  sources = unet_weights.unet_sources(shapes, config)
+  sources = unet_weights.unet_sources(shapes, 2)
   return state_dicts.exported(jax.tree.map(draw, shapes), sources)
 
 

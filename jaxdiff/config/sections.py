@@ -142,6 +142,15 @@ class Optimizer(Section):
 
 
 @dataclass(frozen=True)
+class Lora(Section):
+  """Low-rank factors of attention, trained instead of the weights of --init."""
+
+  prefix: ClassVar[str] = 'lora.'
+  rank: Size | None = None  # None: all weights are trained
+  alpha: Positive | None = None  # the product has the weight alpha / rank: 1
+
+
+@dataclass(frozen=True)
 class Training(Section):
   """The length of training, the batch, and the intervals."""
 

@@ -38,6 +38,8 @@ class Weights(Section):
   ema: bool = True  # the averaged weights
   ema_std: Std | None = None  # or the average of this width, made afterwards
   dtype: Literal['float32', 'bfloat16'] | None = None  # of the network
+  lora: str | None = None  # Stable Diffusion: pytorch_lora_weights.safetensors
+  lora_scale: Scale | None = None  # multiplies the factors of a LoRA (1)
   size: Size | None = None  # Stable Diffusion: the side length of images
   # Stable Diffusion 2 in a single file: what its network predicts.
   prediction: Literal['eps', 'v'] | None = None

@@ -82,15 +82,14 @@ def unet_params(
   shapes = unet_shapes(config)
   sources = {
     path: Source(rename(source.key))
-    for path, source in unet_sources(shapes, config).items()
+    for path, source in unet_sources(shapes, len(config.attends)).items()
   }
   state = state_dicts.without_pointwise(state, sources, shapes)
   return arranged(state, sources, shapes)
 
 
-def unet_sources(shapes: Params, config: TextUNet) -> dict[Path, Source]:
+def unet_sources(shapes: Params, levels: int) -> dict[Path, Source]:
   """The place of each parameter in diffusers' state dict."""
-  levels = len(config.attends)
   return {path: Source(_key(path, levels)) for path in flatten_dict(shapes)}
 
 

@@ -75,18 +75,42 @@ def is_one(path: str | Path) -> bool:
   return parts or named
 
 
-def load(
-  path: str | Path,
-  mesh: Mesh,
-  size: int | None = None,
-  dtype: str = 'float32',
-  prediction: str | None = None,
-) -> Run:
+class Described(NamedTuple):
+  """A Stable Diffusion whose weights are not read yet."""
+
+  config: c.Config
+  spec: c.Spec
+  params: Callable[[], Params]
+
+
+def load(path: str | Path, mesh: Mesh, *settings: Any) -> Run:
   """Loads a Stable Diffusion.
 
   Args:
     path: The folder, or the single file.
     mesh: The weights go to each of its devices.
+    *settings: Of `read`.
+  """
+  config, spec, read_params = read(path, *settings)
+  model = models.make(config, spec)
+  everywhere = parallel.replicated(mesh)
+  model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
+  dtype = config.network.dtype
+  params = jax.tree.map(lambda x: x.astype(dtype), read_params())
+  params = jax.device_put(params, everywhere)
+  return Run(Path(config.workdir), config, model.spec, model, 0, params)
+
+
+def read(
+  path: str | Path,
+  size: int | None = None,
+  dtype: str = 'float32',
+  prediction: str | None = None,
+) -> Described:
+  """Reads all of a Stable Diffusion but its weights.
+
+  Args:
+    path: The folder, or the single file.
     size: Side length of images; None for that of its training.
     dtype: Of the weights of the U-Net and of its computation.
     prediction: 'eps' or 'v', of a single file of version 2, which does not say.
@@ -97,12 +121,7 @@ def load(
   """
   path = hub.local_path(path)
   single = path.is_file()
-  if single:
-    parts = _of_file(path, prediction)
-  elif prediction is None:
-    parts = _of_folder(path)
-  else:
-    raise ValueError(f'--prediction is for a single file; {path} says it')
+  parts = _of_file(path, prediction) if single else _of_folder(path)
   _check_fit(path, parts)
   (vae, scale), scheduler = parts.vae, parts.scheduler
   side, num = _side(size, parts.unet, vae.factor), vae.latent_channels
@@ -137,14 +156,10 @@ def load(
       times=scheduler.times,
       threshold='none',
       scale=7.5,
+      num=4,  # previews of a run that starts from it
     ),
   )
-  model = models.make(config, spec)
-  everywhere = parallel.replicated(mesh)
-  model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
-  params = jax.tree.map(lambda x: x.astype(dtype), parts.params())
-  params = jax.device_put(params, everywhere)
-  return Run(Path(config.workdir), config, model.spec, model, 0, params)
+  return Described(config, spec, parts.params)
 
 
 def _of_folder(path: Path) -> Parts:
@@ -169,27 +184,26 @@ def _of_folder(path: Path) -> Parts:
 def _of_file(path: Path, prediction: str | None) -> Parts:
   checkpoint_file.find_merges(path)
   version = checkpoint_file.version_of(path)
-  if (prediction is None) == (version.prediction is None):
+  known = version.prediction or prediction
+  if known is None or prediction not in (None, known):
     raise ValueError(
       f'{path} is of {version.name}, '
       + (
-        f'whose network predicts {version.prediction}: --prediction is for '
-        'version 2'
+        f'whose network predicts {version.prediction}, not {prediction}'
         if prediction
         else 'and a file of it does not say what its network predicts: give '
         '--prediction v (images of 768) or --prediction eps (of 512)'
       )
     )
-  prediction = version.prediction or prediction
   unet = unet_config.read_unet_config(version.unet)
-  if prediction == 'v':
+  if known == 'v':
     unet = unet._replace(side=96)
   scheduler = scheduler_config.read_scheduler(_SINGLE_FILE)
   return Parts(
     unet,
     _autoencoder(version.vae),
     clip_text_network(version.text),
-    scheduler._replace(prediction=prediction),
+    scheduler._replace(prediction=known),
     lambda: checkpoint_file.unet_params(path, unet),
   )
 
@@ -245,7 +259,9 @@ def _text(config: configs.Config) -> ClipText:
 
 def _network(unet: TextUNet, side: int, dtype: str) -> c.UNet:
   network = unet.network(side)
-  names = {field.name for field in dataclasses.fields(c.UNet)}
+  names = set.intersection(
+    *({x.name for x in dataclasses.fields(y)} for y in (c.UNet, network))
+  )
   settings: dict[str, Any] = {name: getattr(network, name) for name in names}
   return c.UNet(**settings | {'dtype': dtype})
 

@@ -181,7 +181,7 @@ def test_names_of_the_single_file():
   shapes = unet_weights.unet_shapes(config)
   assert sum(x.size for x in jax.tree.leaves(shapes)) == 859_520_964
   assert len(jax.tree.leaves(shapes)) == 686
-  sources = unet_weights.unet_sources(shapes, config).values()
+  sources = unet_weights.unet_sources(shapes, 4).values()
   ours = {source.key: i for i, source in enumerate(sources)}
   rename = lambda k: checkpoint_file.unet_name(k, 2, config.attends)
   state = {checkpoint_file.UNET + rename(k): i for k, i in ours.items()}
