@@ -44,6 +44,7 @@ class UNet(Network):
   cosine_first: bool = False
   frequency_shift: Annotated[int, In('[0, 1]')] = 1
   padded_halving: bool = False  # on all sides, not bottom and right alone
+  variant: Literal['ddpm', 'ddpm++', 'ncsn++'] = 'ddpm'
 
 
 @dataclass(frozen=True)

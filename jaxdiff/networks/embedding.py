@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxdiff.networks import layers
 
@@ -152,6 +152,7 @@ def embed(
   init: Callable[..., Array] = layers.kernel_init,
   label: Array | None = None,
   waves: Callable[..., Array] = sinusoidal,
+  early: ArrayLike = 0.0,
 ) -> Array:
   """Sums the embeddings of time and of the conditions that are vectors.
 
@@ -169,18 +170,19 @@ def embed(
     init: Of the matrices.
     label: From `embed_label`, which is called without.
     waves: The sinusoidal embedding.
+    early: Added to that of time, [B, frequencies].
 
   Returns:
     [B, width].
   """
   dense = partial(layers.Dense, width, dtype=dtype, kernel_init=init)
 
-  def level(t, name, scale=kinds.time_scale, **last):
-    emb = waves(t, frequencies, scale)
+  def level(t, name, scale=kinds.time_scale, early=0.0, **last):
+    emb = waves(t, frequencies, scale) + early
     emb = nn.swish(dense(name=f'{name}_0')(emb))
     return dense(name=f'{name}_1', **last)(emb)
 
-  emb = level(t, 'time')
+  emb = level(t, 'time', early=early)
   if kinds.num_classes is not None:
     if label is None:
       label = embed_label(kinds, t, cond, width, dtype)

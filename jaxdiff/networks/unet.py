@@ -1,4 +1,4 @@
-"""The U-Net of DDPM, with the options of ADM and of Stable Diffusion.
+"""The U-Net of DDPM, with the options of ADM, DDPM++ and Stable Diffusion.
 
 Feature maps on several levels, each half the height and width of the one above.
 The encoder goes down and keeps every map; the decoder comes up and, before each
@@ -12,12 +12,16 @@ head_channels=64, attention_resolutions=(32, 16, 8), norm_eps=1e-5` with
 out_channels twice the data's, for its learned variances. Stable Diffusion 1
 is, for latents of 64x64x4, `channels=320, channel_mults=(1, 2, 4, 4),
 attention_resolutions=(64, 32, 16), num_heads=8, norm_eps=1e-5, text_dim=768,
-cosine_first=True, frequency_shift=0, padded_halving=True`.
+cosine_first=True, frequency_shift=0, padded_halving=True`. EDM's for CIFAR-10
+is `variant='ddpm++', channel_mults=(2, 2, 2), num_res_blocks=4,
+resblock_updown=True`.
 
 Source: Ho et al. 2020 (arXiv:2006.11239), appendix B; Dhariwal and Nichol 2021
-(arXiv:2105.05233), section 3; Rombach et al. 2022 (arXiv:2112.10752).
+(arXiv:2105.05233), section 3; Rombach et al. 2022 (arXiv:2112.10752); Karras et
+al. 2022 (arXiv:2206.00364), appendix F.2.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -26,9 +30,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import attention, checks, embedding, layers
+from jaxdiff.networks import attention, checks, embedding, layers, smooth
 from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.embedding import Cond
+from jaxdiff.networks.fourier import Fourier
 
 
 class UNet(nn.Module):
@@ -61,6 +66,12 @@ class UNet(nn.Module):
       `embedding.sinusoidal`.
     padded_halving: Whether convolutions that halve a map pad it on all sides,
       and not at the bottom and right alone.
+    variant: 'ddpm++' (Song et al. 2021, section 4.3): sums are divided by
+      sqrt(2), residual blocks that change the size project what they skip, of
+      the decoder's blocks the last of a level attends, and labels are embedded
+      beside the time, before its two layers. 'ncsn++': also random frequencies
+      of time, a smooth filter where the size changes, and the noisy image added
+      on every level going down.
 
   `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
   `time_scale`, `dtype` and `remat` are those of `jaxdiff.networks`.
@@ -89,6 +100,7 @@ class UNet(nn.Module):
   cosine_first: bool = False
   frequency_shift: int = 1
   padded_halving: bool = False
+  variant: str = 'ddpm'
   dtype: DTypeLike = jnp.float32
   remat: bool | str = False
 
@@ -121,8 +133,23 @@ class UNet(nn.Module):
       frequency_shift=self.frequency_shift,
     )
     width = 4 * self.channels
+    plus, ncsn = self.variant != 'ddpm', self.variant == 'ncsn++'
+    num_waves = (2 if ncsn else 1) * self.channels
+    early: Array | float = 0.0
+    if plus and self.num_classes is not None:
+      early = embedding.embed_label(kinds, t, cond, num_waves, self.dtype)
+      kinds = kinds._replace(num_classes=None)
+    if ncsn:
+      waves = Fourier(name='time')
     emb = embedding.embed(
-      kinds, t, cond, self.channels, width, self.dtype, waves=waves
+      kinds,
+      t,
+      cond,
+      num_waves,
+      width,
+      self.dtype,
+      waves=waves,
+      early=early,
     )
     # Every residual block begins with this swish: once here serves them all.
     emb = nn.swish(emb)
@@ -137,6 +164,7 @@ class UNet(nn.Module):
         norm_eps=self.norm_eps,
         dtype=self.dtype,
         groups=self.num_groups,
+        unit_sum=plus,
         name=name,
       )(h, emb)
 
@@ -145,15 +173,15 @@ class UNet(nn.Module):
       if self.head_channels is not None:
         heads = h.shape[-1] // self.head_channels
       if self.text_dim is None:
-        settings = heads, self.norm_eps, self.dtype, self.num_groups
+        settings = heads, self.norm_eps, self.dtype, self.num_groups, plus
         return attention_block(*settings, name=name)(h)
       settings = heads, self.transformer_depth, self.dtype, self.num_groups
       block = text_block(*settings, name=name)
       return block(h, cond['text'], cond.get('mask'))
 
-    def stage(h, features, name):
+    def stage(h, features, name, attends=True):
       h = residual(h, features, name)
-      if h.shape[1] in self.attention_resolutions:
+      if attends and h.shape[1] in self.attention_resolutions:
         h = attend(h, f'{name}_attention')
       return h
 
@@ -161,16 +189,23 @@ class UNet(nn.Module):
     halving = {'strides': 2, 'padding': 1 if self.padded_halving else 'SAME'}
 
     h = embedding.beside_low_res(xt, cond) if self.low_res else xt
-    h = layers.space_to_depth(h, self.patch_size)
-    h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(h)
+    side = layers.space_to_depth(h, self.patch_size)
+    h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(side)
     skips = [h]
+    halve = smooth.downsample if ncsn else layers.downsample
+    double = smooth.upsample if ncsn else layers.upsample
     for level, width in enumerate(widths):
       if level:
         name = f'down_{level}'
         if self.resblock_updown:
-          h = residual(h, h.shape[-1], name, layers.downsample)
+          h = residual(h, h.shape[-1], name, halve)
         else:
           h = layers.conv3x3(h.shape[-1], self.dtype, name, **halving)(h)
+        if ncsn:
+          settings = h.shape[-1], self.dtype, f'side_{level}'
+          side = layers.conv3x3(*settings, padding=2)(side)
+          side = halve(side, pad=0)
+          h = side = math.sqrt(0.5) * (h + side)
         skips.append(h)
       for i in range(self.num_res_blocks):
         h = stage(h, width, f'encoder_{level}_{i}')
@@ -183,13 +218,13 @@ class UNet(nn.Module):
     for level, width in reversed(list(enumerate(widths))):
       for i in range(self.num_res_blocks + 1):
         h = jnp.concatenate([h, skips.pop()], axis=-1)
-        h = stage(h, width, f'decoder_{level}_{i}')
+        attends = i == self.num_res_blocks or not plus
+        h = stage(h, width, f'decoder_{level}_{i}', attends)
       if level:
         name = f'up_{level}'
         size = skips[-1].shape[1:3]
         if self.resblock_updown:
-          double = partial(layers.upsample, size=size)
-          h = residual(h, width, name, double)
+          h = residual(h, width, name, partial(double, size=size))
         else:
           h = layers.conv_of_upsampled(h, width, size, self.dtype, name)
 
@@ -226,6 +261,17 @@ def _check(net: UNet, xt: Array, t: Array) -> None:
       )
     size = tuple((n + 1) // 2 for n in size)
     heights.append(size[0])
+  if net.variant not in ('ddpm', 'ddpm++', 'ncsn++'):
+    raise ValueError(
+      f"variant must be 'ddpm', 'ddpm++' or 'ncsn++', got {net.variant!r}"
+    )
+  if net.variant == 'ncsn++' and (
+    not net.resblock_updown
+    or any(n % 2 ** (len(net.channel_mults) - 1) for n in xt.shape[1:3])
+  ):
+    raise ValueError(
+      "variant 'ncsn++' needs resblock_updown, and sides that its levels halve"
+    )
   absent = sorted(set(net.attention_resolutions) - set(heights))
   if absent:
     raise ValueError(

@@ -32,7 +32,7 @@ class Import(c.Section):
   """Make a run of SOURCE in WORKDIR, from which sample.py draws.
 
   SOURCE is a folder in the layout of google/ddpm-cifar10-32, a file of the
-  original DiT, or a file that `export` wrote; also hf://owner/name.
+  original DiT or of EDM, or one that `export` wrote; also hf://owner/name.
   """
 
   source: Annotated[str, tyro.conf.Positional]
