@@ -34,6 +34,7 @@ from jaxdiff.config.networks import (
   Custom,
   DiT,
   GraphTransformer,
+  Lora,
   Transformer,
   UNet,
 )
@@ -44,7 +45,6 @@ from jaxdiff.config.sections import (
   Data,
   Evaluation,
   Latent,
-  Lora,
   Optimizer,
   Parallel,
   Processes,

@@ -14,7 +14,7 @@ from jaxdiff.config.diffusion import (
   Gaussian,
   trial_unmasking,
 )
-from jaxdiff.config.networks import EDM2, AnyNetwork, Transformer, UNet
+from jaxdiff.config.networks import EDM2, AnyNetwork, Lora, Transformer, UNet
 from jaxdiff.config.ranges import Name, Section, Seed
 from jaxdiff.config.sections import (
   Checkpoint,
@@ -22,7 +22,6 @@ from jaxdiff.config.sections import (
   Data,
   Evaluation,
   Latent,
-  Lora,
   Optimizer,
   Parallel,
   Sampling,
@@ -89,6 +88,7 @@ _NEEDS = {
   'diffusion.adversarial_weight': ('diffusion.adversary',),
   'diffusion.adversarial_start': ('diffusion.adversary',),
   'lora.alpha': ('lora.rank',),
+  'condition.sizes': ('condition.clip',),
   'parallel.timeout': ('parallel.coordinator',),
 }
 for _name in ('length', 'vocab_size', 'width', 'depth', 'num_heads', 'clip'):

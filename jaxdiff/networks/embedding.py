@@ -40,6 +40,8 @@ class Kinds(NamedTuple):
   low_res: bool = False
   second_time: bool = False
   time_scale: float = 1000.0  # of t in the largest frequency, see `sinusoidal`
+  pooled_mlp: bool = False  # two layers for `pooled`
+  beside: int = 0  # channels of what stands beside xt
 
 
 def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
@@ -75,6 +77,8 @@ def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
   if kinds.low_res:
     needed['low_res'] = (jnp.floating, (batch, 'h', 'w', "C'"))
     optional['augment'] = (jnp.floating, (batch,))
+  if kinds.beside:
+    needed['beside'] = (jnp.floating, (batch, 'H', 'W', kinds.beside))
   if kinds.second_time:
     optional['s'] = (jnp.floating, (batch,))
 
@@ -188,7 +192,10 @@ def embed(
       label = embed_label(kinds, t, cond, width, dtype)
     emb = emb + label
   if kinds.pooled_dim is not None:
-    emb = emb + dense(name='pooled')(cond['pooled'])
+    pooled, name = cond['pooled'], 'pooled'
+    if kinds.pooled_mlp:
+      pooled, name = nn.swish(dense(name='pooled_0')(pooled)), 'pooled_1'
+    emb = emb + dense(name=name)(pooled)
   if kinds.low_res:
     augment = cond.get('augment', jnp.zeros(t.shape))
     emb = emb + level(augment, 'augment', 1000.0)

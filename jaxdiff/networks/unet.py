@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import attention, checks, embedding, layers, smooth
+from jaxdiff.networks import attention, embedding, layers, smooth, unet_checks
 from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.embedding import Cond
 from jaxdiff.networks.fourier import Fourier
@@ -60,6 +60,10 @@ class UNet(nn.Module):
       the work falls with its square. Heights are then in these positions.
     transformer_depth: Blocks of a spatial transformer, which attends to a text
       where blocks attend.
+    transformer_depths: The same for each level (SDXL); the middle has the last.
+    beside: Channels of the condition `beside`, a map that is concatenated to
+      the noisy image: a mask and a masked image, of a network that fills in.
+    pooled_mlp: Whether the vector `pooled` passes two layers, and not one.
     norm_eps: Added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
     num_groups: Groups of the norms; None: `layers.num_groups` of each width.
     cosine_first, frequency_shift: Of the embedding of time, see
@@ -91,7 +95,10 @@ class UNet(nn.Module):
   num_classes: int | None = None
   text_dim: int | None = None
   transformer_depth: int = 1
+  transformer_depths: Sequence[int] = ()
   pooled_dim: int | None = None
+  pooled_mlp: bool = False
+  beside: int = 0
   low_res: bool = False
   second_time: bool = False
   time_scale: float = 1000.0
@@ -112,7 +119,7 @@ class UNet(nn.Module):
 
     See `jaxdiff.networks`. In training, dropout takes random keys 'dropout'.
     """
-    _check(self, xt, t)
+    unet_checks.check(self, xt, t)
     kinds = embedding.Kinds(
       self.num_classes,
       self.text_dim,
@@ -120,6 +127,8 @@ class UNet(nn.Module):
       self.low_res,
       self.second_time,
       self.time_scale,
+      self.pooled_mlp,
+      self.beside,
     )
     embedding.check(kinds, cond, xt.shape[0])
     again = partial(rematerialised, remat=self.remat)
@@ -168,27 +177,30 @@ class UNet(nn.Module):
         name=name,
       )(h, emb)
 
-    def attend(h, name):
+    def attend(h, name, level):
       heads = self.num_heads
       if self.head_channels is not None:
         heads = h.shape[-1] // self.head_channels
       if self.text_dim is None:
         settings = heads, self.norm_eps, self.dtype, self.num_groups, plus
         return attention_block(*settings, name=name)(h)
-      settings = heads, self.transformer_depth, self.dtype, self.num_groups
+      depths = self.transformer_depths or [self.transformer_depth] * len(widths)
+      settings = heads, depths[level], self.dtype, self.num_groups
       block = text_block(*settings, name=name)
       return block(h, cond['text'], cond.get('mask'))
 
-    def stage(h, features, name, attends=True):
+    def stage(h, features, name, level, attends=True):
       h = residual(h, features, name)
       if attends and h.shape[1] in self.attention_resolutions:
-        h = attend(h, f'{name}_attention')
+        h = attend(h, f'{name}_attention', level)
       return h
 
     widths = [self.channels * mult for mult in self.channel_mults]
     halving = {'strides': 2, 'padding': 1 if self.padded_halving else 'SAME'}
 
     h = embedding.beside_low_res(xt, cond) if self.low_res else xt
+    if self.beside:
+      h = jnp.concatenate([h, cond['beside']], axis=-1)
     side = layers.space_to_depth(h, self.patch_size)
     h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(side)
     skips = [h]
@@ -208,18 +220,18 @@ class UNet(nn.Module):
           h = side = math.sqrt(0.5) * (h + side)
         skips.append(h)
       for i in range(self.num_res_blocks):
-        h = stage(h, width, f'encoder_{level}_{i}')
+        h = stage(h, width, f'encoder_{level}_{i}', level)
         skips.append(h)
 
     h = residual(h, h.shape[-1], 'middle_0')
-    h = attend(h, 'middle_attention')
+    h = attend(h, 'middle_attention', len(widths) - 1)
     h = residual(h, h.shape[-1], 'middle_1')
 
     for level, width in reversed(list(enumerate(widths))):
       for i in range(self.num_res_blocks + 1):
         h = jnp.concatenate([h, skips.pop()], axis=-1)
         attends = i == self.num_res_blocks or not plus
-        h = stage(h, width, f'decoder_{level}_{i}', attends)
+        h = stage(h, width, f'decoder_{level}_{i}', level, attends)
       if level:
         name = f'up_{level}'
         size = skips[-1].shape[1:3]
@@ -234,64 +246,3 @@ class UNet(nn.Module):
     features = self.patch_size**2 * self.out_channels
     out = layers.conv3x3(features, jnp.float32, 'conv_out', zero=True)
     return layers.depth_to_space(out(nn.swish(norm(h))), self.patch_size)
-
-
-def _check(net: UNet, xt: Array, t: Array) -> None:
-  if not net.channel_mults:
-    raise ValueError('channel_mults must name at least one level, got none')
-  sizes = 'out_channels', 'channels', 'channel_mults', 'num_res_blocks'
-  checks.check_settings(
-    net,
-    *sizes,
-    'patch_size',
-    'num_heads',
-    'head_channels',
-    'transformer_depth',
-    'num_groups',
-  )
-  checks.check_image(xt, t, net.patch_size)
-  size = tuple(n // net.patch_size for n in xt.shape[1:3])
-  heights = [size[0]]
-  for _ in net.channel_mults[1:]:
-    if min(size) < 2:
-      raise ValueError(
-        f'{len(net.channel_mults)} levels do not fit an image of '
-        f'{xt.shape[1]}x{xt.shape[2]}: it cannot be halved beyond level '
-        f'{len(heights)}; shorten channel_mults'
-      )
-    size = tuple((n + 1) // 2 for n in size)
-    heights.append(size[0])
-  if net.variant not in ('ddpm', 'ddpm++', 'ncsn++'):
-    raise ValueError(
-      f"variant must be 'ddpm', 'ddpm++' or 'ncsn++', got {net.variant!r}"
-    )
-  if net.variant == 'ncsn++' and (
-    not net.resblock_updown
-    or any(n % 2 ** (len(net.channel_mults) - 1) for n in xt.shape[1:3])
-  ):
-    raise ValueError(
-      "variant 'ncsn++' needs resblock_updown, and sides that its levels halve"
-    )
-  absent = sorted(set(net.attention_resolutions) - set(heights))
-  if absent:
-    raise ValueError(
-      f'attention_resolutions must be among the heights {heights} of the '
-      f'feature maps of a {xt.shape[1]}x{xt.shape[2]} image, got {absent}'
-    )
-  groups = net.num_groups or 1
-  if any(net.channels * mult % groups for mult in (1, *net.channel_mults)):
-    raise ValueError(
-      'num_groups must divide the channels of every level, got '
-      f'{net.num_groups}'
-    )
-  attending = [h in net.attention_resolutions for h in heights]
-  attending[-1] = True  # the middle
-  for mult, attends in zip(net.channel_mults, attending, strict=True):
-    width = net.channels * mult
-    name = 'num_heads' if net.head_channels is None else 'head_channels'
-    divisor = getattr(net, name)
-    if attends and width % divisor:
-      raise ValueError(
-        f'{name} must divide the {width} channels of every feature map that '
-        f'attends, got {divisor}'
-      )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Fields that may differ between the two runs: of training, not of the network.
 _FREE = (
   *('spec.data', 'spec.init', 'spec.latents.sha256'),
-  *('condition.drop', 'condition.augment'),
+  *('condition.drop', 'condition.augment', 'condition.sizes'),
   *('network.dtype', 'network.remat', 'network.dropout'),
   *('network.remat_policy', 'network.time_scale'),
   *('diffusion.loss', 'diffusion.space', 'diffusion.times'),
@@ -53,6 +53,8 @@ def published(config: Config, prediction: str | None) -> Config:
     base, spec = read_config(config.init)
     if spec.data is not None:
       return config
+  if getattr(base.network, 'beside', 0):
+    raise ValueError(f'{config.init} fills in, and is not trained further here')
   return replace(config, **{x: getattr(base, x) for x in _SECTIONS})
 
 
