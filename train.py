@@ -20,15 +20,15 @@ from jaxdiff.runs import examples, logs, loop, warm_start
 def train(config: Config) -> None:
   # The data, and the model for it: network, process, loss, sampler.
   data = examples.load(config, config.workdir, training=True)
-  spec, start = warm_start.load(config, data.spec)
+  config, spec, start = warm_start.load(config, data.spec)
   model = models.make(config, spec, data.null, start)
 
   # One training step: the loss, its gradient, the optimizer, the averages.
+  # All parameters are trained, or with --lora.rank factors beside them.
   optimizer = optimizers.make(config.optimizer, config.training.num_steps)
   options = optimizers.step_options(config)
-  task = training.make_task(
-    model.init, model.loss, optimizer, frozen=model.frozen, **options
-  )
+  trained = models.trained(config, model, start)
+  task = training.make_task(optimizer=optimizer, **trained._asdict(), **options)
 
   # Steps on all devices, with logs, checkpoints and pictures on the way.
   from jaxdiff.generation import previews
@@ -42,7 +42,7 @@ def train(config: Config) -> None:
     reports.append(loop.Report(config.evaluation.every, measure, True))
   if parallel.is_primary():
     announce(config, data)
-  described = configs.describe(config, spec)
+  described = configs.describe(config, model.spec)
   params = loop.fit(config, task, data.dataset, described, reports)
   if parallel.is_primary():
     finish(config, pictures.finish(params))
@@ -80,7 +80,7 @@ checkpoints  {workdir / 'checkpoints'}
 
 def main(argv: list[str] | None = None) -> None:
   with scripts.ending('train.py'):
-    config = configs.parse(argv)
+    config = configs.parse(argv, warm_start.published)
     runs.start(config.parallel, configs.to_dict(config), stops=True)
     files.check_target(config.workdir, folder=True)
     train(config)

@@ -83,17 +83,18 @@ def compile_train_step(
   mesh = parallel.make_mesh(config.parallel.fsdp, devices)
   parallel.check_batch_size(c.batch_size, mesh, c.accumulate)
   model = models.make(config, spec)
+  base = jax.eval_shape(model.init, jax.random.key(0))
+  trained = models.trained(config, model, base)
   task = training.make_task(
-    model.init,
-    model.loss,
-    optimizers.make(config.optimizer, c.num_steps),
+    optimizer=optimizers.make(config.optimizer, c.num_steps),
+    **trained._asdict(),
     **optimizers.step_options(config),
   )
   state = jax.eval_shape(task.init, jax.random.key(0))
   sharding = parallel.state_sharding(state, mesh, rules=config.parallel.rules)
   batch = _batch(config, spec, model.takes)
-  step = parallel.jit_train_step(task.step, mesh, sharding, model.frozen)
-  given = () if model.frozen is None else (model.frozen,)
+  step = parallel.jit_train_step(task.step, mesh, sharding, task.frozen)
+  given = () if task.frozen is None else (task.frozen,)
   memory = {
     'parameters': _per_device(state.params, sharding.params),
     'averages': _per_device(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxdiff import files, hub
+from jaxdiff import files, hub, sentencepiece
 
 if TYPE_CHECKING:
   import tokenizers
@@ -115,7 +115,7 @@ def clip_merges(path: Path, num: int) -> Merges:
 
 
 def read_library(path: str | os.PathLike) -> 'tokenizers.Tokenizer':
-  """Reads a tokenizer.json of the library tokenizers.
+  """Reads a tokenizer.json of the library tokenizers, or a spiece.model.
 
   The padding and the truncation that the file may ask for are left out.
 
@@ -129,7 +129,8 @@ def read_library(path: str | os.PathLike) -> 'tokenizers.Tokenizer':
   if not path.is_file():
     raise FileNotFoundError(f'no such tokenizer: {path}')
   try:
-    text = read(path)
+    spiece = path.suffix == '.model'
+    text = sentencepiece.as_json(path, MAX_BYTES) if spiece else read(path)
     described = json.loads(text)
     tokens = described['model']['vocab']
     ids = [token['id'] for token in described.get('added_tokens') or ()]

@@ -193,8 +193,7 @@ def t5_tokenizer(path: str | os.PathLike, length: int) -> Tokenizer:
   as <extra_id_0>, become these tokens, as there.
 
   Args:
-    path: A tokenizer.json. Where a model has only spiece.model, the library
-      transformers writes one by `save_pretrained` of its tokenizer.
+    path: A tokenizer.json; or a spiece.model, which has no <extra_id_0>.
     length: L.
 
   Raises:

@@ -40,12 +40,14 @@ class Task(NamedTuple):
   """A state and a step: everything that a training loop needs.
 
   init(key) -> TrainState; step(state, batch, frozen=None, axis_name=None) ->
-  (state, metrics); frozen: see `make_train_step`.
+  (state, metrics); frozen: see `make_train_step`; whole(params) -> those of the
+  whole network, where `params` are a part of them.
   """
 
   init: Callable[[Array], TrainState]
   step: Callable[..., tuple[TrainState, dict[str, Array]]]
   frozen: Any = None
+  whole: Callable[[Any], Any] = lambda params: params
 
 
 def make_task(
@@ -55,6 +57,7 @@ def make_task(
   *,
   stds: Sequence[float] = (),
   frozen: Any = None,
+  whole: Callable[[Any], Any] = lambda params: params,
   **options: Any,
 ) -> Task:
   """Builds the task of a loss.
@@ -65,6 +68,7 @@ def make_task(
     optimizer: an optax chain.
     stds: widths of further averages of the parameters, see `averages`.
     frozen: parameters that the loss takes and that are not trained.
+    whole: as in `Task`.
     **options: of `make_train_step`.
   """
 
@@ -73,7 +77,7 @@ def make_task(
     return init_state(init(init_key), optimizer, key, len(stds))
 
   step = make_train_step(loss, optimizer, stds=stds, **options)
-  return Task(init_all, step, frozen)
+  return Task(init_all, step, frozen, whole)
 
 
 def init_state(

@@ -34,6 +34,7 @@ from jaxdiff.config.networks import (
   Custom,
   DiT,
   GraphTransformer,
+  Lora,
   Transformer,
   UNet,
 )
@@ -70,6 +71,7 @@ __all__ = [
   'Gaussian',
   'GraphTransformer',
   'Latent',
+  'Lora',
   'Optimizer',
   'Parallel',
   'Processes',

@@ -14,7 +14,7 @@ from jaxdiff.config.diffusion import (
   Gaussian,
   trial_unmasking,
 )
-from jaxdiff.config.networks import EDM2, AnyNetwork, Transformer, UNet
+from jaxdiff.config.networks import EDM2, AnyNetwork, Lora, Transformer, UNet
 from jaxdiff.config.ranges import Name, Section, Seed
 from jaxdiff.config.sections import (
   Checkpoint,
@@ -42,6 +42,7 @@ class Config(Section):
   seed: Seed = 0
   log: Annotated[str, Name(registry.TRACKERS)] = 'tensorboard'
   # A workdir, whose averaged weights this run starts from: see `models.make`.
+  # Or a Stable Diffusion, which is what this run then is, but for its flags.
   init: str | None = None
   data: Data = field(default_factory=Data)
   latent: Latent = field(default_factory=Latent)
@@ -50,6 +51,7 @@ class Config(Section):
     default_factory=Gaussian
   )
   network: AnyNetwork = field(default_factory=UNet)
+  lora: Lora = field(default_factory=Lora)
   optimizer: Optimizer = field(default_factory=Optimizer)
   training: Training = field(default_factory=Training)
   sampling: Sampling = field(default_factory=Sampling)
@@ -70,6 +72,7 @@ FIXED = (
   'condition',
   'diffusion',
   'network',
+  'lora',
   'optimizer',
 )
 
@@ -84,6 +87,8 @@ _NEEDS = {
   'diffusion.perceptual_weight': ('diffusion.perceptual',),
   'diffusion.adversarial_weight': ('diffusion.adversary',),
   'diffusion.adversarial_start': ('diffusion.adversary',),
+  'lora.alpha': ('lora.rank',),
+  'condition.sizes': ('condition.clip',),
   'parallel.timeout': ('parallel.coordinator',),
 }
 for _name in ('length', 'vocab_size', 'width', 'depth', 'num_heads', 'clip'):
@@ -148,6 +153,10 @@ def _check_together(config: Config) -> None:
     raise ValueError(
       '--optimizer.unit-weights is for the network EDM2, got '
       f'{type(config.network).__name__}'
+    )
+  if config.lora.rank is not None and config.init is None:
+    raise ValueError(
+      '--lora.rank needs --init, the weights beside which factors are trained'
     )
   condition, parallel = config.condition, config.parallel
   if condition.low_res and config.sampling.augment > condition.augment:

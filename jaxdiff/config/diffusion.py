@@ -82,6 +82,9 @@ class Gaussian(Section):
   ] = 'cosine'
   num_steps: Count = 1000  # T, of tables of betas and losses of T steps
   steps_from_zero: bool = False  # the network is told T t - 1, as in diffusers
+  # The network is told log(sigma / alpha) / 4, and given data of the deviation
+  # in prediction 'edm(0.5)' at unit size, as in EDM.
+  log_sigma: bool = False
   prediction: Annotated[str, Name(registry.PREDICTIONS, _gaussian)] = 'v'
   # hybrid and vlb train a learned variance, nelbo the bound; mean_flow,
   # shortcut, consistency, progressive and others few steps.
@@ -113,6 +116,12 @@ class Gaussian(Section):
       raise ValueError(
         '--diffusion.variance learned needs --diffusion.loss hybrid or vlb, '
         f'and only these train it; got {self.variance} with {self.loss}'
+      )
+    edm = self.prediction.partition('(')[0] == 'edm'
+    if self.log_sigma and (self.steps_from_zero or not edm):
+      raise ValueError(
+        '--diffusion.log-sigma needs --diffusion.prediction edm, and no '
+        f'--diffusion.steps-from-zero; got {self.prediction}'
       )
     if self.space is not None and self.weighting is not None:
       raise ValueError(

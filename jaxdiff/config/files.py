@@ -6,7 +6,7 @@ import json
 import runpy
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -75,16 +75,33 @@ def load_file(path: str) -> Config:
   return dataclasses.replace(config, config=path)
 
 
-def parse(argv: Sequence[str] | None = None) -> Config:
+def parse(
+  argv: Sequence[str] | None = None,
+  published: Callable[[Config, str | None], Config] = lambda config, _: config,
+) -> Config:
   """Reads the command line: the file of --config, then every flag over it.
+
+  Args:
+    argv: the words; None for those of the command.
+    published: (the file's configuration with --init and --data.image-size,
+      --diffusion.prediction) -> that on which flags act.
 
   Raises:
     ValueError: a value out of range; the message names the flag.
   """
   first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
   first.add_argument('--config', default=Config.config)
+  first.add_argument('--init')
+  first.add_argument('--data.image-size', '--data.image_size', dest='size')
+  first.add_argument('--diffusion.prediction', dest='prediction')
   known, _ = first.parse_known_args(argv)
   default = load_file(known.config)
+  if known.init is not None:
+    default = dataclasses.replace(default, init=known.init)
+  if str(known.size).isdecimal() and int(known.size):
+    data = dataclasses.replace(default.data, image_size=int(known.size))
+    default = dataclasses.replace(default, data=data)
+  default = published(default, known.prediction)
   argv, default = migration.renamed_flags(argv, default)
   config = parse_flags(Config, argv, default)
   check_effect(config, default)

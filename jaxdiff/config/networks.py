@@ -33,6 +33,10 @@ class UNet(Network):
   num_heads: Size = 1
   head_channels: Size | None = None
   transformer_depth: Depth = 1  # with text: blocks at each attention
+  transformer_depths: tuple[Depth, ...] = ()  # or on each level
+  pooled_mlp: bool = False  # with text: two layers for its vector
+  # Channels of a mask and a masked image beside the noisy one: to fill in.
+  beside: Annotated[int, In('[0, 65536]')] = 0
   dropout: Dropout = 0.0
   scale_shift_norm: bool = False
   resblock_updown: bool = False
@@ -44,6 +48,7 @@ class UNet(Network):
   cosine_first: bool = False
   frequency_shift: Annotated[int, In('[0, 1]')] = 1
   padded_halving: bool = False  # on all sides, not bottom and right alone
+  variant: Literal['ddpm', 'ddpm++', 'ncsn++'] = 'ddpm'
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,15 @@ class Custom(Network):
   """
 
   name: str = ''
+
+
+@dataclass(frozen=True)
+class Lora(Section):
+  """Low-rank factors of attention, trained instead of the weights of --init."""
+
+  prefix: ClassVar[str] = 'lora.'
+  rank: Size | None = None  # None: all weights are trained
+  alpha: Positive | None = None  # the product has the weight alpha / rank: 1
 
 
 AnyNetwork = (

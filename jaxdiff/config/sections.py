@@ -25,12 +25,8 @@ from jaxdiff.config.ranges import (
 
 def _denoisers() -> dict[str, object]:
   denoiser = lambda xt, t: xt
-  return {
-    'denoiser': denoiser,
-    'cond': denoiser,
-    'uncond': denoiser,
-    'scale': 1,
-  }
+  denoisers = dict.fromkeys(('denoiser', 'cond', 'uncond'), denoiser)
+  return denoisers | {'scale': 1}
 
 
 def trial_noise(sampler: str = '') -> dict[str, object]:
@@ -98,6 +94,10 @@ class Condition(Section):
   clip: str | None = None  # clip: a folder with the weights of the encoder
   pooled: bool = True  # clip: the text as one vector, beside its tokens
   t5: str | None = None  # t5: the same of T5 v1.1 or umT5
+  # clip, two encoders of SDXL: height, width, top, left, height, width of the
+  # image before it was cropped, of what was cut off, and after.
+  sizes: tuple[Annotated[int, In('[0, 65536]')], ...] = ()
+  sizes_dim: Annotated[int, In('[4, 4096]')] = 256  # waves of each
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,38 @@ def inpaint(jump: int, repeats: int) -> Edit:
   return edit
 
 
+def fill() -> Edit:
+  """Builds new content of a network that reads what stands beside xt."""
+
+  def edit(parts: Parts, options: Mapping[str, Array], index: Array) -> Array:
+    shape = options['image'].shape
+    prior = jax.vmap(lambda key: parts.process.prior(key, shape))
+    x = prior(parts.prior_keys)
+    return samplers.sample(
+      parts.step, parts.denoiser, parts.step_keys, x, parts.times
+    )
+
+  return edit
+
+
+def beside(model: Model, image: Array, mask: Array) -> Array:
+  """Computes a mask and the masked image, for a network that fills in.
+
+  Args:
+    model: of latents.
+    image: [H, W, C] in [-1, 1].
+    mask: bool [H, W, 1], true where new content comes.
+
+  Returns:
+    [h, w, 1 + c], the mask at the first pixel of each position, and latents.
+  """
+  encode = jax.jit(model.latents)
+  latents = encode(jnp.where(mask, 0.0, image)[None], model.frozen)[0]
+  step = len(mask) // len(latents)
+  small = jnp.asarray(mask[::step, ::step], jnp.float32)
+  return jnp.concatenate([small, latents], axis=-1)
+
+
 def interpolate(num: int, iterations: int = 10) -> Edit:
   """Builds an interpolation: image i is i / (num - 1) from 'image' to 'other'.
 

@@ -38,7 +38,12 @@ class Weights(Section):
   ema: bool = True  # the averaged weights
   ema_std: Std | None = None  # or the average of this width, made afterwards
   dtype: Literal['float32', 'bfloat16'] | None = None  # of the network
+  lora: str | None = None  # Stable Diffusion: pytorch_lora_weights.safetensors
+  lora_scale: Scale | None = None  # multiplies the factors of a LoRA (1)
   size: Size | None = None  # Stable Diffusion: the side length of images
+  # SDXL: height, width, top, left, height, width of an image before it was
+  # cropped, of what was cut off, and after.
+  sizes: tuple[Annotated[int, In('[0, 65536]')], ...] = ()
   # Stable Diffusion 2 in a single file: what its network predicts.
   prediction: Literal['eps', 'v'] | None = None
 
@@ -172,6 +177,12 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
         f'--{name} is for guidance, and this model has no condition'
       )
   diffusion, network = config.diffusion, config.network
+  if flags.sizes:
+    if not c.sizes or len(flags.sizes) != 6:
+      raise ValueError(
+        f'--sizes must be six numbers, for SDXL, got {flags.sizes}'
+      )
+    c = dataclasses.replace(c, sizes=flags.sizes)
   if flags.dtype is not None:
     network = dataclasses.replace(network, dtype=flags.dtype)
   sampler, _, variance = (flags.sampler or '').partition(':')
@@ -190,7 +201,11 @@ def configure(config: Config, flags: SamplerFlags) -> Config:
   try:
     sampling = dataclasses.replace(config.sampling, **chosen)
     config = dataclasses.replace(
-      config, sampling=sampling, diffusion=diffusion, network=network
+      config,
+      sampling=sampling,
+      diffusion=diffusion,
+      network=network,
+      condition=c,
     )
   except ValueError as error:
     raise ValueError(str(error).replace('--sampling.', '--')) from error

@@ -34,6 +34,8 @@ from jaxdiff.runs import Run
 # Settings of a sampler, those on which others depend first.
 _SETTINGS = ('sampler', 'guidance', 'steps', 'eta', 'times', 'threshold')
 _SETTINGS += ('scale', 'momentum')
+# Flags on which images depend, beside those of the sampler.
+_OF_THE_NETWORK = 'dtype', 'size', 'sizes'
 
 
 def make_job(flags: Flags, mesh: Mesh) -> Job:
@@ -78,6 +80,17 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     options[-1] |= images.arrays
   options[-1] |= {'given': given.arrays} if given else {}
   edit, numbers = _edit(flags, num)
+  if getattr(run.config.network, 'beside', 0):
+    if flags.edit != 'inpaint':
+      raise ValueError(
+        f'{flags.workdir} is trained to fill in: give --edit inpaint, --image '
+        'and --mask'
+      )
+    if (flags.jump, flags.repeats) != (None, None):
+      raise ValueError('--jump and --repeats are for models of whole images')
+    beside = edits.beside(run.model, **images.arrays)
+    options[-1]['cond'] = options[-1].get('cond', {}) | {'beside': beside[None]}
+    edit, numbers = edits.fill(), {}
   if edit and run.spec.latents:
     edit = edits.in_latents(edit, run.model)
   if flags.edit == 'interpolate' and names:
@@ -102,7 +115,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     paths={'base': flags.base, **images.paths, **flags.guides},
     **images.hashes,
     **({'edit': flags.edit, **numbers} if edit else {}),
-    **{k: x for k, x in changed(flags).items() if k in ('dtype', 'size')},
+    **{k: x for k, x in changed(flags).items() if k in _OF_THE_NETWORK},
   )
   if flags.base:
     metadata['base'] = settings(loaded[0])

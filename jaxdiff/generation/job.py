@@ -7,11 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from jaxdiff import modalities, models, parallel, runs
+from jaxdiff import hub, lora, modalities, models, parallel, runs
 from jaxdiff.config import Spec, to_dict
 from jaxdiff.data.dataset import Cut
 from jaxdiff.generation import conditions as conditions_lib
@@ -19,6 +20,7 @@ from jaxdiff.generation import guides, sampler, writer
 from jaxdiff.generation.conditions import Conditions
 from jaxdiff.generation.flags import SamplerFlags, configure
 from jaxdiff.modalities import Modality
+from jaxdiff.pretrained import lora_weights
 from jaxdiff.runs import Run, stable_diffusion
 
 _LARGE = 256**2  # pixels of an image
@@ -78,8 +80,13 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
     )
   else:
     run = runs.load(
-      workdir, mesh, checkpoint=flags.checkpoint, ema=flags.average
+      workdir,
+      mesh,
+      checkpoint=flags.checkpoint,
+      ema=flags.average,
+      lora_scale=1.0 if flags.lora_scale is None else flags.lora_scale,
     )
+  run = _with_factors(run, flags)
   config = run.config
   if run.model.process is None:
     raise ValueError(
@@ -102,9 +109,34 @@ def _published(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
     if getattr(flags, name) != getattr(SamplerFlags, name):
       flag = name.replace('_', '-')
       raise ValueError(f'--{flag} is for runs that were trained here')
+  if flags.prediction and hub.local_path(workdir).is_dir():
+    raise ValueError(f'--prediction is for a single file; {workdir} says it')
   return stable_diffusion.load(
     workdir, mesh, flags.size, flags.dtype or 'float32', flags.prediction
   )
+
+
+def _with_factors(run: Run, flags: SamplerFlags) -> Run:
+  """Merges the factors of --lora.
+
+  Raises:
+    ValueError: The run has no factors that --lora-scale could multiply, or no
+      U-Net that those of a file are for.
+  """
+  if flags.lora is None:
+    if flags.lora_scale is not None and run.config.lora.rank is None:
+      raise ValueError(
+        f'--lora-scale is for a run of --lora.rank, or with --lora FILE; '
+        f'{run.workdir} has no factors'
+      )
+    return run
+  if run.config.lora.rank is not None:
+    raise ValueError(f'{run.workdir} has factors of its own: give no --lora')
+  levels = len(getattr(run.config.network, 'channel_mults', ()))
+  factors = lora_weights.read(flags.lora, run.params, levels)
+  scale = 1.0 if flags.lora_scale is None else flags.lora_scale
+  merge = jax.jit(lora.merged)
+  return run._replace(params=merge(run.params, factors, scale))
 
 
 def configured(run: Run, flags: SamplerFlags) -> Run:

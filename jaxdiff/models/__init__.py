@@ -7,8 +7,13 @@ each name is parsed once, and the functions of the model are closed over what
 was built. Nothing after this asks the configuration what kind of model it is.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+from jax import Array
 
 from jaxdiff import names
 from jaxdiff.config import (
@@ -21,7 +26,10 @@ from jaxdiff.config import (
 )
 from jaxdiff.models.model import Model, Params, Start
 
-__all__ = ['Model', 'Start', 'make']
+if TYPE_CHECKING:
+  from jaxdiff.losses import Loss
+
+__all__ = ['Model', 'Start', 'Trained', 'make', 'trained']
 
 _MAKERS = {
   Gaussian: 'jaxdiff.models.gaussian:make',
@@ -60,6 +68,39 @@ def make(
   taught = isinstance(config.diffusion, Gaussian)
   model = maker(config, spec, null or {}, *((start,) if taught else ()))
   return model._replace(init=lambda key: _replaced(model.init(key), start))
+
+
+class Trained(NamedTuple):
+  """The part of a model that is trained: see `training.make_task`."""
+
+  init: Callable[[Array], Params]
+  loss: Loss
+  frozen: Params
+  whole: Callable[[Params], Params]
+
+
+def trained(config: Config, model: Model, base: Params | None) -> Trained:
+  """Returns all of a model, or with --lora.rank factors beside `base`."""
+  rank = config.lora.rank
+  if rank is None:
+    return Trained(model.init, model.loss, model.frozen, lambda params: params)
+  from jaxdiff import lora  # which most runs have not
+
+  scale = lora_scale(config)
+  merge = jax.jit(lora.merged)
+  inner = {} if model.frozen is None else {'frozen': model.frozen}
+  return Trained(
+    lambda key: lora.init(key, base, rank),
+    lora.of_factors(model.loss, scale),
+    {'base': base, **inner},
+    lambda factors: merge(base, factors, scale),
+  )
+
+
+def lora_scale(config: Config) -> float:
+  """Returns the weight of a product of factors, alpha / rank."""
+  rank = config.lora.rank
+  return (config.lora.alpha or rank) / rank
 
 
 def _replaced(params: Params, start: Params) -> Params:

@@ -21,7 +21,7 @@ from jaxdiff import (
 )
 from jaxdiff.config import Config, Gaussian, Sampling, Spec, registry
 from jaxdiff.losses import elbo, learned_variance
-from jaxdiff.models import grids, networks
+from jaxdiff.models import grids, networks, scaling
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.schedules import Schedule
 
@@ -52,7 +52,7 @@ def make(
   channels = spec.shape[-1] * (2 if learned else 1)
   two_times = {'second_time': True} if loss in registry.TWO_TIMES else {}
   network = networks.make(config, spec, out_channels=channels, **two_times)
-  apply = _scaled(network.apply, schedule, c)
+  apply = scaling.scaled(network.apply, schedule, c)
   pair = learned_variance.split_output(apply) if learned else apply
   if c.self_conditioning:
     pair = losses.self_conditioned(apply, kind, schedule)
@@ -278,23 +278,3 @@ def nelbo(
   """Computes `losses.elbo.nelbo` of a network that outputs a prediction."""
   clean = losses.clean_apply(apply, kind, schedule)
   return elbo.nelbo(clean, process, times)
-
-
-def _scaled(
-  apply: losses.Apply, schedule: Schedule, c: Gaussian
-) -> losses.Apply:
-  """The network given xt / sqrt(alpha^2 + sigma^2), of about unit size.
-
-  It is xt itself on a schedule that preserves the variance. The time is T t - 1
-  for 1000 t with steps_from_zero. Source: EDM (Karras et al. 2022), c_in.
-  """
-
-  def scaled(
-    params: Params, xt: Array, t: Array, cond: Any, dropout_keys: Any = None
-  ) -> Any:
-    size = jnp.hypot(*schedule(t)).reshape(-1, *[1] * (xt.ndim - 1))
-    if c.steps_from_zero:
-      t = jnp.maximum(c.num_steps * t - 1, 0) / 1000
-    return apply(params, xt / size, t, cond, dropout_keys)
-
-  return scaled

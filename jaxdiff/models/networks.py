@@ -51,7 +51,8 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
   """
   c = config.condition
   _check_conditions(config, spec)
-  takes = _takes(c)
+  beside = getattr(config.network, 'beside', 0)
+  takes = (*_takes(c), *(('beside',) if beside else ()))
   module = _module(config, spec, sizes)
   if 'num_logits' in sizes and spec.modality == 'image':
     from jaxdiff.networks.pixel_categories import PixelCategories
@@ -69,7 +70,7 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
       spec.shape,
       is_leaf=lambda x: isinstance(x, tuple),
     )
-    cond = _blank(c, spec, takes) or None
+    cond = _blank(c, spec, takes, beside) or None
     xt = jnp.concatenate([xt, xt], axis=-1) if recalls else xt
     return module.init(key, xt, jnp.zeros(1), cond)['params']
 
@@ -228,7 +229,7 @@ def _takes(c: Condition) -> tuple[str, ...]:
 
 
 def _blank(
-  c: Condition, spec: Spec, takes: tuple[str, ...]
+  c: Condition, spec: Spec, takes: tuple[str, ...], beside: int
 ) -> dict[str, Array]:
   """Conditions [1, ...] of zeros, from which a network learns their shapes."""
   text_dim, pooled_dim = spec.text_dims or (0, 0)
@@ -241,6 +242,7 @@ def _blank(
     'mask': lambda: jnp.ones((1, c.length), bool),
     'low_res': lambda: jnp.zeros((1, side, side, spec.shape[-1])),
     'augment': lambda: jnp.zeros(1),
+    'beside': lambda: jnp.zeros((1, *spec.shape[:2], beside)),
   }
   wanted = set(takes)
   if 'tokens' in wanted:

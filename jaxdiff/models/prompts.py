@@ -65,7 +65,7 @@ def _make(c: Condition, workdir: str | Path) -> Prompts:
   if c.text == 'clip':
     from jaxdiff.models.clip_prompts import clip_prompts
 
-    return clip_prompts(c.clip)
+    return clip_prompts(c.clip, c.sizes, c.sizes_dim)
   if c.text == 't5':
     from jaxdiff.models.t5_prompts import t5_prompts
 

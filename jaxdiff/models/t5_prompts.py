@@ -18,7 +18,7 @@ def t5_prompts(folder: str | None, length: int) -> Prompts:
 
   Args:
     folder: With model.safetensors, perhaps in shards, config.json, and
-      tokenizer.json.
+      tokenizer.json or spiece.model.
     length: L, in tokens.
 
   Raises:
@@ -31,11 +31,14 @@ def t5_prompts(folder: str | None, length: int) -> Prompts:
       'config.json and tokenizer.json of a T5 v1.1 or umT5'
     )
   place = hub.local_path(folder)
-  tokenizer = tokenizers.t5_tokenizer(place / 'tokenizer.json', length)
+  names = 'tokenizer.json', 'spiece.model'
+  found = [place / name for name in names if (place / name).is_file()]
+  vocabulary = next(iter(found), place / names[0])
+  tokenizer = tokenizers.t5_tokenizer(vocabulary, length)
   network, params, sha256 = load_t5(place)
   if tokenizer.vocab_size > network.vocab_size:
     raise ValueError(
-      f'{folder}: tokenizer.json has {tokenizer.vocab_size} tokens, and the '
+      f'{vocabulary} has {tokenizer.vocab_size} tokens, and the '
       f'network {network.vocab_size}'
     )
   run = jax.jit(

@@ -4,6 +4,7 @@
 attends to a text as well.
 """
 
+import math
 from functools import partial
 
 import flax.linen as nn
@@ -173,6 +174,7 @@ class AttentionBlock(nn.Module):
   norm_eps: float
   dtype: DTypeLike
   groups: int | None = None  # of the norm, as in `group_norm`
+  unit_sum: bool = False  # divide the sum by sqrt(2)
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
@@ -181,7 +183,8 @@ class AttentionBlock(nn.Module):
     attend = Attention(
       self.num_heads, self.dtype, zero_init=True, name='attention'
     )
-    return x + attend(y.reshape(b, h * w, c)).reshape(b, h, w, c)
+    y = attend(y.reshape(b, h * w, c)).reshape(b, h, w, c)
+    return math.sqrt(0.5) * (x + y) if self.unit_sum else x + y
 
 
 class GatedMLP(nn.Module):

@@ -33,11 +33,13 @@ class TextFeatures(NamedTuple):
     pooled: [B, width], the sequence at the end of the text.
     embedding: [B, projection_dim], pooled and projected, not normalised; None
       for a network without projection.
+    penultimate: [B, L, width], before the last block, not normalised.
   """
 
   sequence: Array
   pooled: Array
   embedding: Array | None
+  penultimate: Array
 
 
 class VisionFeatures(NamedTuple):
@@ -116,12 +118,12 @@ class ClipText(nn.Module):
     shape = (self.max_length, self.width)
     positions = self.param('position_embedding', init, shape)
     positions = positions[: tokens.shape[1]].astype(self.dtype)
-    x = blocks(self, embed(tokens) + positions[None], causal=True)
+    x, before = blocks(self, embed(tokens) + positions[None], causal=True)
     x = norm(self.norm_eps, jnp.float32, 'norm_out')(x)
     ids = tokens if self.eos_id is None else tokens == self.eos_id
     end = jnp.argmax(ids, axis=-1)  # the first of the largest
     pooled = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
-    return TextFeatures(x, pooled, project(self, pooled))
+    return TextFeatures(x, pooled, project(self, pooled), before)
 
 
 class ClipVision(nn.Module):
@@ -186,7 +188,7 @@ class ClipVision(nn.Module):
     x = jnp.concatenate([first.astype(self.dtype), x], axis=1)
     x = x + positions[None].astype(self.dtype)
     x = norm(self.norm_eps, self.dtype, 'norm_in')(x)
-    x = blocks(self, x, causal=False)
+    x, _ = blocks(self, x, causal=False)
     pooled = norm(self.norm_eps, jnp.float32, 'norm_out')(x[:, 0])
     return VisionFeatures(pooled, project(self, pooled))
 

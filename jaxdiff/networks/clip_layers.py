@@ -64,10 +64,15 @@ class Block(nn.Module):
     return x + dense(width, name='mlp_1')(h)
 
 
-def blocks(tower: Tower, x: Array, causal: bool) -> Array:
-  """Applies the blocks of a tower, within its `__call__`."""
+def blocks(tower: Tower, x: Array, causal: bool) -> tuple[Array, Array]:
+  """Applies the blocks of a tower; returns what is behind and before the last.
+
+  To be called within its `__call__`.
+  """
+  before = x
   with jax.default_matmul_precision('highest'):
     for i in range(tower.num_layers):
+      before = x
       x = Block(
         tower.num_heads,
         tower.mlp_width,
@@ -77,7 +82,7 @@ def blocks(tower: Tower, x: Array, causal: bool) -> Array:
         tower.dtype,
         name=f'block_{i}',
       )(x)
-  return x
+  return x, before
 
 
 def norm(eps: float, dtype: DTypeLike, name: str) -> nn.LayerNorm:

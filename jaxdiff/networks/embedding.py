@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxdiff.networks import layers
 
@@ -40,6 +40,8 @@ class Kinds(NamedTuple):
   low_res: bool = False
   second_time: bool = False
   time_scale: float = 1000.0  # of t in the largest frequency, see `sinusoidal`
+  pooled_mlp: bool = False  # two layers for `pooled`
+  beside: int = 0  # channels of what stands beside xt
 
 
 def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
@@ -75,6 +77,8 @@ def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
   if kinds.low_res:
     needed['low_res'] = (jnp.floating, (batch, 'h', 'w', "C'"))
     optional['augment'] = (jnp.floating, (batch,))
+  if kinds.beside:
+    needed['beside'] = (jnp.floating, (batch, 'H', 'W', kinds.beside))
   if kinds.second_time:
     optional['s'] = (jnp.floating, (batch,))
 
@@ -152,6 +156,7 @@ def embed(
   init: Callable[..., Array] = layers.kernel_init,
   label: Array | None = None,
   waves: Callable[..., Array] = sinusoidal,
+  early: ArrayLike = 0.0,
 ) -> Array:
   """Sums the embeddings of time and of the conditions that are vectors.
 
@@ -169,24 +174,28 @@ def embed(
     init: Of the matrices.
     label: From `embed_label`, which is called without.
     waves: The sinusoidal embedding.
+    early: Added to that of time, [B, frequencies].
 
   Returns:
     [B, width].
   """
   dense = partial(layers.Dense, width, dtype=dtype, kernel_init=init)
 
-  def level(t, name, scale=kinds.time_scale, **last):
-    emb = waves(t, frequencies, scale)
+  def level(t, name, scale=kinds.time_scale, early=0.0, **last):
+    emb = waves(t, frequencies, scale) + early
     emb = nn.swish(dense(name=f'{name}_0')(emb))
     return dense(name=f'{name}_1', **last)(emb)
 
-  emb = level(t, 'time')
+  emb = level(t, 'time', early=early)
   if kinds.num_classes is not None:
     if label is None:
       label = embed_label(kinds, t, cond, width, dtype)
     emb = emb + label
   if kinds.pooled_dim is not None:
-    emb = emb + dense(name='pooled')(cond['pooled'])
+    pooled, name = cond['pooled'], 'pooled'
+    if kinds.pooled_mlp:
+      pooled, name = nn.swish(dense(name='pooled_0')(pooled)), 'pooled_1'
+    emb = emb + dense(name=name)(pooled)
   if kinds.low_res:
     augment = cond.get('augment', jnp.zeros(t.shape))
     emb = emb + level(augment, 'augment', 1000.0)

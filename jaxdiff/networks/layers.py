@@ -235,6 +235,8 @@ class ResidualBlock(nn.Module):
   norm_eps: float
   dtype: DTypeLike
   groups: int | None = None  # of the norms, as in `group_norm`
+  # Divide the sum by sqrt(2), and project every x that is resampled.
+  unit_sum: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array, emb: jax.Array | None) -> jax.Array:
@@ -264,6 +266,7 @@ class ResidualBlock(nn.Module):
     h = drop(h.reshape(h.shape[0], -1)).reshape(h.shape)
     h = conv3x3(self.features, self.dtype, 'conv_1', zero=True)(h)
 
-    if x.shape[-1] != self.features:
+    resampled = self.unit_sum and self.resample is not None
+    if x.shape[-1] != self.features or resampled:
       x = dense(self.features, name='shortcut')(x)
-    return x + h
+    return math.sqrt(0.5) * (x + h) if self.unit_sum else x + h

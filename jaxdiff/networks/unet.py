@@ -1,4 +1,4 @@
-"""The U-Net of DDPM, with the options of ADM and of Stable Diffusion.
+"""The U-Net of DDPM, with the options of ADM, DDPM++ and Stable Diffusion.
 
 Feature maps on several levels, each half the height and width of the one above.
 The encoder goes down and keeps every map; the decoder comes up and, before each
@@ -12,12 +12,16 @@ head_channels=64, attention_resolutions=(32, 16, 8), norm_eps=1e-5` with
 out_channels twice the data's, for its learned variances. Stable Diffusion 1
 is, for latents of 64x64x4, `channels=320, channel_mults=(1, 2, 4, 4),
 attention_resolutions=(64, 32, 16), num_heads=8, norm_eps=1e-5, text_dim=768,
-cosine_first=True, frequency_shift=0, padded_halving=True`.
+cosine_first=True, frequency_shift=0, padded_halving=True`. EDM's for CIFAR-10
+is `variant='ddpm++', channel_mults=(2, 2, 2), num_res_blocks=4,
+resblock_updown=True`.
 
 Source: Ho et al. 2020 (arXiv:2006.11239), appendix B; Dhariwal and Nichol 2021
-(arXiv:2105.05233), section 3; Rombach et al. 2022 (arXiv:2112.10752).
+(arXiv:2105.05233), section 3; Rombach et al. 2022 (arXiv:2112.10752); Karras et
+al. 2022 (arXiv:2206.00364), appendix F.2.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -26,9 +30,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import attention, checks, embedding, layers
+from jaxdiff.networks import attention, embedding, layers, smooth, unet_checks
 from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.embedding import Cond
+from jaxdiff.networks.fourier import Fourier
 
 
 class UNet(nn.Module):
@@ -55,12 +60,22 @@ class UNet(nn.Module):
       the work falls with its square. Heights are then in these positions.
     transformer_depth: Blocks of a spatial transformer, which attends to a text
       where blocks attend.
+    transformer_depths: The same for each level (SDXL); the middle has the last.
+    beside: Channels of the condition `beside`, a map that is concatenated to
+      the noisy image: a mask and a masked image, of a network that fills in.
+    pooled_mlp: Whether the vector `pooled` passes two layers, and not one.
     norm_eps: Added to the variance in norms: 1e-6 in DDPM, 1e-5 in ADM.
     num_groups: Groups of the norms; None: `layers.num_groups` of each width.
     cosine_first, frequency_shift: Of the embedding of time, see
       `embedding.sinusoidal`.
     padded_halving: Whether convolutions that halve a map pad it on all sides,
       and not at the bottom and right alone.
+    variant: 'ddpm++' (Song et al. 2021, section 4.3): sums are divided by
+      sqrt(2), residual blocks that change the size project what they skip, of
+      the decoder's blocks the last of a level attends, and labels are embedded
+      beside the time, before its two layers. 'ncsn++': also random frequencies
+      of time, a smooth filter where the size changes, and the noisy image added
+      on every level going down.
 
   `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
   `time_scale`, `dtype` and `remat` are those of `jaxdiff.networks`.
@@ -80,7 +95,10 @@ class UNet(nn.Module):
   num_classes: int | None = None
   text_dim: int | None = None
   transformer_depth: int = 1
+  transformer_depths: Sequence[int] = ()
   pooled_dim: int | None = None
+  pooled_mlp: bool = False
+  beside: int = 0
   low_res: bool = False
   second_time: bool = False
   time_scale: float = 1000.0
@@ -89,6 +107,7 @@ class UNet(nn.Module):
   cosine_first: bool = False
   frequency_shift: int = 1
   padded_halving: bool = False
+  variant: str = 'ddpm'
   dtype: DTypeLike = jnp.float32
   remat: bool | str = False
 
@@ -100,7 +119,7 @@ class UNet(nn.Module):
 
     See `jaxdiff.networks`. In training, dropout takes random keys 'dropout'.
     """
-    _check(self, xt, t)
+    unet_checks.check(self, xt, t)
     kinds = embedding.Kinds(
       self.num_classes,
       self.text_dim,
@@ -108,6 +127,8 @@ class UNet(nn.Module):
       self.low_res,
       self.second_time,
       self.time_scale,
+      self.pooled_mlp,
+      self.beside,
     )
     embedding.check(kinds, cond, xt.shape[0])
     again = partial(rematerialised, remat=self.remat)
@@ -121,8 +142,23 @@ class UNet(nn.Module):
       frequency_shift=self.frequency_shift,
     )
     width = 4 * self.channels
+    plus, ncsn = self.variant != 'ddpm', self.variant == 'ncsn++'
+    num_waves = (2 if ncsn else 1) * self.channels
+    early: Array | float = 0.0
+    if plus and self.num_classes is not None:
+      early = embedding.embed_label(kinds, t, cond, num_waves, self.dtype)
+      kinds = kinds._replace(num_classes=None)
+    if ncsn:
+      waves = Fourier(name='time')
     emb = embedding.embed(
-      kinds, t, cond, self.channels, width, self.dtype, waves=waves
+      kinds,
+      t,
+      cond,
+      num_waves,
+      width,
+      self.dtype,
+      waves=waves,
+      early=early,
     )
     # Every residual block begins with this swish: once here serves them all.
     emb = nn.swish(emb)
@@ -137,59 +173,70 @@ class UNet(nn.Module):
         norm_eps=self.norm_eps,
         dtype=self.dtype,
         groups=self.num_groups,
+        unit_sum=plus,
         name=name,
       )(h, emb)
 
-    def attend(h, name):
+    def attend(h, name, level):
       heads = self.num_heads
       if self.head_channels is not None:
         heads = h.shape[-1] // self.head_channels
       if self.text_dim is None:
-        settings = heads, self.norm_eps, self.dtype, self.num_groups
+        settings = heads, self.norm_eps, self.dtype, self.num_groups, plus
         return attention_block(*settings, name=name)(h)
-      settings = heads, self.transformer_depth, self.dtype, self.num_groups
+      depths = self.transformer_depths or [self.transformer_depth] * len(widths)
+      settings = heads, depths[level], self.dtype, self.num_groups
       block = text_block(*settings, name=name)
       return block(h, cond['text'], cond.get('mask'))
 
-    def stage(h, features, name):
+    def stage(h, features, name, level, attends=True):
       h = residual(h, features, name)
-      if h.shape[1] in self.attention_resolutions:
-        h = attend(h, f'{name}_attention')
+      if attends and h.shape[1] in self.attention_resolutions:
+        h = attend(h, f'{name}_attention', level)
       return h
 
     widths = [self.channels * mult for mult in self.channel_mults]
     halving = {'strides': 2, 'padding': 1 if self.padded_halving else 'SAME'}
 
     h = embedding.beside_low_res(xt, cond) if self.low_res else xt
-    h = layers.space_to_depth(h, self.patch_size)
-    h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(h)
+    if self.beside:
+      h = jnp.concatenate([h, cond['beside']], axis=-1)
+    side = layers.space_to_depth(h, self.patch_size)
+    h = layers.conv3x3(self.channels, self.dtype, 'conv_in')(side)
     skips = [h]
+    halve = smooth.downsample if ncsn else layers.downsample
+    double = smooth.upsample if ncsn else layers.upsample
     for level, width in enumerate(widths):
       if level:
         name = f'down_{level}'
         if self.resblock_updown:
-          h = residual(h, h.shape[-1], name, layers.downsample)
+          h = residual(h, h.shape[-1], name, halve)
         else:
           h = layers.conv3x3(h.shape[-1], self.dtype, name, **halving)(h)
+        if ncsn:
+          settings = h.shape[-1], self.dtype, f'side_{level}'
+          side = layers.conv3x3(*settings, padding=2)(side)
+          side = halve(side, pad=0)
+          h = side = math.sqrt(0.5) * (h + side)
         skips.append(h)
       for i in range(self.num_res_blocks):
-        h = stage(h, width, f'encoder_{level}_{i}')
+        h = stage(h, width, f'encoder_{level}_{i}', level)
         skips.append(h)
 
     h = residual(h, h.shape[-1], 'middle_0')
-    h = attend(h, 'middle_attention')
+    h = attend(h, 'middle_attention', len(widths) - 1)
     h = residual(h, h.shape[-1], 'middle_1')
 
     for level, width in reversed(list(enumerate(widths))):
       for i in range(self.num_res_blocks + 1):
         h = jnp.concatenate([h, skips.pop()], axis=-1)
-        h = stage(h, width, f'decoder_{level}_{i}')
+        attends = i == self.num_res_blocks or not plus
+        h = stage(h, width, f'decoder_{level}_{i}', level, attends)
       if level:
         name = f'up_{level}'
         size = skips[-1].shape[1:3]
         if self.resblock_updown:
-          double = partial(layers.upsample, size=size)
-          h = residual(h, width, name, double)
+          h = residual(h, width, name, partial(double, size=size))
         else:
           h = layers.conv_of_upsampled(h, width, size, self.dtype, name)
 
@@ -199,53 +246,3 @@ class UNet(nn.Module):
     features = self.patch_size**2 * self.out_channels
     out = layers.conv3x3(features, jnp.float32, 'conv_out', zero=True)
     return layers.depth_to_space(out(nn.swish(norm(h))), self.patch_size)
-
-
-def _check(net: UNet, xt: Array, t: Array) -> None:
-  if not net.channel_mults:
-    raise ValueError('channel_mults must name at least one level, got none')
-  sizes = 'out_channels', 'channels', 'channel_mults', 'num_res_blocks'
-  checks.check_settings(
-    net,
-    *sizes,
-    'patch_size',
-    'num_heads',
-    'head_channels',
-    'transformer_depth',
-    'num_groups',
-  )
-  checks.check_image(xt, t, net.patch_size)
-  size = tuple(n // net.patch_size for n in xt.shape[1:3])
-  heights = [size[0]]
-  for _ in net.channel_mults[1:]:
-    if min(size) < 2:
-      raise ValueError(
-        f'{len(net.channel_mults)} levels do not fit an image of '
-        f'{xt.shape[1]}x{xt.shape[2]}: it cannot be halved beyond level '
-        f'{len(heights)}; shorten channel_mults'
-      )
-    size = tuple((n + 1) // 2 for n in size)
-    heights.append(size[0])
-  absent = sorted(set(net.attention_resolutions) - set(heights))
-  if absent:
-    raise ValueError(
-      f'attention_resolutions must be among the heights {heights} of the '
-      f'feature maps of a {xt.shape[1]}x{xt.shape[2]} image, got {absent}'
-    )
-  groups = net.num_groups or 1
-  if any(net.channels * mult % groups for mult in (1, *net.channel_mults)):
-    raise ValueError(
-      'num_groups must divide the channels of every level, got '
-      f'{net.num_groups}'
-    )
-  attending = [h in net.attention_resolutions for h in heights]
-  attending[-1] = True  # the middle
-  for mult, attends in zip(net.channel_mults, attending, strict=True):
-    width = net.channels * mult
-    name = 'num_heads' if net.head_channels is None else 'head_channels'
-    divisor = getattr(net, name)
-    if attends and width % divisor:
-      raise ValueError(
-        f'{name} must divide the {width} channels of every feature map that '
-        f'attends, got {divisor}'
-      )

@@ -2,6 +2,7 @@
 
 import           a published model, or an exported run, as a run
 export           the weights of a run as safetensors
+export-lora      the factors of a run with --lora.rank
 export-sampler   the sampler of a run by jax.export, and its weights
 """
 
@@ -17,11 +18,12 @@ if __name__ == '__main__':
 import tyro
 
 from jaxdiff import config as c
-from jaxdiff import hub, parallel, runs, scripts
+from jaxdiff import hub, models, parallel, runs, scripts
 from jaxdiff.config.ranges import In, Seed, Size
 from jaxdiff.generation import exported
 from jaxdiff.generation.flags import Flags, SamplerFlags, changed
 from jaxdiff.generation.from_flags import make_job
+from jaxdiff.pretrained import lora_weights
 from jaxdiff.runs import exports, published
 
 
@@ -30,7 +32,7 @@ class Import(c.Section):
   """Make a run of SOURCE in WORKDIR, from which sample.py draws.
 
   SOURCE is a folder in the layout of google/ddpm-cifar10-32, a file of the
-  original DiT, or a file that `export` wrote; also hf://owner/name.
+  original DiT or of EDM, or one that `export` wrote; also hf://owner/name.
   """
 
   source: Annotated[str, tyro.conf.Positional]
@@ -76,6 +78,31 @@ class Export(c.Section):
 
 
 @dataclass(frozen=True)
+class ExportLora(c.Section):
+  """Write the factors of WORKDIR to OUT, a pytorch_lora_weights.safetensors."""
+
+  workdir: Annotated[str, tyro.conf.Positional]
+  out: Annotated[str, tyro.conf.Positional]
+  checkpoint: Annotated[int, In('[0, 2147483647]')] | None = None  # a step
+  ema: bool = True  # the averaged factors
+
+  def run(self) -> None:
+    run = runs.load(
+      self.workdir,
+      parallel.local_mesh(),
+      checkpoint=self.checkpoint,
+      ema=self.ema,
+      lora_scale=None,
+    )
+    if run.config.lora.rank is None:
+      raise ValueError(f'{self.workdir} was trained without --lora.rank')
+    levels = len(getattr(run.config.network, 'channel_mults', ()))
+    scale = models.lora_scale(run.config)
+    lora_weights.save(self.out, run.params, levels, scale)
+    print(f'{self.out}: factors of {self.workdir}, step {run.step}')
+
+
+@dataclass(frozen=True)
 class ExportSampler(SamplerFlags):
   """Write the sampler of WORKDIR to OUT.jaxexport, and OUT.safetensors."""
 
@@ -97,7 +124,12 @@ class ExportSampler(SamplerFlags):
     print(f'{out}: the sampler of {self.workdir}; its arrays: {weights}')
 
 
-COMMANDS = {'import': Import, 'export': Export, 'export-sampler': ExportSampler}
+COMMANDS = {
+  'import': Import,
+  'export': Export,
+  'export-lora': ExportLora,
+  'export-sampler': ExportSampler,
+}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -90,12 +90,13 @@ class ClipReader(NamedTuple):
   tokenizer: Tokenizer
 
 
-def read_text(path: str | os.PathLike) -> ClipReader:
+def read_text(path: str | os.PathLike, number: str = '') -> ClipReader:
   """Reads a text tower and its tokenizer.
 
   Args:
     path: A folder with both; or the folder or the single file of a Stable
       Diffusion.
+    number: '_2' of the second of SDXL.
 
   Raises:
     FileNotFoundError: A file is missing, by name.
@@ -108,11 +109,19 @@ def read_text(path: str | os.PathLike) -> ClipReader:
     # open_clip's were trained with zeros behind the end.
     pad = CLIP_END if weights.network.activation == 'quick_gelu' else 0
   else:
-    parts = [path / name for name in ('text_encoder', 'tokenizer')]
+    parts = [path / f'{x}{number}' for x in ('text_encoder', 'tokenizer')]
     tower, vocabulary = parts if all(map(Path.is_dir, parts)) else (path, path)
     weights, pad = load_clip_text(tower), padding(vocabulary)
   length = weights.network.max_length
   return ClipReader(weights, clip_tokenizer(vocabulary, length, pad))
+
+
+def zeros_for_empty(path: str | os.PathLike) -> bool:
+  """Reads whether SDXL was trained with zeros for an empty prompt."""
+  index = hub.local_path(path) / 'model_index.json'
+  name = 'force_zeros_for_empty_prompt'
+  read = lambda config: configs.flag(config, name, False)
+  return index.is_file() and configs.read(index, read, 'Stable Diffusion')
 
 
 def padding(folder: Path) -> int:

@@ -78,7 +78,18 @@ def read_safetensors(
       ) from error
 
 
-def _read(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
+def read_metadata(path: str | os.PathLike) -> dict[str, object]:
+  """Reads what a file says of itself, {} if it is damaged or says nothing."""
+  with open(path, 'rb') as file:
+    try:
+      found = _header(file)[1].get('__metadata__')
+    except (ValueError, RecursionError):
+      found = None
+  return found if isinstance(found, dict) else {}
+
+
+def _header(file: BinaryIO) -> tuple[int, dict[str, object]]:
+  """Reads the length of the header, and the header."""
   size = os.fstat(file.fileno()).st_size
   length = int.from_bytes(file.read(8), 'little')
   if length > min(size - 8, MAX_HEADER):
@@ -89,6 +100,11 @@ def _read(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
   header = json.loads(file.read(length).decode(), object_pairs_hook=_unique)
   if not isinstance(header, dict):
     raise ValueError('the header is not an object')
+  return length, header
+
+
+def _read(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
+  length, header = _header(file)
   header.pop('__metadata__', None)
   entries = {name: _entry(name, about) for name, about in header.items()}
   at = 0
@@ -99,10 +115,9 @@ def _read(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
         f'ends at {at}'
       )
     at = entry.end
-  if at != size - 8 - length:
-    raise ValueError(
-      f'tensors have {at} bytes, the file has room for {size - 8 - length}'
-    )
+  room = os.fstat(file.fileno()).st_size - 8 - length
+  if at != room:
+    raise ValueError(f'tensors have {at} bytes, the file has room for {room}')
   arrays = {}
   for name, (start, end, dtype, shape) in entries.items():
     if not name.startswith(prefix):

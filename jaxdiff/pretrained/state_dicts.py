@@ -60,7 +60,7 @@ def arranged(
   }
   if any(faults.values()):
     lists = [
-      f'{kind}: {_some(names)}' for kind, names in faults.items() if names
+      f'{kind}: {some(names)}' for kind, names in faults.items() if names
     ]
     raise ValueError(
       'these are not the weights of this network; ' + '; '.join(lists)
@@ -103,7 +103,7 @@ def exported(
   return state
 
 
-def _some(names: set[str], most: int = 20) -> str:
+def some(names: set[str], most: int = 20) -> str:
   more = f' and {len(names) - most} more' if len(names) > most else ''
   # Escaped, without the quotes: names of a file may hold any character.
   return (

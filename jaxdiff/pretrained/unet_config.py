@@ -15,9 +15,7 @@ MAX_LEVELS, MAX_BLOCKS = 16, 64
 _FIXED: dict[str, Any] = {
   '_class_name': 'UNet2DConditionModel',
   'act_fn': 'silu',
-  'addition_embed_type': None,
   'addition_embed_type_num_heads': 64,
-  'addition_time_embed_dim': None,
   'attention_type': 'default',
   'center_input_sample': False,
   'class_embed_type': None,
@@ -34,7 +32,6 @@ _FIXED: dict[str, Any] = {
   'mid_block_type': 'UNetMidBlock2DCrossAttn',
   'num_class_embeds': None,
   'only_cross_attention': False,
-  'projection_class_embeddings_input_dim': None,
   'resnet_out_scale_factor': 1.0,
   'resnet_skip_time_act': False,
   'resnet_time_scale_shift': 'default',
@@ -47,6 +44,8 @@ _FIXED: dict[str, Any] = {
 }
 # Fields that are read, and those that say nothing of the numbers.
 _READ = (
+  'addition_embed_type',
+  'addition_time_embed_dim',
   'attention_head_dim',
   'block_out_channels',
   'cross_attention_dim',
@@ -60,6 +59,7 @@ _READ = (
   'norm_num_groups',
   'num_attention_heads',
   'out_channels',
+  'projection_class_embeddings_input_dim',
   'sample_size',
   'transformer_layers_per_block',
   'up_block_types',
@@ -74,14 +74,17 @@ class TextUNet(NamedTuple):
   settings: of `networks.unet.UNet`, but for its size-dependent
     attention_resolutions.
   attends: for each level, whether its blocks attend.
-  in_channels: of the latents.
+  in_channels: of the latents and of what stands beside them.
   side: the side length of the latents it was trained on.
+  sizes_dim: frequencies of each size that SDXL is told, which with the vector
+    of the text are `pooled_dim` numbers; None for the others.
   """
 
   settings: dict[str, Any]
   attends: tuple[bool, ...]
   in_channels: int
   side: int
+  sizes_dim: int | None = None
 
   def network(self, height: int, **settings: Any) -> UNet:
     """Builds the network for latents of a height."""
@@ -121,13 +124,17 @@ def read_unet_config(config: Config) -> TextUNet:
       f'got {list(heads)}'
     )
   images = field(config, 'in_channels', 4)
+  outputs = field(config, 'out_channels', 4)
+  # A mask and a masked image.
+  beside = outputs + 1 if images == 2 * outputs + 1 else 0
   settings = {
-    'out_channels': field(config, 'out_channels', 4),
+    'out_channels': outputs,
+    'beside': beside,
     'channels': channels,
     'channel_mults': tuple(width // channels for width in widths),
     'num_res_blocks': field(config, 'layers_per_block', 2, MAX_BLOCKS),
-    'transformer_depth': field(
-      config, 'transformer_layers_per_block', 1, MAX_BLOCKS
+    'transformer_depths': configs.sizes(
+      config, 'transformer_layers_per_block', 1, levels
     ),
     'text_dim': field(config, 'cross_attention_dim', 1280),
     'norm_eps': field(config, 'norm_eps', 1e-5),
@@ -139,8 +146,19 @@ def read_unet_config(config: Config) -> TextUNet:
     ),
     **attention,
   }
+  if max(settings['transformer_depths']) > MAX_BLOCKS:
+    raise ValueError(
+      f'transformer_layers_per_block must be at most {MAX_BLOCKS}'
+    )
+  kind = configs.one_of(config, 'addition_embed_type', (None, 'text_time'))
+  sizes_dim = None
+  if kind is not None:
+    sizes_dim = field(config, 'addition_time_embed_dim', 256)
+    dim = field(config, 'projection_class_embeddings_input_dim', 2816)
+    settings |= {'pooled_dim': dim, 'pooled_mlp': True}
   attends = _attending(config, levels)
-  return TextUNet(settings, attends, images, field(config, 'sample_size', 64))
+  side = field(config, 'sample_size', 64)
+  return TextUNet(settings, attends, images, side, sizes_dim)
 
 
 def _attending(config: Config, levels: int) -> tuple[bool, ...]:

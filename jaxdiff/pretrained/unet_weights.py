@@ -28,6 +28,8 @@ _LAYERS = {
   'norm_out': 'conv_norm_out',
   'time_0': 'time_embedding.linear_1',
   'time_1': 'time_embedding.linear_2',
+  'pooled_0': 'add_embedding.linear_1',
+  'pooled_1': 'add_embedding.linear_2',
 }
 _TEXT_LAYERS = {
   'norm_0': 'norm1',
@@ -82,15 +84,14 @@ def unet_params(
   shapes = unet_shapes(config)
   sources = {
     path: Source(rename(source.key))
-    for path, source in unet_sources(shapes, config).items()
+    for path, source in unet_sources(shapes, len(config.attends)).items()
   }
   state = state_dicts.without_pointwise(state, sources, shapes)
   return arranged(state, sources, shapes)
 
 
-def unet_sources(shapes: Params, config: TextUNet) -> dict[Path, Source]:
+def unet_sources(shapes: Params, levels: int) -> dict[Path, Source]:
   """The place of each parameter in diffusers' state dict."""
-  levels = len(config.attends)
   return {path: Source(_key(path, levels)) for path in flatten_dict(shapes)}
 
 
@@ -99,8 +100,12 @@ def unet_shapes(config: TextUNet) -> Params:
   side = 2 ** len(config.attends)
   network = config.network(side)
   shape = lambda *sizes: jax.ShapeDtypeStruct(sizes, jnp.float32)
-  xt = shape(1, side, side, config.in_channels)
+  xt = shape(1, side, side, config.in_channels - network.beside)
   cond = {'text': shape(1, 1, network.text_dim)}
+  if network.beside:
+    cond['beside'] = shape(1, side, side, network.beside)
+  if network.pooled_dim is not None:
+    cond['pooled'] = shape(1, network.pooled_dim)
   init = lambda key: network.init(
     key, *jax.tree.map(lambda s: jnp.zeros(s.shape), (xt, shape(1), cond))
   )

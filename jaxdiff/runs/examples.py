@@ -111,8 +111,10 @@ def load(
     data=about,
   )
   if config.latent.autoencoder is not None:
-    latents = spec.latents if spec else _measured(config.latent, images)
-    found = found._replace(latents=latents)
+    if spec:
+      found = found._replace(latents=spec.latents)
+    elif config.init is None:  # else those of --init
+      found = found._replace(latents=_measured(config.latent, images))
   if dataset.categories is not None:
     marginals, sizes = data.frequencies(dataset)
     found = found._replace(

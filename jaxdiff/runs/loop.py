@@ -156,7 +156,7 @@ def fit(
           store.save(now, parallel.joined(state, sharding))
       for report in reports:
         if due(report.every):
-          params = parallel.gather(state.ema_params, mesh)
+          params = task.whole(parallel.gather(state.ema_params, mesh))
           jax.block_until_ready(params)
           with log.paused():
             if report.everywhere or parallel.is_primary():
@@ -167,7 +167,7 @@ def fit(
           print(f'\nstopped at step {now}, saved; the same command continues')
           print(f'goodput      {log.goodput}')
         sys.exit(130 if signal.SIGINT in received else 0)
-    params = parallel.gather(state.ema_params, mesh)
+    params = task.whole(parallel.gather(state.ema_params, mesh))
   if parallel.is_primary():
     print(f'\ngoodput      {log.goodput}')
   return params
@@ -176,7 +176,8 @@ def fit(
 def _flops(task: Task, abstract: Any, batch: Any, at_once: int) -> float:
   """Counts the FLOPs of a step of all processes, from the batch of this one."""
   cut = lambda x: jax.ShapeDtypeStruct(x.shape[int(at_once > 1) :], x.dtype)
-  step = flops.count(task.step, abstract, jax.tree.map(cut, batch))
+  cut_batch = jax.tree.map(cut, batch)
+  step = flops.count(task.step, abstract, cut_batch, task.frozen)
   return step * parallel.process()[1]
 
 

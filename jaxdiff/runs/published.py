@@ -1,4 +1,4 @@
-"""Published models as runs: DDPM in diffusers' layout, and the original DiT.
+"""Published models as runs: DDPM in diffusers' layout, original DiT and EDM.
 
 Samples are drawn from such a run as from any other.
 """
@@ -21,6 +21,7 @@ from jaxdiff.pretrained import (
   configs,
   ddpm_weights,
   dit_weights,
+  edm_weights,
   folders,
 )
 from jaxdiff.pretrained.configs import field
@@ -35,8 +36,7 @@ _FETCH = (
 )
 _EDM = (
   "EDM's .pkl files are programs, and are not read: in the code of EDM, save "
-  "pickle.load(file)['ema'].state_dict() by safetensors.torch.save_file; and "
-  'no network here is its SongUNet or DhariwalUNet'
+  "pickle.load(file)['ema'].state_dict() by safetensors.torch.save_file"
 )
 _LATENT_SCALE = 0.18215  # of the autoencoder of Stable Diffusion 1 and DiT
 _BETAS = {
@@ -67,7 +67,7 @@ def read(
   """Reads a published model.
 
   Args:
-    source: A folder of a UNet2DModel of diffusers, or a file of a DiT.
+    source: A folder of a UNet2DModel of diffusers, or a file of a DiT or EDM.
     workdir: Of the run that it becomes.
     data: Name of the data set that it was trained on, for evaluation.
     autoencoder: Of a DiT: a folder, or the workdir of a run.
@@ -85,8 +85,15 @@ def read(
       raise ValueError('--autoencoder and --num-heads are for a file of a DiT')
     return _ddpm(path, workdir, data)
   state, _ = folders.read_state(path, _FETCH)
+  if edm_weights.is_edm(state):
+    if autoencoder is not None or num_heads is not None:
+      raise ValueError('--autoencoder and --num-heads are for a file of a DiT')
+    try:
+      return _edm(state, workdir, data)
+    except ValueError as error:
+      raise ValueError(f'{source}: {error}') from error
   if not dit_weights.is_dit(state):
-    raise ValueError(f'{source} holds no DiT of the original code')
+    raise ValueError(f'{source} holds no DiT and no EDM of the original code')
   if autoencoder is None:
     raise ValueError(
       'a DiT is of latents: give --autoencoder, such as '
@@ -229,6 +236,30 @@ def _dit(
       sampler='ancestral', steps=250, threshold='none', scale=4.0
     ),
   )
+  return Published(config, spec, params)
+
+
+def _edm(state: State, workdir: str, data: str) -> Published:
+  settings, side, channels, classes = edm_weights.edm_settings(state)
+  levels = len(settings['channel_mults'])
+  network = UNet(channels, num_classes=classes, **settings)
+  shapes = _shapes(network, (side, side, channels))
+  params = edm_weights.edm_params(state, shapes, side, levels)
+  config = Config(
+    workdir=workdir,
+    data=c.Data(name=data),
+    condition=c.Condition(label=classes is not None, drop=0.0),
+    diffusion=c.Gaussian(
+      schedule='edm(0.002, 80.0, 7.0)',
+      prediction='edm(0.5)',
+      log_sigma=True,
+      times='log_normal(-1.2, 1.2)',
+      positions='independent',
+    ),
+    network=c.UNet(**settings),
+    sampling=c.Sampling(sampler='heun', steps=17, threshold='none'),
+  )
+  spec = Spec('image', (side, side, channels), num_classes=classes)
   return Published(config, spec, params)
 
 

@@ -40,6 +40,7 @@ def load(
   *,
   checkpoint: int | None = None,
   ema: bool | float = True,
+  lora_scale: float | None = 1.0,
 ) -> Run:
   """Loads a trained model; only the weights asked for are read.
 
@@ -49,10 +50,13 @@ def load(
     checkpoint: the step; None for the newest good one.
     ema: the averaged weights; or the width of an average that is made of those
       of `training.ema_stds` in all checkpoints up to this one, see `averages`.
+    lora_scale: multiplies the factors of a run with lora.rank, which are merged
+      into the weights that they were trained beside; None for the factors.
 
   Raises:
     FileNotFoundError: no run there, or no checkpoint yet.
-    ValueError: config.json is damaged, or no average of that width can be made.
+    ValueError: config.json is damaged, no average of that width can be made, or
+      the weights of --init are others.
     DamagedCheckpointError: no checkpoint can be trusted.
   """
   config, spec = read_config(workdir)
@@ -64,7 +68,18 @@ def load(
   everywhere = parallel.replicated(mesh)
   model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
   checkpoints = Checkpoints(workdir)
-  params = jax.eval_shape(model.init, jax.random.key(0))
+  key = jax.random.key(0)
+  whole = jax.eval_shape(model.init, key)
+  params = jax.eval_shape(models.trained(config, model, whole).init, key)
+
+  def made(params: Any) -> Run:
+    if config.lora.rank is not None and lora_scale is not None:
+      from jaxdiff import lora
+
+      base = base_params(config, spec, mesh)
+      scale = lora_scale * models.lora_scale(config)
+      params = jax.jit(lora.merged)(base, params, scale)
+    return Run(files.as_path(workdir), config, spec, model, step, params)
 
   def read(state: dict[str, Any], step: int | None) -> tuple[int, Any]:
     sharding = parallel.state_sharding(state, mesh)
@@ -77,7 +92,7 @@ def load(
   if isinstance(ema, bool):
     name = 'ema_params' if ema else 'params'
     step, state = read({name: params}, checkpoint)
-    return Run(files.as_path(workdir), config, spec, model, step, state[name])
+    return made(state[name])
   stds = config.training.ema_stds
   if not stds:
     raise ValueError(
@@ -98,10 +113,40 @@ def load(
     raise ValueError(
       f'--ema-std: {error} (--checkpoint.keep-every in training)'
     ) from error
-  made = averages.combined(kept, weights)
+  combined = averages.combined(kept, weights)
   sharding = parallel.state_sharding(params, mesh)
-  made = jax.tree.map(jax.device_put, made, sharding)
-  return Run(files.as_path(workdir), config, spec, model, step, made)
+  return made(jax.tree.map(jax.device_put, combined, sharding))
+
+
+def base_params(config: Config, spec: Spec, mesh: Mesh) -> Any:
+  """Loads the weights of --init, beside which factors were trained.
+
+  Raises:
+    FileNotFoundError: They are not there.
+    ValueError: They are others.
+  """
+  from jaxdiff.runs import stable_diffusion  # which makes a Run
+
+  init = config.init
+  try:
+    if stable_diffusion.is_one(init):
+      params = stable_diffusion.read(
+        init, prediction=config.diffusion.prediction
+      ).params()
+      params = jax.device_put(params, parallel.replicated(mesh))
+    else:
+      params = load(init, mesh).params
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f'the factors of {config.workdir} are beside the weights of {init}: '
+      f'{error}'
+    ) from error
+  if digest(params) != spec.init:
+    raise ValueError(
+      f'{init} holds other weights than those beside which the factors of '
+      f'{config.workdir} were trained'
+    )
+  return params
 
 
 def digest(params: Any) -> str:

@@ -1,9 +1,6 @@
-"""A published Stable Diffusion 1 or 2 as a run that was never trained here.
+"""A published Stable Diffusion 1, 2 or XL as a run that was never trained here.
 
-It is a folder in diffusers' layout of five parts, unet, vae, text_encoder,
-tokenizer and scheduler; or the single file of its authors, with the merges of
-the tokenizer beside it. All files and fields are checked before the weights are
-read.
+It is a folder or a single file, see `published_parts`.
 """
 
 import dataclasses
@@ -17,52 +14,10 @@ from jax.sharding import Mesh
 from jaxdiff import config as c
 from jaxdiff import hub, models, parallel
 from jaxdiff.models.model import Params
-from jaxdiff.networks.autoencoder import AutoencoderKL
-from jaxdiff.networks.clip import ClipText
-from jaxdiff.networks.clip_layers import ACTIVATIONS
-from jaxdiff.pretrained import (
-  checkpoint_file,
-  configs,
-  folders,
-  scheduler_config,
-  unet_config,
-  unet_weights,
-)
-from jaxdiff.pretrained.autoencoder_weights import autoencoder_network
-from jaxdiff.pretrained.clip_weights import clip_text_network
-from jaxdiff.pretrained.scheduler_config import Scheduler
+from jaxdiff.pretrained import checkpoint_file
 from jaxdiff.pretrained.unet_config import TextUNet
+from jaxdiff.runs import published_parts
 from jaxdiff.runs.run import Run
-
-_FETCH = (
-  'it from https://huggingface.co/stable-diffusion-v1-5/stable-diffusion-v1-5'
-)
-_INDEX = 'model_index.json'
-# Part -> the file that describes it, and the stem of its weights.
-_PARTS = {
-  'unet': ('config.json', unet_weights.STEM),
-  'vae': ('config.json', unet_weights.STEM),
-  'text_encoder': ('config.json', 'model'),
-  'scheduler': ('scheduler_config.json', None),
-}
-_SINGLE_FILE = {
-  '_class_name': 'PNDMScheduler',
-  'beta_start': 0.00085,
-  'beta_end': 0.012,
-  'beta_schedule': 'scaled_linear',
-  'skip_prk_steps': True,
-  'steps_offset': 1,
-}
-
-
-class Parts(NamedTuple):
-  """The parts of a Stable Diffusion; `params` reads those of the U-Net."""
-
-  unet: TextUNet
-  vae: tuple[AutoencoderKL, float]  # and the scale of its latents
-  text: ClipText
-  scheduler: Scheduler
-  params: Callable[[], Params]
 
 
 def is_one(path: str | Path) -> bool:
@@ -70,23 +25,45 @@ def is_one(path: str | Path) -> bool:
   path = hub.local_path(path)
   if (path / 'config.json').is_file():
     return False
-  parts = any((path / part).is_dir() for part in _PARTS)
-  named = (path / _INDEX).is_file() or checkpoint_file.is_file(path)
-  return parts or named
+  return published_parts.are_there(path) or checkpoint_file.is_file(path)
 
 
-def load(
-  path: str | Path,
-  mesh: Mesh,
-  size: int | None = None,
-  dtype: str = 'float32',
-  prediction: str | None = None,
-) -> Run:
+class Described(NamedTuple):
+  """A Stable Diffusion whose weights are not read yet."""
+
+  config: c.Config
+  spec: c.Spec
+  params: Callable[[], Params]
+
+
+def load(path: str | Path, mesh: Mesh, *settings: Any) -> Run:
   """Loads a Stable Diffusion.
 
   Args:
     path: The folder, or the single file.
     mesh: The weights go to each of its devices.
+    *settings: Of `read`.
+  """
+  config, spec, read_params = read(path, *settings)
+  model = models.make(config, spec)
+  everywhere = parallel.replicated(mesh)
+  model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
+  dtype = config.network.dtype
+  params = jax.tree.map(lambda x: x.astype(dtype), read_params())
+  params = jax.device_put(params, everywhere)
+  return Run(Path(config.workdir), config, model.spec, model, 0, params)
+
+
+def read(
+  path: str | Path,
+  size: int | None = None,
+  dtype: str = 'float32',
+  prediction: str | None = None,
+) -> Described:
+  """Reads all of a Stable Diffusion but its weights.
+
+  Args:
+    path: The folder, or the single file.
     size: Side length of images; None for that of its training.
     dtype: Of the weights of the U-Net and of its computation.
     prediction: 'eps' or 'v', of a single file of version 2, which does not say.
@@ -96,20 +73,13 @@ def load(
     ValueError: A file is of another network, or says what is not known here.
   """
   path = hub.local_path(path)
-  single = path.is_file()
-  if single:
-    parts = _of_file(path, prediction)
-  elif prediction is None:
-    parts = _of_folder(path)
-  else:
-    raise ValueError(f'--prediction is for a single file; {path} says it')
-  _check_fit(path, parts)
+  parts = published_parts.read(path, prediction)
   (vae, scale), scheduler = parts.vae, parts.scheduler
   side, num = _side(size, parts.unet, vae.factor), vae.latent_channels
   spec = c.Spec(
     'image',
     (side * vae.factor, side * vae.factor, vae.image_channels),
-    text_dims=(parts.text.width, parts.text.width),
+    text_dims=published_parts.text_dims(parts),
     latents={
       'shape': (side, side, num),
       'shift': (0.0,) * num,
@@ -118,11 +88,15 @@ def load(
     },
   )
   config = c.Config(
-    workdir=str(path.parent if single else path),
+    workdir=str(path.parent if path.is_file() else path),
     data=c.Data(name='stable_diffusion'),
     latent=c.Latent(autoencoder=str(path)),
     condition=c.Condition(
-      text='clip', clip=str(path), pooled=False, length=parts.text.max_length
+      text='clip',
+      clip=str(path),
+      length=parts.text.max_length,
+      pooled=parts.second is not None,
+      **_sizes(parts.unet, side * vae.factor),
     ),
     diffusion=c.Gaussian(
       schedule=scheduler.schedule,
@@ -136,116 +110,26 @@ def load(
       sampler=scheduler.sampler,
       times=scheduler.times,
       threshold='none',
-      scale=7.5,
+      scale=7.5 if parts.second is None else 5.0,
+      num=4,  # previews of a run that starts from it
     ),
   )
-  model = models.make(config, spec)
-  everywhere = parallel.replicated(mesh)
-  model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
-  params = jax.tree.map(lambda x: x.astype(dtype), parts.params())
-  params = jax.device_put(params, everywhere)
-  return Run(Path(config.workdir), config, model.spec, model, 0, params)
+  return Described(config, spec, parts.params)
 
 
-def _of_folder(path: Path) -> Parts:
-  index = path / _INDEX
-  if index.is_file():
-    configs.read(index, _check_index, 'Stable Diffusion')
-  _check_files(path)
-
-  def read(part: str, make: Callable[[configs.Config], Any]) -> Any:
-    return configs.read(path / part / _PARTS[part][0], make, part)
-
-  unet = read('unet', unet_config.read_unet_config)
-  return Parts(
-    unet,
-    read('vae', _autoencoder),
-    read('text_encoder', _text),
-    read('scheduler', scheduler_config.read_scheduler),
-    lambda: unet_weights.read_unet(path / 'unet', unet, _FETCH),
-  )
-
-
-def _of_file(path: Path, prediction: str | None) -> Parts:
-  checkpoint_file.find_merges(path)
-  version = checkpoint_file.version_of(path)
-  if (prediction is None) == (version.prediction is None):
-    raise ValueError(
-      f'{path} is of {version.name}, '
-      + (
-        f'whose network predicts {version.prediction}: --prediction is for '
-        'version 2'
-        if prediction
-        else 'and a file of it does not say what its network predicts: give '
-        '--prediction v (images of 768) or --prediction eps (of 512)'
-      )
-    )
-  prediction = version.prediction or prediction
-  unet = unet_config.read_unet_config(version.unet)
-  if prediction == 'v':
-    unet = unet._replace(side=96)
-  scheduler = scheduler_config.read_scheduler(_SINGLE_FILE)
-  return Parts(
-    unet,
-    _autoencoder(version.vae),
-    clip_text_network(version.text),
-    scheduler._replace(prediction=prediction),
-    lambda: checkpoint_file.unet_params(path, unet),
-  )
-
-
-def _check_files(path: Path) -> None:
-  missing = []
-  for part, (config, stem) in _PARTS.items():
-    folder = path / part
-    if not (folder / config).is_file():
-      missing.append(f'{part}/{config}')
-    if stem is not None:
-      missing += [f'{part}/{x}' for x in folders.missing(folder, stem)]
-  merges = [path / 'tokenizer' / x for x in ('merges.txt', 'tokenizer.json')]
-  if not any(file.is_file() for file in merges):
-    missing.append('tokenizer/merges.txt')
-  if missing:
-    raise FileNotFoundError(
-      f'{path} is no whole Stable Diffusion: {", ".join(missing)} '
-      f'{"is" if len(missing) == 1 else "are"} missing; fetch {_FETCH}'
-    )
-
-
-def _check_index(config: configs.Config) -> None:
-  configs.one_of(config, '_class_name', ('StableDiffusionPipeline',))
-
-
-def _check_fit(path: Path, parts: Parts) -> None:
-  unet, (vae, _) = parts.unet, parts.vae
-  for what, got, wanted in (
-    ('channels of latents', unet.in_channels, vae.latent_channels),
-    ('outputs', unet.settings['out_channels'], vae.latent_channels),
-    ('width of text', unet.settings['text_dim'], parts.text.width),
-  ):
-    if got != wanted:
-      raise ValueError(
-        f'the parts of {path} do not fit: the U-Net has {got} {what}, the '
-        f'others {wanted}'
-      )
-
-
-def _autoencoder(config: configs.Config) -> tuple[AutoencoderKL, float]:
-  network = autoencoder_network(config)
-  for name in ('shift_factor', 'latents_mean', 'latents_std'):
-    if config.get(name) is not None:
-      raise ValueError(f'{name} must be null')
-  return network, configs.field(config, 'scaling_factor', 0.18215)
-
-
-def _text(config: configs.Config) -> ClipText:
-  configs.one_of(config, 'hidden_act', ('quick_gelu', *ACTIVATIONS))
-  return clip_text_network(config)
+def _sizes(unet: TextUNet, size: int) -> dict[str, Any]:
+  """What SDXL is told of images that were never larger or cropped."""
+  if unet.sizes_dim is None:
+    return {}
+  sizes = (size, size, 0, 0, size, size)
+  return {'sizes': sizes, 'sizes_dim': unet.sizes_dim}
 
 
 def _network(unet: TextUNet, side: int, dtype: str) -> c.UNet:
   network = unet.network(side)
-  names = {field.name for field in dataclasses.fields(c.UNet)}
+  names = set.intersection(
+    *({x.name for x in dataclasses.fields(y)} for y in (c.UNet, network))
+  )
   settings: dict[str, Any] = {name: getattr(network, name) for name in names}
   return c.UNet(**settings | {'dtype': dtype})
 

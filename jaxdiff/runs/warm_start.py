@@ -1,19 +1,27 @@
 """Warm start: the weights of another run, from which a run starts (--init)."""
 
-from typing import Any
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import jax
 
 from jaxdiff import parallel
 from jaxdiff.config import Config, Spec, describe, registry
+from jaxdiff.models.model import Params
 from jaxdiff.runs.config_json import differences, read_config
 from jaxdiff.runs.run import digest
 from jaxdiff.runs.run import load as load_run
 from jaxdiff.runs.store import Checkpoints
 
+if TYPE_CHECKING:
+  from jaxdiff.runs.stable_diffusion import Described
+
 # Fields that may differ between the two runs: of training, not of the network.
 _FREE = (
-  *('spec.data', 'spec.init', 'condition.drop', 'condition.augment'),
+  *('spec.data', 'spec.init', 'spec.latents.sha256'),
+  *('condition.drop', 'condition.augment', 'condition.sizes'),
   *('network.dtype', 'network.remat', 'network.dropout'),
   *('network.remat_policy', 'network.time_scale'),
   *('diffusion.loss', 'diffusion.space', 'diffusion.times'),
@@ -22,9 +30,35 @@ _FREE = (
   *('diffusion.perceptual', 'diffusion.perceptual_weight'),
   *('diffusion.adversarial_weight', 'diffusion.adversarial_start'),
 )
+_COMPARED = 'spec', 'condition', 'diffusion', 'network'
+_SECTIONS = 'latent', 'condition', 'diffusion', 'network', 'sampling'
 
 
-def load(config: Config, spec: Spec) -> tuple[Spec, Any]:
+def published(config: Config, prediction: str | None) -> Config:
+  """Takes the model of a published --init, which no file of configs/ describes.
+
+  That is a Stable Diffusion, or a run that was imported and has no data.
+
+  Args:
+    config: of a file, with --init.
+    prediction: of a single file of Stable Diffusion 2, which does not say.
+  """
+  if config.init is None:
+    return config
+  from jaxdiff.runs import stable_diffusion  # which most runs have not
+
+  if stable_diffusion.is_one(config.init):
+    base = _stable_diffusion(config, config.data.image_size, prediction).config
+  else:
+    base, spec = read_config(config.init)
+    if spec.data is not None:
+      return config
+  if getattr(base.network, 'beside', 0):
+    raise ValueError(f'{config.init} fills in, and is not trained further here')
+  return replace(config, **{x: getattr(base, x) for x in _SECTIONS})
+
+
+def load(config: Config, spec: Spec) -> tuple[Config, Spec, Params]:
   """Loads the averaged weights of --init.
 
   Args:
@@ -32,27 +66,67 @@ def load(config: Config, spec: Spec) -> tuple[Spec, Any]:
     spec: of its data.
 
   Returns:
-    The spec with the hash of the weights, and the weights; None without --init,
-    and for a run that continues and needs no teacher.
+    The configuration, its network for images of the data's size; the spec with
+    the hash of the weights, and the latents of --init; and the weights: None
+    without --init, and for a run that continues and needs them no more.
 
   Raises:
     FileNotFoundError: no run there, or no checkpoint yet.
     ValueError: its network, its noise or its data are others.
   """
   if config.init is None:
-    return spec, None
+    return config, spec, None
+  from jaxdiff.runs import stable_diffusion
+
   loss = getattr(config.diffusion, 'loss', '')
   taught = loss.partition('(')[0] in registry.DISTILLING
-  if Checkpoints(config.workdir).steps() and not taught:
-    return spec._replace(init=read_config(config.workdir)[1].init), None
-  run = load_run(config.init, parallel.local_mesh())
-  found = differences(describe(run.config, run.spec), describe(config, spec))
-  for name, (old, new) in found.items():
+  continues = bool(Checkpoints(config.workdir).steps())
+  saved = read_config(config.workdir)[1].init if continues else None
+  if stable_diffusion.is_one(config.init):
+    found = _stable_diffusion(
+      config, spec.shape[0], config.diffusion.prediction
+    )
+    config = _fitted(config, found.config)
+  if continues and not taught and config.lora.rank is None:
+    return config, spec._replace(init=saved), None
+  if not stable_diffusion.is_one(config.init):
+    run = load_run(config.init, parallel.local_mesh())
+    found = stable_diffusion.Described(run.config, run.spec, lambda: run.params)
+  if config.latent.autoencoder is not None and spec.latents is None:
+    spec = spec._replace(latents=found.spec.latents)
+  changed = differences(
+    describe(found.config, found.spec), describe(config, spec)
+  )
+  for name, (old, new) in changed.items():
     section = name.partition('.')[0]
     free = any(name == x or name.startswith(f'{x}.') for x in _FREE)
     free |= name == 'diffusion.adversary' and None in (old, new)
-    if section in ('spec', 'condition', 'diffusion', 'network') and not free:
+    unread = name == 'spec.num_classes' and not config.condition.label
+    if section in _COMPARED and not (free or unread):
       raise ValueError(
         f'--init {config.init} has {name} {old!r}, and this run has {new!r}'
       )
-  return spec._replace(init=digest(run.params)), jax.device_get(run.params)
+  params = jax.device_get(found.params())
+  return config, spec._replace(init=digest(params)), params
+
+
+def _stable_diffusion(
+  config: Config, size: int | None, prediction: str | None
+) -> Described:
+  from jaxdiff.runs import stable_diffusion
+
+  try:
+    return stable_diffusion.read(config.init, size, prediction=prediction)
+  except ValueError as error:
+    message = str(error).replace('--size', '--data.image-size')
+    raise ValueError(message) from error
+
+
+def _fitted(config: Config, base: Config) -> Config:
+  """Moves the attention of a network to the heights of the data's size."""
+  native = published(config, config.diffusion.prediction).network
+  if config.network.attention_resolutions != native.attention_resolutions:
+    return config
+  heights = base.network.attention_resolutions
+  network = replace(config.network, attention_resolutions=heights)
+  return replace(config, network=network)

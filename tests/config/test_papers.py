@@ -58,7 +58,8 @@ SIZES = {
   'score_sde_subvp_cifar10': Size(CIFAR, 108_396_547),
   'score_sde_ve_cifar10': Size(CIFAR, 108_396_547),
   'vdm_cifar10': Size(CIFAR, 30_572_419),
-  'edm_cifar10': Size(CIFAR, 56_524_291),
+  # Their nine numbers of augmentation.
+  'edm_cifar10': Size(CIFAR, 55_732_739, 55_733_891, -9 * 128),
   # A null label.
   'adm_imagenet64': Size(image(64), 295_905_222, 295_904_454, 768),
   'adm_imagenet128': Size(image(128), 421_530_630, 422e6, 1024),

@@ -5,15 +5,15 @@ Theirs computes in float64: in float32 it is off by 1e-4 at small gain.
 """
 
 import dataclasses
-import json
 
 import jax
 import numpy as np
 import pytest
-import tiny_clip
 from flax.traverse_util import flatten_dict
+from tiny_pipelines import SIDE, STEPS, pipeline, relative, torch
 
-from jaxdiff import parallel, tokenizers
+from jaxdiff import parallel
+from jaxdiff.generation import edits
 from jaxdiff.generation.sampler import make_sampler, traced_options
 from jaxdiff.models import prompts
 from jaxdiff.pretrained import checkpoint_file, unet_config, unet_weights
@@ -25,124 +25,10 @@ from jaxdiff.pretrained.clip_weights import clip_text_network
 from jaxdiff.runs import stable_diffusion
 from jaxdiff.runs.examples import with_null
 
-torch = pytest.importorskip('torch')
-diffusers = pytest.importorskip('diffusers')
-transformers = pytest.importorskip('transformers')
 
-WIDTH, SIDE, STEPS = 24, 8, 5
-UNET = dict(
-  sample_size=SIDE,
-  block_out_channels=(32, 64),
-  layers_per_block=1,
-  down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'),
-  up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D'),
-  cross_attention_dim=WIDTH,
-)
-VAE = dict(
-  block_out_channels=(32, 32),
-  down_block_types=('DownEncoderBlock2D',) * 2,
-  up_block_types=('UpDecoderBlock2D',) * 2,
-  layers_per_block=1,
-)
-TEXT = dict(
-  hidden_size=WIDTH,
-  intermediate_size=40,
-  num_hidden_layers=2,
-  num_attention_heads=3,
-)
-BETAS = dict(
-  beta_schedule='scaled_linear',
-  beta_start=0.00085,
-  beta_end=0.012,
-  steps_offset=1,
-  set_alpha_to_one=False,
-)
-# Settings of each version: network, text, padding, scheduler.
-VERSIONS = {
-  1: (
-    dict(attention_head_dim=4),
-    'quick_gelu',
-    '<|endoftext|>',
-    ('PNDMScheduler', dict(skip_prk_steps=True)),
-  ),
-  2: (
-    dict(attention_head_dim=(2, 4), use_linear_projection=True),
-    'gelu',
-    '!',
-    ('DDIMScheduler', dict(prediction_type='v_prediction', clip_sample=False)),
-  ),
-}
-
-
-def randomise(net, gain):
-  generator = torch.Generator().manual_seed(0)
-  with torch.no_grad():
-    for name, parameter in net.named_parameters():
-      noise = torch.randn(parameter.shape, generator=generator)
-      fan = parameter[0].numel() if parameter.ndim > 1 else 1
-      if 'embeddings' in name:
-        fan = parameter.shape[-1]
-      parameter.copy_(gain * noise / fan**0.5)
-  return net.eval()
-
-
-def tokenizer(folder, pad):
-  folder.mkdir(parents=True)
-  tiny_clip.write_merges(folder)
-  lines = (folder / 'merges.txt').read_text().splitlines()[1:]
-  symbols = tokenizers._byte_symbols()
-  tokens = [*symbols, *(symbol + '</w>' for symbol in symbols)]
-  tokens += [line.replace(' ', '') for line in lines]
-  start, end = '<|startoftext|>', '<|endoftext|>'
-  ids = {token: i for i, token in enumerate([*tokens, start, end])}
-  (folder / 'vocab.json').write_text(json.dumps(ids))
-  return transformers.CLIPTokenizer(
-    ids,
-    [tuple(line.split()) for line in lines],
-    pad_token=pad,
-    model_max_length=77,
-  )
-
-
-def pipeline(version, gain, folder):
-  """A pipeline of diffusers, and its folder."""
-  network, activation, pad, (scheduler, settings) = VERSIONS[version]
-  text = transformers.CLIPTextConfig(
-    **TEXT, vocab_size=49408, hidden_act=activation
-  )
-  pipe = diffusers.StableDiffusionPipeline(
-    unet=randomise(diffusers.UNet2DConditionModel(**UNET, **network), gain),
-    vae=randomise(diffusers.AutoencoderKL(**VAE), gain),
-    text_encoder=randomise(transformers.CLIPTextModel(text), gain),
-    tokenizer=tokenizer(folder / 'tokenizer', pad),
-    scheduler=getattr(diffusers, scheduler)(**BETAS, **settings),
-    safety_checker=None,
-    feature_extractor=None,
-    requires_safety_checker=False,
-  )
-  pipe.save_pretrained(folder)
-  for part in (pipe.unet, pipe.vae, pipe.text_encoder):
-    part.double()
-  pipe.set_progress_bar_config(disable=True)
-  return pipe
-
-
-def relative(ours, theirs):
-  theirs = theirs.detach().permute(0, 2, 3, 1).numpy()
-  return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
-
-
-@pytest.mark.parametrize('version, gain', [(1, 1.0), (2, 0.2)])
-def test_the_image_is_that_of_the_pipeline(version, gain, tmp_path):
-  pipe = pipeline(version, gain, tmp_path / 'sd')
-  run = stable_diffusion.load(tmp_path / 'sd', parallel.local_mesh())
+def sampler(run):
+  """The sampler of a run in a few steps, and what it has drawn at t = 1."""
   sampling = dataclasses.replace(run.config.sampling, steps=STEPS)
-  config = dataclasses.replace(run.config, sampling=sampling)
-  encode = prompts.make(config.condition, run.workdir, run.spec).encode
-  rows = with_null(
-    encode(['a red dog']), {k: x[0] for k, x in encode(['blue']).items()}
-  )
-  # The latents that are drawn become theirs.
   model, seen = run.model, {}
 
   def start(*args):
@@ -150,7 +36,23 @@ def test_the_image_is_that_of_the_pipeline(version, gain, tmp_path):
     jax.debug.callback(lambda x: seen.update(x=np.array(x)), found.x)
     return found
 
-  draw = jax.jit(make_sampler(model._replace(start=start), sampling))
+  return jax.jit(make_sampler(model._replace(start=start), sampling)), seen
+
+
+@pytest.mark.parametrize(
+  'version, gain, negative',
+  [(1, 1.0, 'blue'), (2, 0.2, 'blue'), ('xl', 1.0, 'blue'), ('xl', 0.5, None)],
+)
+def test_the_image_is_that_of_the_pipeline(version, gain, negative, tmp_path):
+  pipe = pipeline(version, gain, tmp_path / 'sd')
+  run = stable_diffusion.load(tmp_path / 'sd', parallel.local_mesh())
+  config, model = run.config, run.model
+  encode = prompts.make(config.condition, run.workdir, run.spec).encode
+  rows = with_null(
+    encode(['a red dog']),
+    {k: x[0] for k, x in encode([negative or '']).items()},
+  )
+  draw, seen = sampler(run)
   options = traced_options(config, **rows, seed=3, frozen=model.frozen)
   for scale in (1.0, 7.5):
     options['scale'] = scale
@@ -160,7 +62,7 @@ def test_the_image_is_that_of_the_pipeline(version, gain, tmp_path):
     with torch.no_grad():
       theirs = pipe(
         'a red dog',
-        negative_prompt='blue',
+        negative_prompt=negative,
         guidance_scale=scale,
         num_inference_steps=STEPS,
         latents=latents,
@@ -181,7 +83,7 @@ def test_names_of_the_single_file():
   shapes = unet_weights.unet_shapes(config)
   assert sum(x.size for x in jax.tree.leaves(shapes)) == 859_520_964
   assert len(jax.tree.leaves(shapes)) == 686
-  sources = unet_weights.unet_sources(shapes, config).values()
+  sources = unet_weights.unet_sources(shapes, 4).values()
   ours = {source.key: i for i, source in enumerate(sources)}
   rename = lambda k: checkpoint_file.unet_name(k, 2, config.attends)
   state = {checkpoint_file.UNET + rename(k): i for k, i in ours.items()}
@@ -214,3 +116,77 @@ def test_names_of_the_single_file():
   assert {k: x.item() for k, x in found.items()} == {
     name: i for i, name in enumerate(names)
   }
+
+
+def test_a_network_that_fills_in(tmp_path):
+  """The mask and the masked image stand beside the latents, nine channels."""
+  pipe = pipeline('inpaint', 1.0, tmp_path / 'sd')
+  run = stable_diffusion.load(tmp_path / 'sd', parallel.local_mesh())
+  rng = np.random.default_rng(0)
+  image = rng.uniform(-1, 1, (2 * SIDE, 2 * SIDE, 3)).astype(np.float32)
+  mask = rng.uniform(size=(2 * SIDE, 2 * SIDE, 1)) < 0.5
+  beside = edits.beside(run.model, image, mask)
+  encode = prompts.make(run.config.condition, run.workdir, run.spec).encode
+  rows = with_null(
+    {**encode(['a red dog']), 'beside': beside[None]},
+    {k: x[0] for k, x in encode(['blue']).items()},
+  )
+  draw, seen = sampler(run)
+  options = traced_options(run.config, **rows, seed=3, frozen=run.model.frozen)
+  ours = np.asarray(draw(run.params, options, np.arange(1)).x)
+  jax.effects_barrier()
+  double = lambda x: torch.tensor(np.asarray(x).transpose(2, 0, 1)).double()
+  with torch.no_grad():
+    pixels = double(np.where(mask, 0, image))[None]
+    latents = pipe.vae.encode(pixels).latent_dist.mean
+    latents = latents * pipe.vae.config.scaling_factor
+    theirs = pipe(
+      'a red dog',
+      negative_prompt='blue',
+      image=double(image)[None],
+      mask_image=double(mask.astype(float))[None],
+      masked_image_latents=latents,
+      guidance_scale=7.5,
+      strength=1.0,
+      num_inference_steps=STEPS,
+      latents=double(seen['x'][0])[None],
+      height=2 * SIDE,
+      width=2 * SIDE,
+      output_type='latent',
+    ).images
+    theirs = pipe.vae.decode(theirs / pipe.vae.config.scaling_factor).sample
+  assert relative(ours, theirs) < 1e-5
+
+
+def test_the_full_size_of_sdxl():
+  config = unet_config.read_unet_config(
+    {
+      'attention_head_dim': [5, 10, 20],
+      'block_out_channels': [320, 640, 1280],
+      'cross_attention_dim': 2048,
+      'down_block_types': ['DownBlock2D', *['CrossAttnDownBlock2D'] * 2],
+      'up_block_types': [*['CrossAttnUpBlock2D'] * 2, 'UpBlock2D'],
+      'transformer_layers_per_block': [1, 2, 10],
+      'addition_embed_type': 'text_time',
+      'addition_time_embed_dim': 256,
+      'projection_class_embeddings_input_dim': 2816,
+      'use_linear_projection': True,
+      'sample_size': 128,
+    }
+  )
+  shapes = unet_weights.unet_shapes(config)
+  assert sum(x.size for x in jax.tree.leaves(shapes)) == 2_567_463_684
+  second = clip_text_network(
+    {
+      'architectures': ['CLIPTextModelWithProjection'],
+      'hidden_size': 1280,
+      'intermediate_size': 5120,
+      'num_hidden_layers': 32,
+      'num_attention_heads': 20,
+      'projection_dim': 1280,
+      'hidden_act': 'gelu',
+    }
+  )
+  tokens = jax.ShapeDtypeStruct((1, 1), np.int32)
+  shapes = jax.eval_shape(second.init, jax.random.key(0), tokens)['params']
+  assert sum(x.size for x in jax.tree.leaves(shapes)) == 694_659_840

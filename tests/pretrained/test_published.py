@@ -137,7 +137,7 @@ def test_other_files_are_refused(tmp_path):
     published.read(tmp_path / 'absent.pt', 'run')
   path = tmp_path / 'x.safetensors'
   save_file({'a': np.zeros(1)}, path)
-  with pytest.raises(ValueError, match='holds no DiT'):
+  with pytest.raises(ValueError, match='holds no DiT and no EDM'):
     published.read(path, 'run')
   contiguous = np.ascontiguousarray
 

@@ -48,6 +48,47 @@ def test_an_image_is_filled_in(folder, tmp_path):
   assert np.any(filled[0] != filled[1])
 
 
+def test_sdxl_is_told_sizes(tmp_path):
+  unet = tiny_stable_diffusion.XL
+  folder = tiny_stable_diffusion.write(tmp_path / 'xl', unet)
+  images = draw(folder, tmp_path / 'a.npz')
+  assert images.shape == (2, 16, 16, 3) and images.std() > 0
+  sizes = ('--sizes', 1024, 512, 0, 9, 16, 16)
+  other = draw(folder, tmp_path / 'b.npz', *sizes)
+  assert np.any(other != images)
+  described = json.loads((tmp_path / 'b.npz.json').read_text())
+  assert described['sizes'] == [1024, 512, 0, 9, 16, 16]
+  assert described['scale'] == 5.0
+  (folder / 'tokenizer_2' / 'merges.txt').unlink()
+  with pytest.raises(SystemExit, match='tokenizer_2/merges.txt is missing'):
+    draw(folder, tmp_path / 'c.npz')
+
+
+def test_a_network_that_fills_in(tmp_path):
+  unet = tiny_stable_diffusion.UNET | {'in_channels': 9}
+  folder = tiny_stable_diffusion.write(tmp_path / 'sd', unet)
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (16, 16, 3), np.uint8)
+  mask = np.zeros((16, 16), np.uint8)
+  mask[4:10, 6:12] = 255
+  Image.fromarray(image).save(tmp_path / 'image.png')
+  Image.fromarray(mask).save(tmp_path / 'mask.png')
+  flags = ['--edit', 'inpaint']
+  for name in ('image', 'mask'):
+    flags += [f'--{name}', tmp_path / f'{name}.png']
+  filled = draw(folder, tmp_path / 'a.npz', *flags)
+  assert np.all(filled[:, mask == 0] == image[mask == 0])
+  assert np.any(filled[:, mask > 0] != image[mask > 0])
+  # What stands beside the noise tells.
+  Image.fromarray(255 - image).save(tmp_path / 'image.png')
+  other = draw(folder, tmp_path / 'b.npz', *flags)
+  assert np.any(other[:, mask > 0] != filled[:, mask > 0])
+  with pytest.raises(SystemExit, match='is trained to fill in: give --edit'):
+    draw(folder, tmp_path / 'c.npz')
+  with pytest.raises(SystemExit, match='--jump and --repeats are for'):
+    draw(folder, tmp_path / 'c.npz', *flags, '--jump', 2)
+
+
 def broken(folder, tmp_path, name, change):
   """A copy of a folder with a file changed; None removes it."""
   copy = tmp_path / 'broken'
@@ -70,7 +111,8 @@ UNET, SCHEDULER = 'unet/config.json', 'scheduler/scheduler_config.json'
     ('tokenizer/merges.txt', None, 'tokenizer/merges.txt is missing'),
     (UNET, {'act_fn': 'gelu'}, "act_fn must be 'silu', got 'gelu'"),
     (UNET, {'new': 1}, "'new' is no known field"),
-    (UNET, {'in_channels': 9}, 'the U-Net has 9 channels of latents'),
+    (UNET, {'in_channels': 7}, 'the U-Net has 7 channels of latents'),
+    (UNET, {'in_channels': 9}, 'wrong: conv_in.weight'),
     (UNET, {'layers_per_block': 2}, 'missing: down_blocks.0.attentions.1'),
     (UNET, {'attention_head_dim': [2, 2, 2]}, 'must be a size, or 2 of them'),
     (SCHEDULER, {'thresholding': True}, 'thresholding must be False, got True'),
@@ -80,8 +122,8 @@ UNET, SCHEDULER = 'unet/config.json', 'scheduler/scheduler_config.json'
     ('text_encoder/config.json', {'hidden_act': 'relu'}, "got 'relu'"),
     (
       'model_index.json',
-      {'_class_name': 'StableDiffusionXLPipeline'},
-      "got 'StableDiffusionXLPipeline'",
+      {'_class_name': 'StableDiffusion3Pipeline'},
+      "got 'StableDiffusion3Pipeline'",
     ),
   ],
 )
@@ -98,6 +140,7 @@ def test_faults_are_named_in_one_line(folder, tmp_path, name, change, message):
     (('--size', 9), '--size must be a multiple of 2, at least 4, got 9'),
     (('--checkpoint', 1), '--checkpoint is for runs that were trained here'),
     (('--label', 1), 'not trained on --label'),
+    (('--sizes', 1, 2), '--sizes must be six numbers, for SDXL'),
   ],
 )
 def test_flags_that_do_not_fit(folder, tmp_path, flags, message):
