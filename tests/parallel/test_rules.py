@@ -7,7 +7,7 @@ import tiny
 from jax.sharding import PartitionSpec
 
 from jaxdiff import config as c
-from jaxdiff import hlo, parallel
+from jaxdiff import parallel
 
 ABSTRACT = {
   name: {'dense': {'kernel': jax.ShapeDtypeStruct((8, 64), jnp.float32)}}
@@ -54,14 +54,14 @@ def test_memory_of_a_device_falls_as_the_state_is_divided():
     'x0': jax.ShapeDtypeStruct((16, 8, 8, 1), jnp.float32),
     'cond': {},
   }
-  used, flops = {}, {}
+  used, gathered = {}, {}
   for fsdp in (1, 8):
     mesh = parallel.make_mesh(fsdp)
     sharding = parallel.state_sharding(abstract, mesh, min_size=256)
     step = parallel.jit_train_step(task.step, mesh, sharding)
-    compiled = step.lower(abstract, batch).compile()
-    flops[fsdp] = hlo.costs(compiled.as_text()).flops
-    memory = compiled.memory_analysis()
+    lowered = step.lower(abstract, batch)
+    gathered[fsdp] = lowered.as_text().count('sdy.sharding_constraint')
+    memory = lowered.compile().memory_analysis()
     parts = jax.tree.map(
       lambda x, where: where.shard_shape(x.shape), abstract, sharding
     )
@@ -75,8 +75,8 @@ def test_memory_of_a_device_falls_as_the_state_is_divided():
     rows = 16 // 8 * 64 * 4
     assert argument == pytest.approx(predicted + rows, rel=0.02)
   assert used[8][0] < 0.25 * used[1][0]
-  # Each device has the work of its examples, whatever part of the state it has.
-  assert flops[8] == pytest.approx(flops[1], rel=0.02)
+  # Or XLA for TPUs divides products as parameters are, and moves the examples.
+  assert gathered == {1: 0, 8: len(jax.tree.leaves(abstract.params))}
 
 
 class Device:
