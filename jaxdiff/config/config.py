@@ -165,16 +165,12 @@ def _check_together(config: Config) -> None:
       f'{condition.augment}, the largest noise of training, got '
       f'{config.sampling.augment}'
     )
-  if condition.text == 'clip' and condition.clip is None:
-    raise ValueError(
-      '--condition.text clip needs --condition.clip, a folder with '
-      'model.safetensors, config.json and merges.txt of a CLIP model'
-    )
-  if condition.text == 't5' and condition.t5 is None:
-    raise ValueError(
-      '--condition.text t5 needs --condition.t5, a folder with '
-      'model.safetensors, config.json and tokenizer.json of a T5 v1.1 or umT5'
-    )
+  for text, file in (('clip', 'merges.txt'), ('t5', 'tokenizer.json')):
+    if condition.text == text and getattr(condition, text) is None:
+      raise ValueError(
+        f'--condition.text {text} needs --condition.{text}, a folder with '
+        f'model.safetensors, config.json and {file}'
+      )
   if parallel.mode == 'pmap' and parallel.fsdp > 1:
     raise ValueError(
       '--parallel.mode pmap keeps a whole copy of the parameters on every '
@@ -299,11 +295,7 @@ def steps_at_once(config: Config, first: int = 0) -> int:
   intervals and of `first`, the step that it starts from.
   """
   c: Training = config.training
-  intervals = (
-    c.log_every,
-    c.preview_every,
-    config.checkpoint.every,
-    config.evaluation.every or c.num_steps,
-  )
-  due = (steps for steps in intervals if steps < c.num_steps)
+  every = c.log_every, c.preview_every, config.checkpoint.every
+  every = *every, config.evaluation.every or c.num_steps
+  due = (steps for steps in every if steps < c.num_steps)
   return math.gcd(c.steps_per_execution, c.num_steps, first, *due)
