@@ -231,8 +231,7 @@ def _check_latent(config: Config) -> None:
     raise ValueError('--condition.low-res is for images, not for latents')
   if config.latent.cache and config.data.flip:
     raise ValueError(
-      '--latent.cache keeps the latents of images as they are: leave out '
-      '--data.flip'
+      '--latent.cache keeps the latents of images unflipped: no --data.flip'
     )
 
 
