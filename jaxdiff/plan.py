@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from jaxdiff import config as configs
 from jaxdiff import hlo, models, parallel, training
-from jaxdiff.config import Config, Spec
+from jaxdiff.config import Classification, Config, Spec
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.parallel.chips import CHIPS, GIB, Chip
 from jaxdiff.runs import examples
@@ -200,10 +200,11 @@ def _spec(config: Config, flags: argparse.Namespace) -> Spec:
       raise ValueError('--num-classes and --categories need --shape')
     return examples.load(config, config.workdir).spec
   shape, n = tuple(flags.shape), flags.categories
-  sizes = [*shape, flags.num_classes or 1, n or 1]
-  if min(sizes) < 1:
+  sizes = [*shape, *(x for x in (flags.num_classes, n) if x is not None)]
+  if min(sizes) < 1 or max(sizes) > 1_000_000:
     raise ValueError(
-      f'--shape and its companions must be positive, got {sizes}'
+      '--shape and its companions must be positive, at most 1000000, got '
+      f'{sizes}'
     )
   modality = {1: 'text' if n else 'points', 3: 'image'}.get(len(shape))
   if modality is None:
@@ -230,7 +231,7 @@ def _batch(config: Config, spec: Spec, takes: Sequence[str]) -> dict[str, Any]:
     is_leaf=lambda x: isinstance(x, tuple),
   )
   cond = {}
-  if 'label' in takes:
+  if 'label' in takes or isinstance(config.diffusion, Classification):
     cond['label'] = jax.ShapeDtypeStruct((size,), jnp.int32)
   if 'tokens' in takes:
     shape = (size, config.condition.length)

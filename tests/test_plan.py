@@ -18,6 +18,9 @@ from jaxdiff import hlo, plan
     (['--num-classes', '3'], 'need --shape'),
     (['--shape', '8', '8'], '--shape must be'),
     (['--shape', '0'], 'positive'),
+    (['--shape', '8', '8', '1', '--num-classes', '0'], 'positive'),
+    (['--shape', '8', '--categories', '2000000'], 'at most 1000000'),
+    (['--shape', '8', '8', '10000000000000'], 'at most 1000000'),
     (['--trainig.batch-size', '8'], 'trainig'),
   ],
 )

@@ -13,6 +13,7 @@ from jaxdiff.classifier import files as classifiers
 from jaxdiff.config import registry
 from jaxdiff.models import Model
 from jaxdiff.models.model import Cond, Params
+from jaxdiff.models.prompts import READER
 from jaxdiff.runs import Run
 from jaxdiff.samplers import Denoiser
 
@@ -62,15 +63,24 @@ def guided(run: Run, guide: Guide | None, mesh: Mesh) -> Run:
 
 def _autoguided(run: Run, bad: Run) -> Run:
   """Source: Karras et al. 2024 (arXiv:2406.02507), see `autoguidance`."""
+  loss = getattr(bad.config.diffusion, 'loss', '').partition('(')[0]
+  if loss in (*registry.ENDS, *registry.TWO_TIMES):
+    raise ValueError(
+      f'--guide {bad.workdir} was trained by {loss}: it does not estimate '
+      'E[x0 | xt]'
+    )
 
   def parts(r: Run) -> list[Any]:
-    noise = [getattr(r.config.diffusion, n, None) for n in _NOISE]
+    data, c = r.spec.data or {}, r.config.condition
     return [
       r.spec.shape,
       r.spec.categories,
+      r.spec.symbols,
       r.spec.latents,
       r.model.takes,
-      noise,
+      # What its conditions mean.
+      [data.get('classes'), data.get(READER), c.text and c.length, c.low_res],
+      [getattr(r.config.diffusion, n, None) for n in _NOISE],
     ]
 
   if bad.model.process is None or parts(run) != parts(bad):
@@ -78,6 +88,8 @@ def _autoguided(run: Run, bad: Run) -> Run:
       f'--guide {bad.workdir} must have the data, the conditions and the noise '
       f'of {run.workdir}'
     )
+  if runs.digest(bad.params) == runs.digest(run.params):
+    raise ValueError(f'--guide {bad.workdir} has the same weights: no effect')
   model = _with_more(run.model)
   weaker = lambda params, cond: bad.model.denoiser(params[1], cond)
   return run._replace(

@@ -20,6 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxdiff import config as c
 from jaxdiff import files, hub, models
 from jaxdiff.config import Config, Spec
+from jaxdiff.data.sets import SETS
 from jaxdiff.models import autoencoder
 from jaxdiff.pretrained import autoencoder_weights, configs, ddpm_weights
 from jaxdiff.pretrained.files import State
@@ -54,7 +55,10 @@ def load(path: str | Path, workdir: str) -> Published:
   path, described = _paths(hub.local_path(path))
   config, spec = configs.read(described, _undescribed, 'run')
   state = read_safetensors(path)
-  model = models.make(config, spec)
+  try:
+    model = models.make(config, spec)
+  except ValueError as error:
+    raise ValueError(f'{described} describes no run: {error}') from error
   shapes = jax.eval_shape(model.init, jax.random.key(0))
   try:
     params = _layout(config, spec, shapes).read(state)
@@ -77,14 +81,20 @@ def _paths(path: Path) -> tuple[Path, Path]:
 
 def _undescribed(config: configs.Config) -> tuple[Config, Spec]:
   """Reads a configuration that may come from strangers."""
+  named = {'log': config.get('log')}
   for section in ('diffusion', 'network', 'optimizer', 'sampling'):
-    for name, value in configs.section(config, section).items():
-      # 'package.module:function' would be imported, and called.
-      if isinstance(value, str) and ':' in value:
-        raise ValueError(
-          f'{section}.{name} is {value[:100]!r}, of another package, which is '
-          'not imported from a file'
-        )
+    values = configs.section(config, section)
+    named |= {f'{section}.{name}': x for name, x in values.items()}
+  data = configs.section(config, 'data').get('name')
+  if str(data).partition(':')[0] not in SETS:
+    named['data.name'] = data
+  for name, value in named.items():
+    # 'package.module:function' would be imported, and called.
+    if isinstance(value, str) and ':' in value:
+      raise ValueError(
+        f'{name} is {value[:100]!r}, of another package, which is not imported '
+        'from a file'
+      )
   return c.undescribe(config)
 
 

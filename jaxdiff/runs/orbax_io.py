@@ -59,8 +59,11 @@ def unfinished(root: Path) -> list[Path]:
 
 
 def remove(directory: Path) -> None:
-  """Removes a checkpoint; one of which a part is left is never whole."""
-  if not files.is_local(directory):
+  """Removes a checkpoint; one of which a part is left is not finished."""
+  if files.is_local(directory):
+    part = directory.with_name(f'{directory.name}{_UNFINISHED}-removed')
+    directory = directory.rename(part)
+  else:
     (directory / _MARK).unlink(missing_ok=True)
   files.remove(directory)
 

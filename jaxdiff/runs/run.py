@@ -1,7 +1,6 @@
 """A run on disk: the model that a workdir holds."""
 
 import hashlib
-import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from jax.sharding import Mesh
 from jaxdiff import averages, files, models, parallel
 from jaxdiff.config import Autoencoding, Config, Spec
 from jaxdiff.models import Model
+from jaxdiff.models.model import Params
 from jaxdiff.runs.config_json import read_config
 from jaxdiff.runs.store import Checkpoints
 
@@ -64,7 +64,10 @@ def load(
     # Features that its loss compares are for training alone.
     own = replace(config.diffusion, perceptual=None, perceptual_weight=1.0)
     config = replace(config, diffusion=own)
-  model = models.make(config, spec)
+  try:
+    model = models.make(config, spec)
+  except ValueError as error:
+    raise ValueError(f'{workdir}/config.json: {error}') from error
   everywhere = parallel.replicated(mesh)
   model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
   checkpoints = Checkpoints(workdir)
@@ -101,10 +104,19 @@ def load(
     )
   state = {'averages': (params,) * len(stds)}
   step, newest = read(state, checkpoint)
-  steps = [n for n in checkpoints.steps() if n < step]
-  kept = itertools.chain(
-    *(read(state, n)[1]['averages'] for n in steps), newest['averages']
-  )
+  older = lambda: [n for n in checkpoints.steps() if n < step]
+
+  def snapshots() -> tuple[list[int], list[Params]]:
+    steps = older()
+    try:
+      return steps, [x for n in steps for x in read(state, n)[1]['averages']]
+    except (OSError, ValueError):
+      # A job that writes here may have removed what was being read.
+      if older() == steps:
+        raise
+    return snapshots()
+
+  steps, kept = snapshots()
   try:
     weights = averages.weights(
       np.repeat([*steps, step], len(stds)), stds * (len(steps) + 1), step, ema
@@ -113,7 +125,7 @@ def load(
     raise ValueError(
       f'--ema-std: {error} (--checkpoint.keep-every in training)'
     ) from error
-  combined = averages.combined(kept, weights)
+  combined = averages.combined([*kept, *newest['averages']], weights)
   sharding = parallel.state_sharding(params, mesh)
   return made(jax.tree.map(jax.device_put, combined, sharding))
 

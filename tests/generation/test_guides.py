@@ -76,10 +76,25 @@ def test_a_weaker_run_guides(tmp_path):
     (('guide', bad),): 'no effect at scale 1',
     (('guide', labelled), ('scale', 2.0)): 'must have the data, the cond',
     (('scale', 2.0),): 'has no condition',
+    (('guidance', 'apg'),): '--guidance is for guidance, .* no condition',
+    (('guide', good), ('scale', 2.0)): 'has the same weights',
     (('guide', bad), ('classifier', bad)): 'not both',
   }.items():
     with pytest.raises(ValueError, match=text):
       sampler_of(good, **dict(flags))
+
+
+def test_a_guide_of_other_data_or_another_estimate_is_refused(tmp_path):
+  good = make_run(tmp_path / 'a')
+  few = c.Gaussian(loss='shortcut')
+  with pytest.raises(ValueError, match='by shortcut: it does not estimate'):
+    sampler_of(good, guide=make_run(tmp_path / 'b', diffusion=few), scale=2.0)
+  other = tmp_path / 'c'
+  make_run(other)
+  classes = tiny.SPEC._replace(data={'classes': ('cat', 'dog')})
+  save_config(other, c.describe(runs.read_config(other)[0], classes))
+  with pytest.raises(ValueError, match='must have the data'):
+    sampler_of(good, guide=str(other), scale=2.0)
 
 
 def test_a_classifier_guides(tmp_path):

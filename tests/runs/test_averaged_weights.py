@@ -1,6 +1,7 @@
 """Averages of weights that are made from the checkpoints of a run."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,27 @@ def test_an_average_is_the_one_that_training_would_have_kept(run, step):
   )
   plain = runs.load(workdir, mesh, checkpoint=step, ema=False)
   assert jax.tree.structure(plain.params) == jax.tree.structure(loaded.params)
+
+
+def test_a_snapshot_that_is_removed_while_others_are_read(
+  run, tmp_path, monkeypatch
+):
+  # As by a job that writes there.
+  workdir, restore = tmp_path / 'run', Checkpoints.restore
+  shutil.copytree(run[0], workdir)
+
+  def removing(self, abstract, step=None, **options):
+    if step == 4:
+      shutil.rmtree(workdir / 'checkpoints' / '4', ignore_errors=True)
+    return restore(self, abstract, step, **options)
+
+  monkeypatch.setattr(Checkpoints, 'restore', removing)
+  loaded = runs.load(workdir, parallel.local_mesh(), ema=WANTED)
+  close = lambda x, y: np.testing.assert_allclose(x, y, atol=0.02 * run[2])
+  jax.tree.map(close, loaded.params, run[1][STEPS])
+  next((workdir / 'checkpoints' / '2').rglob('*.json')).write_text('')
+  with pytest.raises(runs.DamagedCheckpointError):
+    runs.load(workdir, parallel.local_mesh(), ema=WANTED)
 
 
 def test_averages_that_cannot_be_made_are_refused(run, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from states import abstract, assert_same, make_state
 
+from jaxdiff import files
 from jaxdiff.runs import Checkpoints, DamagedCheckpointError
 from jaxdiff.runs.orbax_io import OrbaxIO, SaveError
 
@@ -43,6 +44,20 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
   np.testing.assert_array_equal(
     jax.random.normal(found['train'].key), jax.random.normal(jax.random.key(3))
   )
+
+
+def test_no_part_of_a_checkpoint_is_listed_while_it_is_removed(
+  tmp_path, monkeypatch
+):
+  remove, seen = files.remove, []
+
+  def watched(folder):
+    seen.append(Checkpoints(tmp_path).steps())
+    remove(folder)
+
+  monkeypatch.setattr(files, 'remove', watched)
+  save(tmp_path, 1, 2, 3, max_to_keep=1)
+  assert seen == [[2], [3]]
 
 
 def test_an_empty_workdir_has_none_and_stays_empty(tmp_path):

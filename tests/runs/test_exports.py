@@ -123,9 +123,22 @@ def test_wrong_weights_are_refused(workdir, tmp_path):
     path.with_suffix('.json').write_text(text)
     with pytest.raises(ValueError, match=f'{section}.{name} is .*not imported'):
       exports.load(path, 'elsewhere')
-  path.with_suffix('.json').write_text(json.dumps({'data': 3}))
-  with pytest.raises(ValueError, match='describes no run'):
-    exports.load(path, 'elsewhere')
+  for name, changed in (
+    ('log', {'log': 'os:system'}),
+    ('data.name', {'data': described['data'] | {'name': 'os:system'}}),
+  ):
+    path.with_suffix('.json').write_text(json.dumps(described | changed))
+    with pytest.raises(ValueError, match=f'{name} is .*not imported'):
+      exports.load(path, 'elsewhere')
+  for content in (
+    {'data': 3},
+    described | {'spec': {}},
+    described | {'diffusion': described['diffusion'] | {'kind': []}},
+    described | {'condition': described['condition'] | {'label': True}},
+  ):
+    path.with_suffix('.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r'x\.json describes no run'):
+      exports.load(path, 'elsewhere')
 
 
 def test_the_library_of_the_file_may_be_missing(workdir, tmp_path, monkeypatch):
