@@ -203,8 +203,7 @@ def _spec(config: Config, flags: argparse.Namespace) -> Spec:
   sizes = [*shape, *(x for x in (flags.num_classes, n) if x is not None)]
   if min(sizes) < 1 or max(sizes) > 1_000_000:
     raise ValueError(
-      '--shape and its companions must be positive, at most 1000000, got '
-      f'{sizes}'
+      f'--shape and its companions must be in [1, 1000000], got {sizes}'
     )
   modality = {1: 'text' if n else 'points', 3: 'image'}.get(len(shape))
   if modality is None:
