@@ -158,6 +158,6 @@ def save_film(
       append_images=rest,
       duration=durations,
       loop=0,
-      **({'lossless': True} if kind == 'WEBP' else {}),
+      quality=90,  # of WebP: without loss, noise takes megabytes
     ),
   )

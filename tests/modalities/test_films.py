@@ -59,7 +59,7 @@ def test_a_film_is_written_with_its_times(ending, tmp_path):
   ):
     film.seek(i)
     film.load()
-    assert np.asarray(film.convert('L'))[0, 0] == value
+    assert abs(int(np.asarray(film.convert('L'))[0, 0]) - value) < 4
     assert film.info['duration'] == milliseconds
 
 
