@@ -23,5 +23,10 @@ config = dataclasses.replace(
   emoji,
   workdir='runs/emoji_small',
   data=dataclasses.replace(emoji.data, image_size=8),
+  condition=dataclasses.replace(emoji.condition, length=32),
+  training=dataclasses.replace(
+    emoji.training, num_steps=1800, preview_every=500
+  ),
+  checkpoint=c.Checkpoint(every=500),
   network=_unet,
 )

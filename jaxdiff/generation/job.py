@@ -112,7 +112,11 @@ def _published(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   if flags.prediction and hub.local_path(workdir).is_dir():
     raise ValueError(f'--prediction is for a single file; {workdir} says it')
   return stable_diffusion.load(
-    workdir, mesh, flags.size, flags.dtype or 'float32', flags.prediction
+    workdir,
+    mesh,
+    size=flags.size,
+    dtype=flags.dtype or 'float32',
+    prediction=flags.prediction,
   )
 
 

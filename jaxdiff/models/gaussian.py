@@ -21,7 +21,7 @@ from jaxdiff import (
 )
 from jaxdiff.config import Config, Gaussian, Sampling, Spec, registry
 from jaxdiff.losses import elbo, learned_variance
-from jaxdiff.models import grids, networks, scaling
+from jaxdiff.models import grids, networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.schedules import Schedule
 
@@ -52,7 +52,7 @@ def make(
   channels = spec.shape[-1] * (2 if learned else 1)
   two_times = {'second_time': True} if loss in registry.TWO_TIMES else {}
   network = networks.make(config, spec, out_channels=channels, **two_times)
-  apply = scaling.scaled(network.apply, schedule, c)
+  apply = networks.scaled(network.apply, schedule, c)
   pair = learned_variance.split_output(apply) if learned else apply
   if c.self_conditioning:
     pair = losses.self_conditioned(apply, kind, schedule)

@@ -123,6 +123,7 @@ class ClipText(nn.Module):
     ids = tokens if self.eos_id is None else tokens == self.eos_id
     end = jnp.argmax(ids, axis=-1)  # the first of the largest
     pooled = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
+    before = before.astype(jnp.float32)
     return TextFeatures(x, pooled, project(self, pooled), before)
 
 

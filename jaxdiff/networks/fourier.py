@@ -18,5 +18,5 @@ class Fourier(nn.Module):
     """Embeds t [B] times `scale` as [B, dim]."""
     normal = nn.initializers.normal(16.0)
     w = self.param('frequencies', normal, (dim // 2,))
-    angles = 2 * jnp.pi * scale * t[:, None] * jax.lax.stop_gradient(w)
+    angles = 2 * jnp.pi * scale * t[:, None] * jax.lax.stop_gradient(w)[None]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)

@@ -36,15 +36,15 @@ class Described(NamedTuple):
   params: Callable[[], Params]
 
 
-def load(path: str | Path, mesh: Mesh, *settings: Any) -> Run:
+def load(path: str | Path, mesh: Mesh, **settings: Any) -> Run:
   """Loads a Stable Diffusion.
 
   Args:
     path: The folder, or the single file.
     mesh: The weights go to each of its devices.
-    *settings: Of `read`.
+    **settings: Of `read`.
   """
-  config, spec, read_params = read(path, *settings)
+  config, spec, read_params = read(path, **settings)
   model = models.make(config, spec)
   everywhere = parallel.replicated(mesh)
   model = model._replace(frozen=jax.device_put(model.frozen, everywhere))

@@ -32,7 +32,7 @@ SPECS = {
   'fashion_latent': image(28, 28, 1),
   'ddpm_cifar10': image(32, 32, 3),
   'captioned_shapes': image(16, 16, 3),
-  'emoji': image(16, 16, 3),
+  'emoji': image(32, 32, 3),
   'emoji_small': image(8, 8, 3),
   'emoji_large': image(32, 32, 3),
   'digits_categories': DIGITS._replace(
@@ -45,6 +45,7 @@ SPECS = {
   'lm1b': tiny.text_spec(128, 'abcdef', sizes=True),
   'community_small': tiny.graph_spec(20, sizes=True),
   'planar': tiny.graph_spec(64),
+  'planar_small': tiny.graph_spec(24, sizes=True),
   'qm9': tiny.graph_spec(9, kinds=4, sizes=True),
 }
 

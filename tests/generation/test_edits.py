@@ -121,7 +121,7 @@ def test_transparent_pixels_of_a_mask_are_kept(tmp_path, stroke):
 
 
 def test_images_that_do_not_serve_are_refused(tmp_path):
-  with pytest.raises(FileNotFoundError, match='no image .*none.png'):
+  with pytest.raises(FileNotFoundError, match='no such image.*none.png'):
     inputs.read_image(str(tmp_path / 'none.png'), SHAPE)
   text = tmp_path / 'text.png'
   text.write_text('no image')

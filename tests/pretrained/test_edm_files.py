@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from jaxdiff import models
 from jaxdiff.config import Gaussian
-from jaxdiff.models.scaling import scaled
+from jaxdiff.models.networks import scaled
 from jaxdiff.pretrained import edm_weights
 from jaxdiff.runs import published
 from jaxdiff.schedules import edm
