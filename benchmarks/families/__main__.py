@@ -140,7 +140,8 @@ def main(options: Options) -> None:
       files.write_npz(path.with_suffix('.npz'), x=samples)
       files.write_json(path, found)
       rows[kind, name] = found, samples
-  real = {k: measure.whole(case.test, 1000) for k, (case, _) in wanted.items()}
+  shown = {'points': 1000, 'images': figure.SHOWN}
+  real = {k: measure.whole(wanted[k][0].test, n) for k, n in shown.items()}
   figure.draw(rows, real, out / 'families.png')
   text = figure.table(rows)
   files.write_text(text, out / 'families.md')
