@@ -69,7 +69,7 @@ class GPT2(nn.Module):
     shape = (self.max_length, self.width)
     positions = self.param('position_embedding', init, shape)
     x = embed(tokens) + positions[None, : tokens.shape[1]]
-    x = blocks(self, x.astype(self.dtype), causal=True)
+    x, _ = blocks(self, x.astype(self.dtype), causal=True)
     x = norm(self.norm_eps, jnp.float32, 'norm_out')(x)
     with jax.default_matmul_precision('highest'):
       return embed.attend(x)

@@ -77,7 +77,7 @@ def test_every_tree_is_as_likely():
 
 
 def test_a_triangulation_of_the_plane():
-  graph = graph_sets.delaunay(shuffling.Uniforms(3), 30)
+  graph = graph_sets.delaunay(shuffling.Uniforms(3), 30, 30)
   assert nx.check_planarity(graph)[0]
   # No edge can be added within the hull: n - 1 + triangles by Euler.
   faces = graph.size() - 30 + 1

@@ -117,24 +117,26 @@ def test_guides_without_effect_are_refused():
 def test_guides_and_momentums_of_a_sweep(tmp_path, capsys):
   make_run(tmp_path / 'run')
   make_run(tmp_path / 'weak', seed=1)
+  make_run(tmp_path / 'weaker', seed=2)
   make_classifier(tmp_path / 'classifier')
   flags = ['--features', f'classifier:{tmp_path / "classifier"}']
   flags += ['--cache', str(tmp_path / 'cache'), '--num', '16', '--scales', '2']
   flags += ['--labels', 'uniform', '--batch-size', '16']
   flags += ['--guidance', 'apg', '--steps', '2', '--momentums', '0', '-0.5']
-  guides = [str(tmp_path / 'run'), str(tmp_path / 'weak')]
+  guides = [str(tmp_path / 'weaker'), str(tmp_path / 'weak')]
   command = ['sweep', str(tmp_path / 'run'), '--out', str(tmp_path / 'out')]
   main([*command, *flags, '--guides', *guides])
   found = rows(tmp_path / 'out' / 'sweep.csv')
   settings = [(row['guide'], row['momentum']) for row in found]
   assert settings == [(g, m) for g in guides for m in ('0.0', '-0.5')]
   values = [row[NAME] for row in found]
-  # Away from itself leads nowhere.
-  assert values[0] == values[1] and len(set(values)) == 3
+  assert len(set(values)) == 4
   least = found[values.index(min(values, key=float))]
   drawing = f'--scale 2.0 --guidance apg --momentum {least["momentum"]}'
   printed = capsys.readouterr().out
   assert f'{drawing} --guide {least["guide"]}' in printed
+  with pytest.raises(SystemExit, match='same weights'):  # away from itself
+    main([*command, *flags, '--guides', str(tmp_path / 'run')])
 
 
 def test_every_combination_once():

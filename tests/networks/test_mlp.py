@@ -58,7 +58,7 @@ def test_gradients_reach_every_parameter_and_are_those_of_remat():
   make = lambda **settings: MLP(2, width=8, depth=2, num_classes=3, **settings)
   params = random_params(make(), *args)
   plain, remat = (
-    value_and_grads(make(remat=remat), params, *args) for remat in (0, 1)
+    value_and_grads(make(remat=remat), params, *args) for remat in (False, True)
   )
   assert without_gradient(plain[1]) == set()
   assert_same_values_and_grads(plain, remat)

@@ -137,5 +137,5 @@ def test_latents_of_others_are_not_taken(made, tmp_path):
 
 
 def test_mirrored_images_have_no_cache(made):
-  with pytest.raises(ValueError, match='leave out --data.flip'):
+  with pytest.raises(ValueError, match='no --data.flip'):
     tiny.changed(made[0], data={'flip': True})

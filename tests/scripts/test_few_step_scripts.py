@@ -94,7 +94,7 @@ def test_settings_that_do_not_fit(teacher, tmp_path):
   flags = [*FLAGS, '--workdir', str(tmp_path), '--init', str(teacher)]
   for wrong, text in {
     '--sampling.sampler flow_map': 'needs --diffusion.loss mean_flow or',
-    '--diffusion.loss consistency': 'needs --sampling.sampler lcm, got heun',
+    '--diffusion.loss consistency': 'needs --sampling.sampler lcm, got ddim',
     '--diffusion.loss shortcut --diffusion.weighting simple': (
       'needs --diffusion.weighting None'
     ),
