@@ -59,6 +59,7 @@ def load(path, **flags):
   return load_run(path, SamplerFlags(**flags), mesh)
 
 
+@pytest.mark.slow
 def test_factors_beside_a_stable_diffusion(folder, tmp_path):
   workdir, init = tmp_path / 'run', tmp_path / 'base'
   init.symlink_to(folder)

@@ -48,6 +48,7 @@ def test_an_image_is_filled_in(folder, tmp_path):
   assert np.any(filled[0] != filled[1])
 
 
+@pytest.mark.slow
 def test_sdxl_is_told_sizes(tmp_path):
   unet = tiny_stable_diffusion.XL
   folder = tiny_stable_diffusion.write(tmp_path / 'xl', unet)
@@ -64,6 +65,7 @@ def test_sdxl_is_told_sizes(tmp_path):
     draw(folder, tmp_path / 'c.npz')
 
 
+@pytest.mark.slow
 def test_a_network_that_fills_in(tmp_path):
   unet = tiny_stable_diffusion.UNET | {'in_channels': 9}
   folder = tiny_stable_diffusion.write(tmp_path / 'sd', unet)
