@@ -72,7 +72,7 @@ class Run:
       'JAX_COMPILATION_CACHE_DIR': str(self._cache),
       'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     }
-    # What a killed process has logged is not this one's.
+    # A killed process has logged more than it saved.
     metrics, saved = self.workdir / 'metrics.jsonl', self.saved()
     rows = [row for row in read_metrics(metrics) if row['step'] <= saved]
     if metrics.exists():

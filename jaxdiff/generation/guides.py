@@ -78,7 +78,7 @@ def _autoguided(run: Run, bad: Run) -> Run:
       r.spec.symbols,
       r.spec.latents,
       r.model.takes,
-      # What its conditions mean.
+      # The meaning of its conditions.
       [data.get('classes'), data.get(READER), c.text and c.length, c.low_res],
       [getattr(r.config.diffusion, n, None) for n in _NOISE],
     ]

@@ -118,7 +118,7 @@ def read(
 
 
 def _sizes(unet: TextUNet, size: int) -> dict[str, Any]:
-  """What SDXL is told of images that were never larger or cropped."""
+  """Sizes and crops, as SDXL reads them, of images that are whole."""
   if unet.sizes_dim is None:
     return {}
   sizes = (size, size, 0, 0, size, size)

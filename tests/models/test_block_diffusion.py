@@ -57,7 +57,7 @@ def test_a_block_of_one_is_autoregressive_and_its_bound_exact(params):
   log_p, t = np.zeros(len(EVERY)), jnp.ones(len(EVERY))
   run = jit(denoiser)
   for place in range(4):
-    # What comes later is another text.
+    # The rest is of another text.
     before = jnp.where(jnp.arange(4)[None] < place, EVERY, (EVERY + place) % 3)
     logits = run(before.at[:, place].set(3), t)[:, place, :3]
     log_p += np.take_along_axis(

@@ -81,7 +81,7 @@ def test_factors_beside_a_stable_diffusion(folder, tmp_path):
     *jax.device_get((load(workdir).params, wanted)),
   )
 
-  # What it takes from the folder, and what it does not.
+  # Settings of the folder, and those of the flags.
   assert run.config.network.attention_resolutions == (8,)
   assert run.config.condition.drop == 0.1 and run.config.sampling.scale == 7.5
   vae = load(folder).spec.latents['sha256']

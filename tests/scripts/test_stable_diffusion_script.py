@@ -81,7 +81,7 @@ def test_a_network_that_fills_in(tmp_path):
   filled = draw(folder, tmp_path / 'a.npz', *flags)
   assert np.all(filled[:, mask == 0] == image[mask == 0])
   assert np.any(filled[:, mask > 0] != image[mask > 0])
-  # What stands beside the noise tells.
+  # The channels beside the noise decide.
   Image.fromarray(255 - image).save(tmp_path / 'image.png')
   other = draw(folder, tmp_path / 'b.npz', *flags)
   assert np.any(other[:, mask > 0] != filled[:, mask > 0])
