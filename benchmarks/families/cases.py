@@ -1,5 +1,6 @@
 """The four families for a data set, of about equally many parameters."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,17 +49,8 @@ def images(train: Dataset, test: Dataset) -> Case:
   The diffusion model is that of configs/fashion_flow.py.
   """
   shape, latent = train.shape, 32
-  config = c.Config(
-    data=c.Data(name=train.name),
-    diffusion=c.Gaussian(schedule='rectified_flow', prediction='velocity'),
-    network=c.UNet(
-      channels=16,
-      channel_mults=(1, 2, 2),
-      num_res_blocks=1,
-      attention_resolutions=(),
-      patch_size=2,
-      time_scale=20.0,
-    ),
+  config = dataclasses.replace(
+    c.load_file('configs/fashion_flow.py'),
     sampling=c.Sampling(sampler='unipc', steps=20, threshold='none'),
   )
   families = {

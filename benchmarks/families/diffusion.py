@@ -1,7 +1,5 @@
 """Diffusion: the model of a configuration, as a family."""
 
-import dataclasses
-
 import jax
 from jax import Array
 
@@ -15,15 +13,14 @@ GRID = 50  # steps of Runge and Kutta's method for the likelihood
 
 def make(config: Config, spec: Spec) -> Family:
   """Builds the family; `config.sampling` says how it is sampled."""
-  sampling = dataclasses.replace(config.sampling, threshold='none')
-  model = models.make(config, spec)
+  model, sampling = models.make(config, spec), config.sampling
   grid = probability_flow.log_snr_grid(model.schedule, GRID)
 
   def sample(params: Params, keys: Array) -> Array:
     prior, keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     x = jax.vmap(lambda key: model.process.prior(key, spec.shape))(prior)
     denoiser = model.denoiser(params, {})
-    solver = model.solver(sampling, {'eta': 0.0}, params, {})
+    solver = model.solver(sampling, {}, params, {})
     return samplers.sample(solver, denoiser, keys, x, model.grid(sampling))
 
   def nats(params: Params, keys: Array, x: Array) -> Array:

@@ -77,7 +77,7 @@ def heun(schedule: Schedule) -> Step:
   ys = yt + (rho_s - rho_t) (eps_t + eps_s) / 2 with eps_s that of Euler's step.
 
   It needs a grid of small steps in rho, such as `karras_times`: of even steps
-  in t the first is most of rho, and 20 of them are worse than DDIM's.
+  in t the first is most of rho; on two moons 20 of them are worse than DDIM's.
 
   Source: EDM (Karras et al. 2022) algorithm 1.
   """
