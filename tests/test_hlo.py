@@ -125,7 +125,7 @@ ENTRY %main (x: f32[8,128], w: f32[4,8,128], i: s32[]) -> (f32[4,8,128], f32[8,1
   %a = f32[4,8,128]{2,1,0} custom-call(), custom_call_target="AllocateBuffer"
   ROOT %r = (f32[4,8,128]{2,1,0}, f32[8,128]{1,0}) fusion(%a, %i, %x, %w), kind=kLoop, calls=%both
 }
-"""  # noqa: E501
+"""  # noqa: E501 - lines as XLA prints them
 
 
 def test_a_fusion_updates_in_place_and_reads_slices():
