@@ -9,7 +9,7 @@ padding of an array to whole tiles is.
 import collections
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,11 @@ FREE = {
 _UNMOVED = ('"AllocateBuffer"', '"ConcatBitcast"')  # custom calls
 BRANCHES = ('true_computation', 'false_computation')
 
+# Devices of a group: written out, [groups, devices], or axes of a mesh.
+_GROUP = re.compile(
+  r'replica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\]'
+  r'|mesh\[([^\]]*)\] \{([^}]*)\})'
+)
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
@@ -47,7 +52,7 @@ class Costs(NamedTuple):
 
   flops: multiplications and additions of convolutions and matrix products.
   bytes: moved to and from main memory.
-  collectives: kind -> (how many, bytes of their operands).
+  collectives: kind -> (how many, bytes that they send around a ring).
   """
 
   flops: float
@@ -58,20 +63,54 @@ class Costs(NamedTuple):
 def costs(text: str) -> Costs:
   """Computes the costs of a program from `compiled.as_text()`."""
   computations, entry = parse(text)
-  flops, moved = 0.0, 0.0
+  every = re.search(r'num_(?:partitions|replicas)=(\d+)', text)
+  flops, moved, seen = 0.0, 0.0, set()
   collectives = collections.defaultdict(lambda: [0, 0.0])
   for name, times in _runs(computations, entry).items():
     computation = computations[name]
     for op in computation.values():
       flops += times * _flops(op, computation, computations)
       moved += times * _traffic(op, computation, computations)
-      kind = op.opcode.removesuffix('-start')
-      if kind in COLLECTIVES:
-        collectives[kind][0] += times
-        collectives[kind][1] += times * sum(
-          shape.bytes for shape in _operands(op, computation)
-        )
+    for kind, op, inside in _collectives(name, computations):
+      channel = re.search(r'channel_id=(\d+)', op.attributes)
+      if channel and channel[1] in seen:
+        continue  # one that is cut into parts, beside other work
+      seen |= {channel[1]} if channel else set()
+      size = sum(shape.bytes for shape in _operands(op, inside))
+      passes = _passes(kind, op, int(every[1]) if every else 1)
+      collectives[kind][0] += times
+      collectives[kind][1] += times * passes * size
   return Costs(flops, moved, {k: tuple(v) for k, v in collectives.items()})
+
+
+def _collectives(
+  name: str, computations: Mapping[str, Computation]
+) -> Iterator[tuple[str, Instruction, Computation]]:
+  """Yields each, its kind, and where it is: in fusions too."""
+  computation = computations[name]
+  for op in computation.values():
+    if op.opcode == 'fusion':
+      yield from _collectives(called(op, 'calls'), computations)
+    kind = op.opcode.removesuffix('-start')
+    if kind in COLLECTIVES:
+      scattered = name.startswith('%all-reduce-scatter')
+      yield 'reduce-scatter' if scattered else kind, op, computation
+
+
+def _passes(kind: str, op: Instruction, every: int) -> float:
+  """Bytes that a ring sends from each device, by a byte of its operand."""
+  found = _GROUP.search(op.attributes)
+  size = every
+  if found and found[3]:  # by axes of a mesh
+    sizes = re.findall(r"'(\w+)'=(\d+)", found[3])
+    size = math.prod(int(n) for axis, n in sizes if f"'{axis}'" in found[4])
+  elif found:
+    size = int(found[2] or 1 + found[1].count(','))
+  if kind == 'all-gather':  # whose operand is one part of the array
+    return size - 1
+  if kind == 'collective-permute':
+    return 1
+  return (2 if kind == 'all-reduce' else 1) * (size - 1) / size
 
 
 def _runs(computations: Mapping[str, Computation], entry: str) -> dict:

@@ -19,13 +19,13 @@ from jaxdiff import files
 SCHEME = 'hf://'
 ENDINGS = {
   *('.safetensors', '.pt', '.pth', '.bin', '.ckpt'),
-  *('.json', '.txt', '.gz'),
+  *('.json', '.txt', '.gz', '.model'),
 }
 
 _ADDRESS = re.compile(
   SCHEME + r'([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([\w./-]+))?/?'
 )
-_TEXT = '*.json', '*.txt', '*.gz'
+_TEXT = '*.json', '*.txt', '*.gz', '*.model'
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

@@ -102,8 +102,8 @@ def compile_train_step(
       (sharding.ema_params, sharding.averages),
     ),
     'optimizer': _per_device(state.opt_state, sharding.opt_state),
-    'batch': sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(batch))
-    / mesh.size,
+    'batch': _size(batch) / mesh.size,
+    'frozen': _size(task.frozen),
   }
   return _compiled(step.lower(state, batch, *given), memory, 'a step')
 
@@ -127,10 +127,9 @@ def compile_sampler(config: Config, spec: Spec, devices: Sequence[Any]) -> Plan:
   params = jax.eval_shape(model.init, jax.random.key(0))
   index = jax.ShapeDtypeStruct((config.training.batch_size,), jnp.int32)
   draw = parallel.jit_sample_step(make_sampler(model, c), mesh)
-  size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))
+  memory = {'parameters': _size(params), 'frozen': _size(model.frozen)}
   subject = f'sampling in {c.steps} steps'
-  lowered = draw.lower(params, options, index)
-  return _compiled(lowered, {'parameters': float(size)}, subject)
+  return _compiled(draw.lower(params, options, index), memory, subject)
 
 
 def _compiled(lowered: Any, memory: dict[str, float], subject: str) -> Plan:
@@ -153,7 +152,8 @@ def report(config: Config, chip: Chip, num: int, plan: Plan) -> Iterator[str]:
   total = sum(plan.memory.values())
   yield f'memory of a chip, of {chip.memory / GIB:.0f} GiB'
   for name, size in plan.memory.items():
-    yield f'  {name:12} {size / GIB:8.3f} GiB'
+    if size:
+      yield f'  {name:12} {size / GIB:8.3f} GiB'
   fits = 'fits' if total <= chip.memory else 'DOES NOT FIT'
   yield f'  {"together":12} {total / GIB:8.3f} GiB: {fits}'
   times = {
@@ -170,26 +170,16 @@ def report(config: Config, chip: Chip, num: int, plan: Plan) -> Iterator[str]:
     f'{costs.bytes / 1e9:.2f} GB at {chip.bandwidth / 1e9:.0f} GB/s'
   )
   for kind, (count, size) in costs.collectives.items():
-    # Rings send all but one part, an all-reduce twice.
-    passes = 2 if kind == 'all-reduce' else 1
-    seconds = passes * (num - 1) / num * size / chip.links
+    seconds = size / chip.links
     times['collectives'] = times.get('collectives', 0.0) + seconds
     yield (
-      f'  {kind:12} {1e3 * seconds:8.2f} ms: {count} of {size / 1e6:.1f} MB '
-      f'in all at {chip.links / 1e9:.0f} GB/s'
+      f'  {kind:12} {1e3 * seconds:8.2f} ms: {count} send {size / 1e6:.1f} MB '
+      f'at {chip.links / 1e9:.0f} GB/s'
     )
   bound = max(times, key=lambda name: times[name])
   yield (
     f'{plan.subject} takes at least {1e3 * times[bound]:.2f} ms, bound by '
     f'{bound}: {c.batch_size / times[bound]:,.0f} examples/s on {num} chips'
-  )
-
-
-def _title(config: Config, name: str, num: int) -> str:
-  size = config.training.batch_size
-  return (
-    f'{config.config} on {name}, {num} chips: a batch of {size:,}, '
-    f'{size // num:,} a chip, in {config.network.dtype}'
   )
 
 
@@ -238,6 +228,11 @@ def _batch(config: Config, spec: Spec, takes: Sequence[str]) -> dict[str, Any]:
   return {'x0': x0, 'cond': cond}
 
 
+def _size(tree: Any) -> float:
+  """Bytes of all arrays."""
+  return float(sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)))
+
+
 def _per_device(state: Any, sharding: Any) -> float:
   """Bytes of a part of the state on each device."""
   sizes = jax.tree.map(
@@ -281,16 +276,21 @@ def main(argv: list[str] | None = None) -> None:
     spec = _spec(config, flags)
     chip, devices = topology(flags.topology)
     compile_plan = compile_sampler if flags.sample else compile_train_step
+    num = len(devices)
     while True:
-      print(_title(config, flags.topology, len(devices)), flush=True)
+      size = config.training.batch_size
+      print(
+        f'{config.config} on {flags.topology}, {num} chips: a batch of '
+        f'{size:,}, {size // num:,} a chip, in {config.network.dtype}',
+        flush=True,
+      )
       plan = compile_plan(config, spec, devices)
-      print('\n'.join(report(config, chip, len(devices), plan)), flush=True)
+      print('\n'.join(report(config, chip, num, plan)), flush=True)
       if not flags.largest:
         break
-      doubled = 2 * config.training.batch_size
       config = dataclasses.replace(
         config,
-        training=dataclasses.replace(config.training, batch_size=doubled),
+        training=dataclasses.replace(config.training, batch_size=2 * size),
       )
   except (ValueError, OSError, MemoryError) as error:
     sys.exit(f'jaxdiff.plan: {error}')

@@ -63,7 +63,72 @@ def test_collectives_are_counted_with_their_size():
     in_shardings=where,
     out_shardings=NamedSharding(mesh, PartitionSpec()),
   )
-  assert costs(program).collectives == {'all-reduce': (1, 256 * 4)}
+  # A ring of eight sends seven eighths of the array, twice.
+  found = costs(program).collectives
+  assert found == {'all-reduce': (1, 2 * 7 / 8 * 256 * 4)}
+  gather = compiled(
+    lambda x: x * 2,
+    (16, 256),
+    in_shardings=where,
+    out_shardings=NamedSharding(mesh, PartitionSpec()),
+  )
+  # Each has an eighth of the array, and sends it on for seven others.
+  found = costs(gather).collectives
+  assert found == {'all-gather': (1, 7 / 8 * 16 * 256 * 4)}
+
+
+@pytest.mark.parametrize(
+  'kind, groups, passes',
+  [
+    ('all-gather', '{{0,1,2,3},{4,5,6,7}}', 3),
+    ('all-gather', '[2,4]<=[4,2]T(1,0)', 3),
+    ('all-gather', "mesh['data'=2,'fsdp'=4] {'fsdp'}", 3),
+    ('reduce-scatter', '[2,4]<=[8]', 3 / 4),
+    ('all-reduce', '{}', 2 * 15 / 16),
+    ('collective-permute', '{}', 1),
+  ],
+)
+def test_a_ring_is_of_the_devices_of_a_group(kind, groups, passes):
+  text = f"""HloModule step, num_partitions=16
+
+ENTRY %main (x: f32[8,128]) -> f32[8,128] {{
+  %x = f32[8,128]{{1,0}} parameter(0)
+  ROOT %y = f32[8,128]{{1,0}} {kind}(%x), replica_groups={groups}
+}}
+"""
+  sent = passes * 8 * 128 * 4
+  assert hlo.costs(text).collectives == {kind: (1, sent)}
+
+
+def test_a_fused_collective_counts_once():
+  """As a TPU has them: a reduce-scatter, and a gather cut into two parts."""
+  fused = """%NAME (p: f32[8,128]) -> f32[8,128] {
+  %p = f32[8,128]{1,0} parameter(0)
+  ROOT %y = f32[8,128]{1,0} KIND(%p), channel_id=N, replica_groups=[4,4]<=[16]
+}
+"""
+  text = 'HloModule step, num_partitions=16\n\n'
+  for name, kind, channel in (
+    ('all-reduce-scatter.1', 'all-reduce', 1),
+    ('part.1', 'all-gather', 2),
+    ('part.2', 'all-gather', 2),
+  ):
+    found = fused.replace('NAME', name).replace('KIND', kind)
+    text += found.replace('=N', f'={channel}')
+  fusion = 'f32[8,128]{1,0} fusion(%x), kind=kCustom, calls=%'
+  text += f"""ENTRY %main (x: f32[8,128]) -> f32[8,128] {{
+  %x = f32[8,128]{{1,0}} parameter(0)
+  %a = {fusion}all-reduce-scatter.1
+  %b = {fusion}part.1
+  ROOT %c = {fusion}part.2
+}}
+"""
+  size = 8 * 128 * 4
+  found = hlo.costs(text).collectives
+  assert found == {
+    'reduce-scatter': (1, 3 / 4 * size),
+    'all-gather': (1, 3 * size),
+  }
 
 
 TPU = """HloModule step, num_partitions=16

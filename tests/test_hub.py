@@ -1,5 +1,6 @@
 """Files of the Hub, found in a cache of its library; there is no network."""
 
+import fnmatch
 import subprocess
 import sys
 from functools import partial
@@ -67,6 +68,21 @@ def test_files_and_folders(cache):
   for path in ('hf://lab/net', 'hf://lab/net/part/model.safetensors'):
     there = load_dinov2(path)
     assert (there.network, there.sha256) == (here.network, here.sha256)
+
+
+def test_a_tokenizer_comes_with_its_folder(cache, monkeypatch):
+  huggingface_hub, patterns = pytest.importorskip('huggingface_hub'), []
+
+  def fetch(repository, revision, allow_patterns):
+    patterns.extend(allow_patterns)
+    return cache
+
+  monkeypatch.setattr(huggingface_hub, 'snapshot_download', fetch)
+  hub.local_path('hf://lab/net/part')
+  for name in ('tokenizer.json', 'merges.txt', 'spiece.model'):
+    assert any(fnmatch.fnmatch(f'part/{name}', x) for x in patterns)
+  (cache / 'spiece.model').touch()
+  assert hub.local_path('hf://lab/net/spiece.model') == cache / 'spiece.model'
 
 
 @pytest.mark.parametrize('load', LOADERS)

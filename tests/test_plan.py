@@ -1,5 +1,6 @@
 """Plans of runs on TPUs, compiled for topologies without a TPU."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import jax
 import pytest
 import tiny
 
+from jaxdiff import config as c
 from jaxdiff import hlo, plan
 
 
@@ -34,10 +36,9 @@ def test_wrong_flags_are_one_line(argv, message, capsys):
 
 def test_the_longest_of_the_least_times_bounds_a_step():
   chip = plan.CHIPS['v5e']
-  costs = hlo.Costs(197e12, 819e9 / 2, {'all-reduce': (1, 200e9)})
+  costs = hlo.Costs(197e12, 819e9 / 2, {'all-reduce': (1, 300e9)})
   config = plan.configs.parse(['--config', 'configs/digits.py'])
   lines = list(plan.report(config, chip, 4, plan.Plan({'all': 17e9}, costs)))
-  # A ring of four sends three quarters of the array, twice.
   assert lines[-1].startswith('a step takes at least 1500.00 ms')
   assert 'bound by collectives' in lines[-1]
   fits = list(plan.report(config, chip, 4, plan.Plan({'all': 20e9}, costs)))
@@ -57,6 +58,25 @@ def test_a_sampler_costs_its_steps():
   chip = plan.CHIPS['v5e']
   *_, last = plan.report(tiny.config, chip, 8, two)
   assert last.startswith('sampling in 2 steps takes at least')
+
+
+def test_the_weights_beside_factors_take_memory(monkeypatch):
+  monkeypatch.setattr(
+    plan, '_compiled', lambda lowered, memory, subject: memory
+  )
+  config = dataclasses.replace(
+    tiny.config,
+    network=c.DiT(width=8, depth=2, num_heads=2, patch_size=4),
+    init='run',
+    lora=c.Lora(rank=2),
+  )
+  memory = plan.compile_train_step(config, tiny.SPEC, jax.devices())
+  params = jax.tree.leaves(tiny.abstract_params(config))
+  assert memory['frozen'] == 4 * sum(x.size for x in params)
+  # Four matrices of 8 x 8 in each of two blocks; and a count of steps.
+  factors = 4 * (2 * 4 * 2 * (8 + 8))
+  assert memory['parameters'] == memory['averages'] == factors
+  assert memory['optimizer'] == pytest.approx(2 * factors, abs=16)
 
 
 @pytest.mark.slow

@@ -58,15 +58,19 @@ def hugging_face():
   }
 
 
-def open_clip():
+def open_clip(state=None):
   """The same weights as open_clip names and arranges them."""
-  state = hugging_face()
+  state = dict(state or hugging_face())
+  turned = {'text_projection': 'text_projection'}
+  turned |= {'visual_projection': 'visual.proj'}
   renamed = {
-    'logit_scale': state.pop('logit_scale'),
-    'text_projection': state.pop('text_projection.weight').T,
-    'visual.proj': state.pop('visual_projection.weight').T,
+    ours: np.ascontiguousarray(state.pop(f'{theirs}.weight').T)
+    for theirs, ours in turned.items()
+    if f'{theirs}.weight' in state
   }
   for tower in ('text_model.', 'vision_model.'):
+    if not any(name.startswith(tower) for name in state):
+      continue
     for kind in ('weight', 'bias'):
       attention = f'{tower}encoder.layers.0.self_attn.'
       parts = [state.pop(f'{attention}{n}_proj.{kind}') for n in 'qkv']

@@ -81,7 +81,9 @@ def open_builder(
   folder = find(root, name)
   if folder is None:
     command = f'python -m jaxdiff.data prepare {shlex.quote("tfds:" + name)}'
-    if data_dir is not None:
+    if not files.is_local(root):
+      command += f', and copy that to {root}'
+    elif data_dir is not None:
       command += f' --data-dir {shlex.quote(os.fspath(data_dir))}'
     raise FileNotFoundError(
       f"'tfds:{name}' is not prepared in {root}; prepare it once with: "

@@ -56,7 +56,7 @@ def parse(text: str) -> Source:
     return Source(f'folder:{text}', 'all')
   if text.endswith('.npz') and kind not in SETS:
     return Source(f'npz:{text}', 'all')
-  if kind not in SETS and not colon:
+  if kind not in SETS and (not colon or rest.startswith('//')):
     raise FileNotFoundError(
       f'images must be a folder, an .npz file or one of {sorted(SETS)}, got '
       f'{text}'

@@ -1,23 +1,22 @@
-"""The single file of a Stable Diffusion 1 or 2, as its authors published it.
+"""The single file of a Stable Diffusion 1, 2 or XL, as it was published.
 
   model.diffusion_model.   the U-Net, its blocks numbered through
   first_stage_model.       the autoencoder
   cond_stage_model.        the text tower: of CLIP in 1, of open_clip in 2
+  conditioner.embedders.   both in XL
 
-A file has no configs: those of the two versions are here, and the width of text
-tells which it is. The averages that some files have beside (`model_ema.`) are
-not read, as in diffusers.
+A file has no configs, see `checkpoint_versions`. The averages that some files
+have beside (`model_ema.`) are not read, as in diffusers.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdiff.pretrained import unet_weights
+from jaxdiff.pretrained.checkpoint_versions import VERSIONS, Version
 from jaxdiff.pretrained.clip_layouts import clip_text_params
 from jaxdiff.pretrained.clip_weights import ClipWeights, clip_text_network
 from jaxdiff.pretrained.files import State, read_weights
@@ -30,57 +29,12 @@ UNET, AUTOENCODER, TEXT = (
   'cond_stage_model.',
 )
 ENDINGS = '.safetensors', '.ckpt', '.pt', '.bin'
-# Its second axis is the width of text.
-_WIDTH = f'{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight'
+# Its second axis is the width of text. The first level of XL does not attend.
+_WIDTH, _WIDTH_XL = (
+  f'{UNET}input_blocks.{i}.1.transformer_blocks.0.attn2.to_k.weight'
+  for i in (1, 4)
+)
 _MERGES = 'merges.txt', 'bpe_simple_vocab_16e6.txt.gz', 'tokenizer.json'
-
-
-class Version(NamedTuple):
-  """Configs of the parts in diffusers' layout; None: it is not known."""
-
-  name: str
-  prediction: str | None
-  unet: Mapping[str, Any]
-  text: Mapping[str, Any]
-  vae: Mapping[str, Any]
-
-
-_VAE = {
-  'block_out_channels': [128, 256, 512, 512],
-  'layers_per_block': 2,
-  'scaling_factor': 0.18215,
-}
-_TEXT = {'num_attention_heads': 12, 'max_position_embeddings': 77}
-# Width of text -> the version.
-VERSIONS = {
-  768: Version(
-    'Stable Diffusion 1',
-    'eps',
-    {'cross_attention_dim': 768, 'attention_head_dim': 8},
-    {
-      **_TEXT,
-      'hidden_size': 768,
-      'intermediate_size': 3072,
-      'num_hidden_layers': 12,
-    },
-    _VAE,
-  ),
-  1024: Version(
-    'Stable Diffusion 2',
-    None,
-    {'cross_attention_dim': 1024, 'attention_head_dim': [5, 10, 20, 20]},
-    {
-      **_TEXT,
-      'hidden_size': 1024,
-      'intermediate_size': 4096,
-      'num_attention_heads': 16,
-      # Of 24: the last but one is what the U-Net was trained on.
-      'num_hidden_layers': 23,
-      'hidden_act': 'gelu',
-    },
-    _VAE,
-  ),
-}
 
 
 def is_file(path: Path) -> bool:
@@ -92,15 +46,16 @@ def version_of(path: Path) -> Version:
   """Finds the version of a file.
 
   Raises:
-    ValueError: It is no such file, or neither of the two.
+    ValueError: It is no such file, or none of these.
   """
-  found = read_weights(path, '', _WIDTH)
-  width = found[_WIDTH].shape[-1] if _WIDTH in found else None
+  found = read_weights(path, '', _WIDTH) or read_weights(path, '', _WIDTH_XL)
+  width = next((x.shape[-1] for x in found.values()), None)
   if width not in VERSIONS:
     what = 'it has no such U-Net' if width is None else f'its text has {width}'
+    what += ' as that of the refiner of XL' if width == 1280 else ''
     raise ValueError(
-      f'{path} is no single file of Stable Diffusion 1 or 2, whose text has '
-      f'{" or ".join(map(str, VERSIONS))} channels: {what}'
+      f'{path} is no single file of Stable Diffusion 1, 2 or XL, whose text '
+      f'has {" or ".join(map(str, VERSIONS))} channels: {what}'
     )
   return VERSIONS[width]
 
@@ -135,10 +90,13 @@ def unet_params(path: Path, config: TextUNet) -> Params:
     raise ValueError(f'{path}: {error}') from error
 
 
-def text_tower(path: Path) -> ClipWeights:
-  """Reads the text tower."""
-  network = clip_text_network(version_of(path).text)
-  state, sha256 = read_part(path, TEXT)
+def text_tower(path: Path, number: str = '') -> ClipWeights:
+  """Reads the text tower; with number '_2' the second of XL."""
+  version, part = version_of(path), TEXT
+  if version.second:
+    part = f'conditioner.embedders.{int(number == "_2")}.'
+  network = clip_text_network((number and version.second) or version.text)
+  state, sha256 = read_part(path, part)
   try:
     params = clip_text_params(text_state(state, network.num_layers), network)
   except ValueError as error:
@@ -147,8 +105,14 @@ def text_tower(path: Path) -> ClipWeights:
 
 
 def read_part(path: Path, prefix: str) -> tuple[dict[str, np.ndarray], str]:
-  """Reads the tensors of a part, without the prefix, and their SHA-256."""
+  """Reads the tensors of a part, without the prefix, and their SHA-256.
+
+  Raises:
+    ValueError: There are none.
+  """
   state = read_weights(path, '', prefix)
+  if not state:
+    raise ValueError(f'{path} has no {prefix}*: a part of the file is missing')
   digest = hashlib.sha256()
   for name in sorted(state):
     x = np.ascontiguousarray(state[name])
@@ -185,6 +149,8 @@ _RESNET = {
   'conv_shortcut': 'skip_connection',
 }
 _OUTER = {
+  'add_embedding.linear_1': 'label_emb.0.0',
+  'add_embedding.linear_2': 'label_emb.0.2',
   'time_embedding.linear_1': 'time_embed.0',
   'time_embedding.linear_2': 'time_embed.2',
   'conv_in': 'input_blocks.0.0',

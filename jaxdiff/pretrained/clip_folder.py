@@ -104,7 +104,7 @@ def read_text(path: str | os.PathLike, number: str = '') -> ClipReader:
   """
   path = hub.local_path(path)
   if checkpoint_file.is_file(path):
-    weights = checkpoint_file.text_tower(path)
+    weights = checkpoint_file.text_tower(path, number)
     vocabulary = checkpoint_file.find_merges(path)
     # open_clip's were trained with zeros behind the end.
     pad = CLIP_END if weights.network.activation == 'quick_gelu' else 0
@@ -117,8 +117,11 @@ def read_text(path: str | os.PathLike, number: str = '') -> ClipReader:
 
 
 def zeros_for_empty(path: str | os.PathLike) -> bool:
-  """Reads whether SDXL was trained with zeros for an empty prompt."""
-  index = hub.local_path(path) / 'model_index.json'
+  """Reads whether SDXL has zeros for an empty prompt, as in its single file."""
+  path = hub.local_path(path)
+  if path.is_file():
+    return True
+  index = path / 'model_index.json'
   name = 'force_zeros_for_empty_prompt'
   read = lambda config: configs.flag(config, name, False)
   return index.is_file() and configs.read(index, read, 'Stable Diffusion')

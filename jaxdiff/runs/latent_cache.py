@@ -76,7 +76,8 @@ def cached(dataset: Dataset, autoencoder: str, folder: str) -> Dataset:
   index, num = parallel.process()
   desc = f'latents {dataset.name}'
   for start, path in tqdm(missing[index::num], desc, disable=not missing):
-    _write(path, _records(dataset, run, start))
+    if not path.exists():  # another job may have written it by now
+      _write(path, _records(dataset, run, start))
   parallel.any_process(False)  # the others' files are there
   shape = jax.eval_shape(
     encode, params, jax.ShapeDtypeStruct((1, *dataset.shape), np.float32)

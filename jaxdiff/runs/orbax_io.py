@@ -12,9 +12,11 @@ complete". `v1.load` reads what is written here.
 
 import os
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxdiff import files, parallel
@@ -73,6 +75,8 @@ class OrbaxIO:
 
   def __init__(self):
     self._orbax: Any = None
+    self._thread = ThreadPoolExecutor(1)
+    self._begun: Future[None] | None = None
     self._saving: tuple[Path, dict[str, Any]] | None = None
 
   @property
@@ -85,14 +89,23 @@ class OrbaxIO:
 
     Raises:
       TypeError: a leaf of `state` is not an array.
-      SaveError: the save could not start.
+      SaveError: the save could not start, in a job of several processes; in
+        that of one `wait` raises it.
     """
     import orbax.checkpoint as ocp
 
     arrays, note = to_arrays(state)
     self._saving = directory, note
-    try:
-      self._checkpointer().save(directory, args=ocp.args.PyTreeSave(arrays))
+    begin = lambda arrays: self._checkpointer().save(
+      directory, args=ocp.args.PyTreeSave(arrays)
+    )
+    if parallel.alone():
+      # Orbax prepares each leaf in Python, which takes longer than the copy.
+      copied = jax.tree.map(np.array, jax.device_get(arrays))
+      self._begun = self._thread.submit(begin, copied)
+      return
+    try:  # processes wait for one another, and each has a part of the arrays
+      begin(arrays)
     except Exception as error:
       raise self._save_error(directory, error) from error
 
@@ -105,6 +118,8 @@ class OrbaxIO:
     if self._saving is None:
       return
     try:
+      if self._begun is not None:
+        self._begun.result()
       self._checkpointer().wait_until_finished()
       if parallel.is_primary():  # an Orbax without the callback would be silent
         seals.read_note(self._saving[0])
@@ -113,7 +128,8 @@ class OrbaxIO:
     self._saving = None
 
   def close(self) -> None:
-    """Ends Orbax's threads."""
+    """Ends the threads."""
+    self._thread.shutdown()
     if self._orbax is not None:
       self._orbax.close()
       self._orbax = None
@@ -178,7 +194,7 @@ class OrbaxIO:
   def _save_error(self, directory: Path, error: Exception) -> SaveError:
     # A checkpointer that has failed to write its metadata would raise that
     # again at every later call, though the disk may have space by then.
-    self._saving = self._orbax = None
+    self._saving = self._orbax = self._begun = None
     text = ' '.join(str(error).split())
     system = re.search(r'os_error_code=.(\d+)', text)
     number = int(system[1]) if system else getattr(error, 'errno', None)

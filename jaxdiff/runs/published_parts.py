@@ -19,6 +19,7 @@ from jaxdiff.pretrained import (
   unet_config,
   unet_weights,
 )
+from jaxdiff.pretrained import checkpoint_versions as versions
 from jaxdiff.pretrained.autoencoder_weights import autoencoder_network
 from jaxdiff.pretrained.clip_weights import clip_text_network
 from jaxdiff.pretrained.scheduler_config import Scheduler
@@ -35,14 +36,6 @@ _PARTS = {
   'vae': ('config.json', unet_weights.STEM),
   'text_encoder': ('config.json', 'model'),
   'scheduler': ('scheduler_config.json', None),
-}
-_SINGLE_FILE = {
-  '_class_name': 'PNDMScheduler',
-  'beta_start': 0.00085,
-  'beta_end': 0.012,
-  'beta_schedule': 'scaled_linear',
-  'skip_prk_steps': True,
-  'steps_offset': 1,
 }
 
 
@@ -101,8 +94,8 @@ def _of_folder(path: Path) -> Parts:
 
 
 def _of_file(path: Path, prediction: str | None) -> Parts:
-  checkpoint_file.find_merges(path)
   version = checkpoint_file.version_of(path)
+  checkpoint_file.find_merges(path)
   known = version.prediction or prediction
   if known is None or prediction not in (None, known):
     raise ValueError(
@@ -117,13 +110,15 @@ def _of_file(path: Path, prediction: str | None) -> Parts:
   unet = unet_config.read_unet_config(version.unet)
   if known == 'v':
     unet = unet._replace(side=96)
-  scheduler = scheduler_config.read_scheduler(_SINGLE_FILE)
+  more = versions.XL_SCHEDULER if version.second else {}
+  scheduler = scheduler_config.read_scheduler(versions.SCHEDULER | more)
   return Parts(
     unet,
     _autoencoder(version.vae),
     clip_text_network(version.text),
     scheduler._replace(prediction=known),
     lambda: checkpoint_file.unet_params(path, unet),
+    clip_text_network(version.second) if version.second else None,
   )
 
 

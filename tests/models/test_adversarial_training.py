@@ -8,15 +8,17 @@ import numpy as np
 import optax
 import pytest
 import tiny
+import tiny_dino
 from measured import make_classifier
 from states import assert_same
 
 from jaxdiff import config as c
-from jaxdiff import models
+from jaxdiff import models, parallel
 from jaxdiff.losses import DISCRIMINATOR, autoencoding
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.models import perceptual
 from jaxdiff.networks.discriminator import PatchDiscriminator
+from jaxdiff.pretrained import dinov2_weights
 from jaxdiff.runs import Checkpoints
 
 CONFIG = dataclasses.replace(
@@ -131,6 +133,20 @@ def test_the_adaptive_weight_is_of_the_whole_batch(steps):
   jax.tree.map(close, state.params, steps[2][0].params)
 
 
+def test_devices_share_the_step(steps):
+  """The weight is that of gradients of the whole batch under pmap too."""
+  mesh = parallel.make_mesh(devices=jax.devices()[:4])
+  before, (after, metrics) = steps[1][0], steps[2]
+  arrays = jax.tree.map(jnp.copy, before._replace(key=None))
+  step = parallel.compile_train_step(
+    tiny.make_task(CONFIG).step, mesh, None, mode='pmap'
+  )
+  state, found = step(arrays._replace(key=jax.random.clone(before.key)), BATCH)
+  close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+  jax.tree.map(close, found, metrics)
+  jax.tree.map(close, state.params, after.params)
+
+
 def test_an_autoencoder_starts_as_without_an_adversary():
   made = models.make(CONFIG, tiny.SPEC)
   config = tiny.changed(CONFIG, diffusion={'adversary': None})
@@ -174,6 +190,31 @@ def test_the_perceptual_error_is_of_features_of_a_classifier(tmp_path):
     models.make(config, spec)
   with pytest.raises(ValueError, match=r'takes images \[8, 8, 1\]'):
     models.make(config, tiny.SPEC._replace(shape=(16, 16, 1)))
+
+
+def test_the_perceptual_error_is_of_patches_of_dinov2(tmp_path):
+  tiny_dino.save(tmp_path)
+  space = perceptual.load(f'dinov2:{tmp_path}')
+  x, y = np.random.default_rng(1).uniform(-1, 1, (2, 2, 8, 8, 1)).astype('f')
+  network, params, _ = dinov2_weights.load_dinov2(tmp_path)
+
+  @jax.jit
+  def exact(images):
+    images = jnp.repeat(images, 3, -1)
+    images = jax.image.resize(images, (2, 224, 224, 3), 'cubic')
+    ends = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
+    mean, std = ends.reshape(2, 1, 1, 1, 3)
+    seen = ((images + 1) / 2 - mean) / std
+    patches = network.apply({'params': params}, seen).patches
+    length = jnp.linalg.norm(patches, axis=-1, keepdims=True)
+    return patches / length
+
+  error = autoencoding.perceptual_error(
+    lambda x: space.features(space.params, x), space.weights
+  )
+  square = ((exact(x) - exact(y)) ** 2).sum(-1)
+  rest = tuple(range(1, square.ndim))
+  np.testing.assert_allclose(jax.jit(error)(x, y), square.mean(rest), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import torch_written
 from safetensors.numpy import load_file, save_file
 
 from jaxdiff import parallel
-from jaxdiff.pretrained import checkpoint_file
+from jaxdiff.pretrained import checkpoint_file, checkpoint_versions
 from jaxdiff.pretrained.checkpoint_file import AUTOENCODER, TEXT, UNET, Version
-from jaxdiff.pretrained.clip_folder import read_text
+from jaxdiff.pretrained.clip_folder import read_text, zeros_for_empty
 from jaxdiff.runs import stable_diffusion
 
 torch_modules = torch_written.torch_modules
@@ -42,7 +42,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def versions(monkeypatch):
+  second = CLIP | {'architectures': ['CLIPTextModelWithProjection']}
+  second['projection_dim'] = 6
   known = {
+    2 * tiny.WIDTH: Version('XL', 'eps', tiny.XL, CLIP, VAE, second),
     tiny.WIDTH: Version('the first', 'eps', tiny.UNET, CLIP, VAE),
     tiny.WIDTH + 1: Version('the second', None, tiny.UNET, CLIP, VAE),
   }
@@ -53,9 +56,17 @@ def original(folder):
   """The tensors of a folder by the names of the single file."""
   unet = load_file(folder / 'unet' / WEIGHTS)
   vae = load_file(folder / 'vae' / WEIGHTS)
-  text = load_file(folder / 'text_encoder/model.safetensors')
+  towers = sorted(folder.glob('text_encoder*/model.safetensors'))
+  text, *second = map(load_file, towers)
+  text = {f'transformer.{name}': x for name, x in text.items()}
+  prefix = 'conditioner.embedders.0.' if second else TEXT
   attends = (True, False)
   return {
+    **{
+      f'conditioner.embedders.1.model.{name}': x
+      for tower in second
+      for name, x in tiny_clip.open_clip(tower).items()
+    },
     **{
       UNET + checkpoint_file.unet_name(name, 1, attends): x
       for name, x in unet.items()
@@ -64,7 +75,7 @@ def original(folder):
       AUTOENCODER + checkpoint_file.autoencoder_name(name, 2): x
       for name, x in vae.items()
     },
-    **{f'{TEXT}transformer.{name}': x for name, x in text.items()},
+    **{prefix + name: x for name, x in text.items()},
     'model_ema.num_updates': np.zeros((), np.int32),
     'betas': np.zeros(4, np.float32),
   }
@@ -84,22 +95,46 @@ def assert_equal(a, b):
   jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-@pytest.mark.parametrize('name', ['a.safetensors', 'a.ckpt'])
-def test_a_file_is_its_folder(folder, tmp_path, name):
-  path = saved(original(folder), tmp_path / name)
-  (tmp_path / 'merges.txt').write_bytes(
+def assert_is_its_folder(path, folder):
+  (path.parent / 'merges.txt').write_bytes(
     (folder / 'tokenizer/merges.txt').read_bytes()
   )
   mesh = parallel.local_mesh()
   ours, theirs = (stable_diffusion.load(p, mesh) for p in (path, folder))
   assert_equal(ours.params, theirs.params)
   assert_equal(ours.model.frozen, theirs.model.frozen)
-  assert ours.config.diffusion == theirs.config.diffusion
-  assert ours.config.sampling == theirs.config.sampling
-  read, other = read_text(path), read_text(folder)
-  assert_equal(read.weights.params, other.weights.params)
-  tokens = [reader.tokenizer.encode(['a cat']) for reader in (read, other)]
-  np.testing.assert_array_equal(*tokens)
+  assert ours.spec.text_dims == theirs.spec.text_dims
+  for section in ('diffusion', 'network', 'sampling'):
+    assert getattr(ours.config, section) == getattr(theirs.config, section)
+  for number in ('', '_2')[: 1 + ours.config.condition.pooled]:
+    read, other = read_text(path, number), read_text(folder, number)
+    assert_equal(read.weights.params, other.weights.params)
+    tokens = [x.tokenizer.encode(['a cat']) for x in (read, other)]
+    np.testing.assert_array_equal(*tokens)
+
+
+@pytest.mark.parametrize('name', ['a.safetensors', 'a.ckpt'])
+def test_a_file_is_its_folder(folder, tmp_path, name):
+  assert_is_its_folder(saved(original(folder), tmp_path / name), folder)
+
+
+def test_a_file_of_xl_is_its_folder(tmp_path):
+  folder = tiny.write(tmp_path / 'folder', tiny.XL)
+  euler = checkpoint_versions.XL_SCHEDULER
+  path = folder / 'scheduler/scheduler_config.json'
+  path.write_text(json.dumps(tiny.SCHEDULER | euler))
+  index = {'force_zeros_for_empty_prompt': True}
+  index['_class_name'] = 'StableDiffusionXLPipeline'
+  (folder / 'model_index.json').write_text(json.dumps(index))
+  state = original(folder)
+  path = saved(state, tmp_path / 'a.safetensors')
+  assert_is_its_folder(path, folder)
+  assert zeros_for_empty(path) and zeros_for_empty(folder)
+  second = 'conditioner.embedders.1.'
+  cut = {k: x for k, x in state.items() if not k.startswith(second)}
+  path = saved(cut, tmp_path / 'b.safetensors')
+  with pytest.raises(ValueError, match=f'has no {second}'):
+    read_text(path, '_2')
 
 
 def test_shards_are_the_whole(folder, tmp_path):
@@ -160,6 +195,9 @@ def test_faults(folder, tmp_path):
   path = saved(state | wide, tmp_path / 'c.safetensors')
   with pytest.raises(ValueError, match='give --prediction v'):
     stable_diffusion.load(path, mesh)
+  refiner = {checkpoint_file._WIDTH_XL: np.zeros((4, 1280), np.float32)}
+  with pytest.raises(ValueError, match='1280 as that of the refiner of XL'):
+    stable_diffusion.load(saved(refiner, tmp_path / 'e.safetensors'), mesh)
   other = {'x': np.zeros(2, np.float32)}
   with pytest.raises(ValueError, match='it has no such U-Net'):
     stable_diffusion.load(saved(other, tmp_path / 'd.safetensors'), mesh)

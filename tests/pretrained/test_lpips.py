@@ -11,9 +11,19 @@ from jaxdiff.losses.autoencoding import perceptual_error
 from jaxdiff.models import perceptual
 from jaxdiff.pretrained.lpips_weights import load_lpips
 
-# Channels and layers of torchvision's `features`; a pool is 'M'.
-VGG = [64, 64, 'M', 128, 128, 'M', 256, 256, 256, 'M']
-VGG += [512, 512, 512, 'M', 512, 512, 512]
+# torchvision's `features`: a convolution is (channels, size, stride), each with
+# a ReLU; a pool is its size, with stride 2. LPIPS sees what is before a MAP.
+MAP = 'map'
+VGG = [
+  *[(64, 3, 1)] * 2,
+  *(MAP, 2, *[(128, 3, 1)] * 2),
+  *(MAP, 2, *[(256, 3, 1)] * 3),
+  *(MAP, 2, *[(512, 3, 1)] * 3),
+  *(MAP, 2, *[(512, 3, 1)] * 3, MAP),
+]
+ALEX = [(64, 11, 4), MAP, 3, (192, 5, 1), MAP, 3, (384, 3, 1), MAP]
+ALEX += [(256, 3, 1), MAP, (256, 3, 1), MAP]
+NETS = {'vgg': VGG, 'alex': ALEX}
 
 
 def write(folder, name, state):
@@ -25,49 +35,57 @@ def write(folder, name, state):
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
-  """Random weights of VGG-16 in its file, and a package `lpips`."""
+def published(request, tmp_path, monkeypatch):
+  """Random weights of a network in its file, and a package `lpips`."""
+  net = getattr(request, 'param', 'vgg')
   rng = np.random.default_rng(0)
-  state, index, channels = {}, 0, 3
-  for width in VGG:
-    if width != 'M':
-      kernel = rng.normal(size=(width, channels, 3, 3)) / (3 * channels**0.5)
+  state, widths, index, channels = {}, [], 0, 3
+  for layer in NETS[net]:
+    if layer == MAP:
+      widths.append(channels)
+    elif isinstance(layer, int):
+      index += 1
+    else:
+      width, size, _ = layer
+      kernel = rng.normal(size=(width, channels, size, size))
+      kernel /= size * channels**0.5
       state[f'features.{index}.weight'] = kernel.astype(np.float32)
       bias = 0.1 * rng.normal(size=width)
       state[f'features.{index}.bias'] = bias.astype(np.float32)
-      channels, index = width, index + 1
-    index += 1
+      channels, index = width, index + 2
   state['classifier.0.bias'] = np.zeros(3, np.float32)
   weights = {
     f'lin{i}.model.1.weight': rng.uniform(size=(1, width, 1, 1)).astype('f')
-    for i, width in enumerate((64, 128, 256, 512, 512))
+    for i, width in enumerate(widths)
   }
   (tmp_path / 'lpips').mkdir()
   (tmp_path / 'lpips/__init__.py').write_text('raise ImportError("no torch")')
-  write(tmp_path, 'lpips/weights/v0.1/vgg.pth', weights)
+  write(tmp_path, f'lpips/weights/v0.1/{net}.pth', weights)
   monkeypatch.syspath_prepend(tmp_path)
-  return write(tmp_path, 'vgg16.pth', state), state, weights
+  return write(tmp_path, f'{net}.pth', state), state, weights, NETS[net]
 
 
-def by_hand(state, weights, x, y):
+def by_hand(state, weights, net, x, y):
   """The published program, [B, C, H, W] as torch has it."""
 
   def maps(x):
     shift = np.array([-0.030, -0.088, -0.188]).reshape(1, 3, 1, 1)
     scale = np.array([0.458, 0.448, 0.450]).reshape(1, 3, 1, 1)
     x, index, found = ((x - shift) / scale).astype(np.float32), 0, []
-    for width in [*VGG, 'M']:
-      if width == 'M':
+    for layer in net:
+      if layer == MAP:
         found.append(x)
-        b, c, h, w = x.shape
-        x = x[:, :, : h // 2 * 2, : w // 2 * 2]
-        x = x.reshape(b, c, h // 2, 2, w // 2, 2).max((3, 5))
+      elif isinstance(layer, int):
+        sizes, strides = (1, 1, layer, layer), (1, 1, 2, 2)
+        x = lax.reduce_window(x, -np.inf, lax.max, sizes, strides, 'VALID')
         index += 1
-        continue
-      kernel = state[f'features.{index}.weight']
-      x = lax.conv(x, kernel, (1, 1), 'SAME')
-      x = x + state[f'features.{index}.bias'].reshape(1, -1, 1, 1)
-      x, index = np.maximum(x, 0), index + 2
+      else:
+        _, size, stride = layer
+        padding = [(2 if size > 3 else 1,) * 2] * 2
+        kernel = state[f'features.{index}.weight']
+        x = lax.conv_general_dilated(x, kernel, (stride, stride), padding)
+        x = x + state[f'features.{index}.bias'].reshape(1, -1, 1, 1)
+        x, index = np.maximum(x, 0), index + 2
     return found
 
   total = 0.0
@@ -78,15 +96,21 @@ def by_hand(state, weights, x, y):
   return total
 
 
-def test_lpips_of_vgg16_is_the_published_distance(published):
-  path, state, weights = published
+@pytest.mark.parametrize(
+  'published, size',
+  [('vgg', (18, 16)), ('alex', (67, 40))],
+  indirect=['published'],
+)
+def test_lpips_is_the_published_distance(published, size):
+  path, state, weights, net = published
   space = perceptual.load(f'lpips:{path}')
   rng = np.random.default_rng(1)
-  x, y = rng.uniform(-1, 1, (2, 2, 18, 16, 3)).astype(np.float32)
+  x, y = rng.uniform(-1, 1, (2, 2, *size, 3)).astype(np.float32)
   error = perceptual_error(
     lambda x: space.features(space.params, x), space.weights
   )
-  exact = by_hand(state, weights, *(z.transpose(0, 3, 1, 2) for z in (x, y)))
+  turned = (z.transpose(0, 3, 1, 2) for z in (x, y))
+  exact = by_hand(state, weights, net, *turned)
   np.testing.assert_allclose(jax.jit(error)(x, y), exact, rtol=1e-4)
   np.testing.assert_allclose(error(x, x), 0, atol=1e-7)
   # Grey images are repeated to three channels.
@@ -100,7 +124,7 @@ def test_lpips_of_vgg16_is_the_published_distance(published):
 
 
 def test_missing_files_are_named(published, tmp_path, monkeypatch):
-  path, state, _ = published
+  path, state, *_ = published
   with pytest.raises(FileNotFoundError, match='fetch https://download.pytorch'):
     load_lpips(tmp_path / 'none.pth')
   short = {k: x for k, x in state.items() if k != 'features.5.bias'}

@@ -118,6 +118,27 @@ def test_names_of_the_single_file():
   }
 
 
+def test_names_of_the_single_file_of_sdxl():
+  from diffusers.loaders import single_file_utils
+
+  version = checkpoint_file.VERSIONS[2048]
+  config = unet_config.read_unet_config(version.unet)
+  shapes = unet_weights.unet_shapes(config)
+  assert sum(x.size for x in jax.tree.leaves(shapes)) == 2_567_463_684
+  sources = unet_weights.unet_sources(shapes, 3).values()
+  ours = {source.key: i for i, source in enumerate(sources)}
+  rename = lambda k: checkpoint_file.unet_name(k, 2, config.attends)
+  state = {checkpoint_file.UNET + rename(k): i for k, i in ours.items()}
+  found = single_file_utils.convert_ldm_unet_checkpoint(
+    state, {'layers_per_block': 2, 'addition_embed_type': 'text_time'}
+  )
+  assert found == ours
+  text = clip_text_network(version.second)
+  tokens = jax.ShapeDtypeStruct((1, 1), np.int32)
+  shapes = jax.eval_shape(text.init, jax.random.key(0), tokens)['params']
+  assert sum(x.size for x in jax.tree.leaves(shapes)) == 694_659_840
+
+
 def test_a_network_that_fills_in(tmp_path):
   """The mask and the masked image stand beside the latents, nine channels."""
   pipe = pipeline('inpaint', 1.0, tmp_path / 'sd')

@@ -1,5 +1,6 @@
 """Buckets: files, locks and checkpoints behind gs://, at a real server."""
 
+import io
 import json
 import threading
 import warnings
@@ -7,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from bucket_server import installed
+from PIL import Image
 from states import abstract, assert_same, make_state
 
 from jaxdiff import buckets, files
@@ -68,6 +70,8 @@ def test_a_set_is_prepared_on_a_disk_alone(folder):
   assert data_dir == folder and prepared.find(data_dir, 'squares') is None
   with pytest.raises(ValueError, match='in a local --data-dir, and copy that'):
     prepared.prepare('squares', data_dir)
+  with pytest.raises(FileNotFoundError, match='tfds:squares, and copy that to'):
+    prepared.open_builder('squares', str(folder))
   files.write_json(folder / 'squares' / '1.0.0' / 'dataset_info.json', {})
   assert prepared.find(data_dir, 'squares') == folder / 'squares' / '1.0.0'
 
@@ -156,6 +160,20 @@ def test_a_result_is_beside_its_samples(folder):
   path = f'{folder}/x.npz'
   found = samples.of_files(path, None, Drawing())
   assert found.path('fid', Fid(samples=path)) == folder / 'x.npz.fid.json'
+
+
+def test_images_of_a_folder_are_measured(folder):
+  for i in range(3):
+    png = io.BytesIO()
+    Image.fromarray(np.full((4, 4, 3), i, np.uint8)).save(png, 'PNG')
+    (folder / 'images' / f'{i}.png').write_bytes(png.getvalue())
+  path = f'{folder}/images'
+  found = samples.of_files(path, None, Drawing())
+  images = found.dataset.gather(np.arange(3))['x0']
+  assert images[:, 0, 0, 0].tolist() == [0, 1, 2]
+  assert found.path('fid', Fid(path)) == folder / 'images.fid.json'
+  with pytest.raises(FileNotFoundError, match='must be a folder.*got gs://'):
+    samples.of_files(f'{folder}/none', None, Drawing())
 
 
 def test_samples_go_on_where_they_were(folder):

@@ -17,6 +17,7 @@ from jaxdiff.generation.job import load_run
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.pretrained import unet_weights
 from jaxdiff.runs import examples, loop, published, warm_start
+from jaxdiff.runs.run import base_params, digest
 
 SHAPES = ('--data.name', 'captioned_shapes', '--data.image-size', '16')
 
@@ -41,6 +42,21 @@ def train(init, workdir, *flags):
   )
   described = c.describe(config, model.spec)
   return loop.fit(config, task, data.dataset, described)
+
+
+def test_factors_refuse_another_base(tmp_path):
+  mesh, base = parallel.local_mesh(), tmp_path / 'base'
+  before = imported(tiny.UNET, base, None)
+  config = dataclasses.replace(tiny.config, init=str(base), workdir='run')
+  spec = c.Spec('image', (8, 8, 1), init=digest(before))
+  jax.tree.map(
+    np.testing.assert_array_equal, base_params(config, spec, mesh), before
+  )
+  with pytest.raises(ValueError, match='base holds other weights than those'):
+    base_params(config, spec._replace(init=64 * '0'), mesh)
+  base.rename(tmp_path / 'elsewhere')
+  with pytest.raises(FileNotFoundError, match='factors of run are beside'):
+    base_params(config, spec, mesh)
 
 
 def differing(params, before):

@@ -1,6 +1,7 @@
 """The cache of latents: the same loss as without, and no other's latents."""
 
 import dataclasses
+import os
 
 import jax
 import numpy as np
@@ -99,6 +100,32 @@ def test_an_interrupted_encoding_goes_on(made, tmp_path, monkeypatch):
   every = np.arange(100)
   jax.tree.map(
     np.testing.assert_array_equal, whole.gather(every), other.gather(every)
+  )
+
+
+def test_two_jobs_at_once_make_one_cache(made, tmp_path, monkeypatch):
+  """The second begins, and ends, while the first writes its first file."""
+  every, encoded, second = np.arange(100), [], []
+  write, pid = latent_cache._write, os.getpid()
+
+  def at_once(path, records):
+    encoded.append(path.name)
+    if len(encoded) > 1:
+      return write(path, records)
+    records = list(records)
+    with monkeypatch.context() as other:
+      other.setattr(os, 'getpid', lambda: pid + 1)
+      second.append(cached(images(), made[0], tmp_path))
+    write(path, records)
+
+  monkeypatch.setattr(latent_cache, '_write', at_once)
+  first = cached(images(), made[0], tmp_path)
+  names = [f'0000{i}.array_record' for i in range(3)]
+  assert encoded == [names[0], *names]
+  (place,) = tmp_path.iterdir()
+  assert sorted(x.name for x in place.iterdir()) == [*names, 'about.json']
+  jax.tree.map(
+    np.testing.assert_array_equal, first.gather(every), second[0].gather(every)
   )
 
 
