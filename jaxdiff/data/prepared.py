@@ -33,6 +33,8 @@ _CLASS_KEYS = (
 
 def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
   """Returns `data_dir`, else $TFDS_DATA_DIR, else ~/.cache/jaxdiff/data."""
+  if data_dir == '':  # as of a variable of the shell that is not set
+    raise ValueError('--data-dir is empty: give a value, or leave it out')
   default = os.environ.get('TFDS_DATA_DIR') or '~/.cache/jaxdiff/data'
   return files.absolute(files.as_path(data_dir or default).expanduser())
 
