@@ -16,7 +16,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 Factory = Callable[..., Any]
@@ -92,7 +92,9 @@ def resolve(path: str, flag: str) -> Factory:
   try:
     inspect.signature(found)
   except (TypeError, ValueError) as error:
-    raise ValueError(f'{flag}={path} is no function: {error}') from error
+    raise ValueError(
+      f'{flag}={path} is no function of known parameters'
+    ) from error
   return found
 
 
@@ -116,7 +118,22 @@ def find(table: Table, name: str, flag: str) -> Factory | Value:
 
 
 def make(table: Table, text: str, flag: str, /, **context: Any) -> Any:
-  """Calls the factory that a name stands for.
+  """Calls the factory that a name stands for; see `bind`.
+
+  Raises:
+    ValueError: as `bind`, or of the factory.
+  """
+  build = bind(table, text, flag, **context)
+  try:
+    return build()
+  except (TypeError, ValueError, ArithmeticError) as error:
+    raise ValueError(f'{flag}={text}: {error}') from error
+
+
+def bind(
+  table: Table, text: str, flag: str, /, **context: Any
+) -> Callable[[], Any]:
+  """Finds the factory that a name stands for, with its arguments.
 
   The factory receives those values of the context for which it has a
   parameter; the arguments of the text fill its other parameters.
@@ -135,7 +152,7 @@ def make(table: Table, text: str, flag: str, /, **context: Any) -> Any:
   if isinstance(factory, Value):
     if call.args or call.kwargs:
       raise ValueError(f'{flag}={text}: {call.name} takes no arguments')
-    return factory.value
+    return lambda: factory.value
   signature = inspect.signature(factory)
   context = {k: x for k, x in context.items() if k in signature.parameters}
   # Written without a name, an argument is none of the context.
@@ -151,10 +168,7 @@ def make(table: Table, text: str, flag: str, /, **context: Any) -> Any:
   except TypeError as error:
     raise ValueError(f'{flag}={text}: {error}') from error
   _check_literals(factory, written, f'{flag}={text}')
-  try:
-    return factory(*bound.args, **bound.kwargs)
-  except (TypeError, ValueError, ArithmeticError) as error:
-    raise ValueError(f'{flag}={text}: {error}') from error
+  return partial(factory, *bound.args, **bound.kwargs)
 
 
 def _check_literals(

@@ -1,18 +1,16 @@
 """The configuration of a run: one frozen dataclass of sections."""
 
 import math
-from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from jaxdiff import names
-from jaxdiff.config import registry, sections
+from jaxdiff.config import kinds, registry
 from jaxdiff.config.diffusion import (
   Autoencoding,
   Categorical,
   Classification,
   Gaussian,
-  trial_unmasking,
 )
 from jaxdiff.config.networks import EDM2, AnyNetwork, Lora, Transformer, UNet
 from jaxdiff.config.ranges import Name, Section, Seed
@@ -40,7 +38,9 @@ class Config(Section):
   config: str = 'configs/digits.py'
   workdir: str = 'runs/digits'
   seed: Seed = 0
-  log: Annotated[str, Name(registry.TRACKERS)] = 'tensorboard'
+  log: Annotated[
+    str, Name(registry.TRACKERS, takes=('workdir', 'first', 'settings'))
+  ] = 'tensorboard'
   # A workdir, whose averaged weights this run starts from: see `models.make`.
   # Or a Stable Diffusion, which is what this run then is, but for its flags.
   init: str | None = None
@@ -75,63 +75,6 @@ FIXED = (
   'lora',
   'optimizer',
 )
-
-# Settings -> those without which they have no effect.
-_NEEDS = {
-  'network.remat_policy': ('network.remat',),
-  'condition.drop': ('condition.label', 'condition.text'),
-  'condition.augment': ('condition.low_res',),
-  'sampling.augment': ('condition.low_res',),
-  'latent.num': ('latent.autoencoder',),
-  'latent.cache': ('latent.autoencoder',),
-  'diffusion.perceptual_weight': ('diffusion.perceptual',),
-  'diffusion.adversarial_weight': ('diffusion.adversary',),
-  'diffusion.adversarial_start': ('diffusion.adversary',),
-  'lora.alpha': ('lora.rank',),
-  'condition.sizes': ('condition.clip',),
-  'parallel.timeout': ('parallel.coordinator',),
-}
-for _name in ('length', 'vocab_size', 'width', 'depth', 'num_heads', 'clip'):
-  _NEEDS[f'condition.{_name}'] = ('condition.text',)
-for _name in ('scale', 'guidance', 'interval', 'rescale'):
-  _NEEDS[f'sampling.{_name}'] = ('condition.label', 'condition.text')
-for _name in ('features', 'weights', 'resize', 'num'):
-  _NEEDS[f'evaluation.{_name}'] = ('evaluation.every',)
-
-
-def check_effect(config: Config, before: Config) -> None:
-  """Checks that each flag has an effect; a file may say more than it needs.
-
-  Raises:
-    ValueError: a setting without effect differs from `before`, the file's.
-  """
-  flag = lambda path: f'--{path}'.replace('_', '-')
-  for path, needs in _NEEDS.items():
-    section, _, name = path.partition('.')
-    # A field of one kind of diffusion is None for the others.
-    value, old = (
-      getattr(getattr(c, section), name, None) for c in (config, before)
-    )
-    if value != old and not any(attrgetter(n)(config) for n in needs):
-      raise ValueError(
-        f'{flag(path)} needs {" or ".join(map(flag, needs))}, without which it '
-        'has no effect'
-      )
-  if config.sampling.eta != before.sampling.eta:
-    registry.check_eta('--sampling.eta', config.sampling.sampler)
-  if isinstance(config.diffusion, Gaussian | Categorical):
-    return
-  kind = type(config.diffusion).__name__
-  for new, old in (
-    (config.condition, before.condition),
-    (config.sampling, replace(before.sampling, num=config.sampling.num)),
-  ):
-    for name, value in vars(new).items():
-      if value != getattr(old, name):
-        raise ValueError(
-          f'{flag(new.prefix + name)} has no effect: a model of diffusion '
-          f'{kind} draws no samples'
-        )
 
 
 def _check_together(config: Config) -> None:
@@ -181,8 +124,8 @@ def _check_together(config: Config) -> None:
 def _check_gaussian(config: Config) -> None:
   c = config.sampling
   flag = '--sampling.sampler'
-  trial = lambda: sections.trial_noise(names.name_of(c.sampler, flag))
-  Name(registry.SAMPLERS, trial).check(c.sampler, flag)
+  trial = lambda: kinds.noise(names.name_of(c.sampler, flag))
+  Name(registry.SAMPLERS, trial, kinds.STEP).check(c.sampler, flag)
   for name in ('temperature', 'block'):
     _unused(c, name, 'categories')
   _check_few_steps(config)
@@ -237,7 +180,7 @@ def _check_latent(config: Config) -> None:
 
 def _check_categorical(config: Config) -> None:
   c, diffusion = config.sampling, config.diffusion
-  sampler = Name(registry.CATEGORICAL_SAMPLERS, trial_unmasking)
+  sampler = Name(registry.CATEGORICAL_SAMPLERS, kinds.unmasking, kinds.STEP)
   sampler.check(c.sampler, '--sampling.sampler')
   for name in ('eta', 'threshold', 'augment', 'rescale', 'guidance'):
     _unused(c, name, 'real numbers')
@@ -253,8 +196,8 @@ def _check_categorical(config: Config) -> None:
   ratios = diffusion.prediction == 'log_ratios'
   name = names.name_of(c.sampler, '--sampling.sampler')
   if name == 'rate_matrix' and diffusion.process not in registry.REDRAWING:
-    kinds = ' or '.join(registry.REDRAWING)
-    raise ValueError(f'rate_matrix needs --diffusion.process {kinds}')
+    fitting = ' or '.join(registry.REDRAWING)
+    raise ValueError(f'rate_matrix needs --diffusion.process {fitting}')
   sharp = name == 'greedy_tail'
   if (sharp or c.temperature != 1) and ratios and not absorbing:
     raise ValueError(

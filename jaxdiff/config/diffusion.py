@@ -2,10 +2,12 @@
 
 import inspect
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
 
 from jaxdiff import names
-from jaxdiff.config import registry
+from jaxdiff.config import kinds, registry
 from jaxdiff.config.ranges import Count, In, Name, NotNegative, Section
 
 # Fields of Gaussian noise -> the parameter of a loss that they set.
@@ -21,45 +23,23 @@ PARAMETERS = {
 Positions = Literal['independent', 'stratified', 'antithetic']
 
 
-def _gaussian() -> dict[str, object]:
-  from jaxdiff import predictions, processes, schedules
+def _prediction(built: Any) -> None:
+  from jaxdiff import schedules
 
-  schedule = schedules.cosine()
-  return {
-    'apply': lambda params, xt, t, cond: xt,
-    'schedule': schedule,
-    'kind': predictions.v,
-    'process': processes.gaussian(schedule),
-    'num_steps': 1000,
-  }
+  a, b = built(schedules.cosine(), 0.5)
+  float(a), float(b)
 
 
-def trial_categorical() -> dict[str, object]:
-  import numpy as np
-
-  from jaxdiff import processes
-  from jaxdiff.schedules import mixing
-
-  return {
-    'apply': lambda params, xt, t, cond: xt,
-    'schedule': mixing.linear(),
-    'process': processes.uniform(mixing.linear(), 2),
-    'probs': np.full(2, 0.5),
-    'data': np.full(2, 0.5),
-    'noise': np.full(2, 0.5),
-    'parts': ('nodes', 'edges'),
-    'num_classes': 2,
-    'times': lambda u: u,
-    'num_steps': 1000,
-    'estimate': 'logits',
-  }
-
-
-def trial_unmasking() -> dict[str, object]:
-  known = trial_categorical()
-  unmasks = ('process', 'schedule', 'num_classes')
-  rebuild = lambda kind: kind(known['schedule'], known['probs'])
-  return {**{name: known[name] for name in unmasks}, 'rebuild': rebuild}
+_PREDICTION = kinds.Kind(
+  'a function of a schedule and t that returns two numbers', _prediction
+)
+_WEIGHTING = kinds.numbers('a function of the log-SNR', 1, 0.0)
+_ERROR = kinds.numbers('a function of a difference', 1, 0.5)
+_TIMES = kinds.numbers('a function of u that returns a time', 1, 0.5)
+_LOSS = kinds.function('a loss', 'params', 'keys', 'batch')
+_PAIR = (np.zeros((1, 2)), np.zeros((1, 2)))
+_LIKELIHOOD = kinds.numbers('an error of x and x_hat, [B]', 1, *_PAIR)
+_CRITIC = kinds.module('x')
 
 
 def _check_steps(*values: str) -> None:
@@ -78,28 +58,43 @@ class Gaussian(Section):
 
   prefix: ClassVar[str] = 'diffusion.'
   schedule: Annotated[
-    str, Name({**registry.SCHEDULES, **registry.BETAS}, _gaussian)
+    str,
+    Name(
+      {**registry.SCHEDULES, **registry.BETAS}, kinds.gaussian, kinds.SCHEDULE
+    ),
   ] = 'cosine'
   num_steps: Count = 1000  # T, of tables of betas and losses of T steps
   steps_from_zero: bool = False  # the network is told T t - 1, as in diffusers
   # The network is told log(sigma / alpha) / 4, and given data of the deviation
   # in prediction 'edm(0.5)' at unit size, as in EDM.
   log_sigma: bool = False
-  prediction: Annotated[str, Name(registry.PREDICTIONS, _gaussian)] = 'v'
+  prediction: Annotated[
+    str, Name(registry.PREDICTIONS, kinds.gaussian, _PREDICTION)
+  ] = 'v'
   # hybrid and vlb train a learned variance, nelbo the bound; mean_flow,
   # shortcut, consistency, progressive and others few steps.
-  loss: Annotated[str, Name(registry.GAUSSIAN_LOSSES)] = 'denoising'
+  loss: Annotated[
+    str, Name(registry.GAUSSIAN_LOSSES, kinds.gaussian, _LOSS)
+  ] = 'denoising'
   # The prediction whose error the loss measures; None: that of the network.
-  space: Annotated[str | None, Name(registry.PREDICTIONS, _gaussian)] = None
-  times: Annotated[str, Name(registry.TIME_SAMPLINGS, _gaussian)] = 'continuous'
+  space: Annotated[
+    str | None, Name(registry.PREDICTIONS, kinds.gaussian, _PREDICTION)
+  ] = None
+  times: Annotated[
+    str, Name(registry.TIME_SAMPLINGS, kinds.gaussian, _TIMES)
+  ] = 'continuous'
   positions: Positions = 'stratified'
   zero_terminal_snr: bool = False  # tables of betas: no signal at t = 1
   # Multiplies sigma / alpha, for larger images (SD3).
   shift: Annotated[float, In('(0, inf)')] = 1.0
   # Instead of space: a weight for the error of x0.
-  weighting: Annotated[str | None, Name(registry.WEIGHTINGS, _gaussian)] = None
+  weighting: Annotated[
+    str | None, Name(registry.WEIGHTINGS, kinds.gaussian, _WEIGHTING)
+  ] = None
   per_log_snr: bool = False  # weigh each nat of log-SNR alike
-  error: Annotated[str, Name(registry.ERRORS, _gaussian)] = 'square'
+  error: Annotated[str, Name(registry.ERRORS, kinds.gaussian, _ERROR)] = (
+    'square'
+  )
   offset_noise: NotNegative = 0.0  # strength of a normal for each channel
   variance: Literal['small', 'large', 'learned'] = 'small'
   # The network also reads its last estimate of x0.
@@ -158,18 +153,21 @@ class Categorical(Section):
 
   prefix: ClassVar[str] = 'diffusion.'
   # absorbing | uniform | marginal | ordinal(width)
-  process: Annotated[str, Name(registry.PROCESSES, trial_categorical)] = (
-    'absorbing'
-  )
+  process: Annotated[
+    str, Name(registry.PROCESSES, kinds.categorical, kinds.PROCESS)
+  ] = 'absorbing'
   schedule: Annotated[
-    str, Name(registry.CATEGORICAL_SCHEDULES, trial_categorical)
+    str,
+    Name(registry.CATEGORICAL_SCHEDULES, kinds.categorical, kinds.SCHEDULE),
   ] = 'linear'
   num_steps: Count = 1000  # T, of losses of T steps
   prediction: Literal['logits', 'log_ratios'] = 'logits'
-  loss: Annotated[str, Name(registry.CATEGORICAL_LOSSES, trial_categorical)] = (
-    'nelbo'
-  )
-  times: Annotated[str, Name(registry.TIME_SAMPLINGS, _gaussian)] = 'continuous'
+  loss: Annotated[
+    str, Name(registry.CATEGORICAL_LOSSES, kinds.categorical, _LOSS)
+  ] = 'nelbo'
+  times: Annotated[
+    str, Name(registry.TIME_SAMPLINGS, kinds.gaussian, _TIMES)
+  ] = 'continuous'
   positions: Positions = 'stratified'
 
   def check(self) -> None:
@@ -212,14 +210,18 @@ class Autoencoding(Section):
   prefix: ClassVar[str] = 'diffusion.'
   positions: ClassVar[Positions] = 'stratified'
   # log p(x | z): laplace(scale) is an L1 error, gaussian(scale) an L2 error.
-  likelihood: Annotated[str, Name(registry.LIKELIHOODS, dict)] = 'laplace(0.1)'
+  likelihood: Annotated[str, Name(registry.LIKELIHOODS, dict, _LIKELIHOOD)] = (
+    'laplace(0.1)'
+  )
   kl_weight: NotNegative = 1.0  # 1: the evidence lower bound
   commitment: NotNegative = 0.25  # with a codebook
   # Features whose error is added: classifier:WORKDIR, dinov2:PATH, lpips:FILE.
   perceptual: str | None = None
   perceptual_weight: NotNegative = 1.0
   # A network trained to tell images from reconstructions: patch(width, depth).
-  adversary: Annotated[str | None, Name(registry.DISCRIMINATORS, dict)] = None
+  adversary: Annotated[
+    str | None, Name(registry.DISCRIMINATORS, dict, _CRITIC)
+  ] = None
   # Of its term, beside that which makes both equally steep at the last layer.
   adversarial_weight: NotNegative = 0.5
   adversarial_start: Annotated[int, In('[0, 2147483647]')] = 0  # its first step

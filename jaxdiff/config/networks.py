@@ -171,3 +171,12 @@ AnyNetwork = (
   | GraphTransformer
   | Custom
 )
+
+# The architectures that read data of a modality.
+FITTING = {
+  'points': ('MLP',),
+  'image': ('UNet', 'DiT', 'EDM2'),
+  'latent': ('UNet', 'DiT', 'EDM2'),
+  'text': ('Transformer',),
+  'graph': ('GraphTransformer',),
+}

@@ -8,6 +8,7 @@ number is finite, and what the annotation says. So a value that comes from a
 file, from the command line or from JSON meets the same check.
 """
 
+import inspect
 import math
 import types
 import typing
@@ -21,6 +22,7 @@ import tyro
 
 from jaxdiff import names
 from jaxdiff.checks import number
+from jaxdiff.config.kinds import Kind
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,37 @@ class Name:
   """A name of a table, with arguments if its factory takes any.
 
   `trial` gives the context with which the factory is called once to find out
-  whether its arguments are right; None only looks the name up.
+  whether its arguments are right; None only looks the name up. A factory from
+  outside is called too, and must build the `kind`. With `takes`, and no trial,
+  it is not called: it is a function of some of these.
   """
 
   table: names.Table
   trial: Callable[[], dict[str, Any]] | None = None
+  kind: Kind | None = None
+  takes: tuple[str, ...] = ()
 
   def check(self, value: str | None, flag: str) -> None:
     """Raises ValueError for an unknown name and for wrong arguments."""
     if value is None:
       return
     call = names.parse(value, flag)
-    if call.name not in self.table:
-      names.find(self.table, call.name, flag)
-    if self.trial is not None and (call.args or call.kwargs):
-      names.make(self.table, value, flag, **self.trial())
+    outside = call.name not in self.table
+    if outside:
+      found = names.find(self.table, call.name, flag)
+    if self.takes:
+      if outside and not {*self.takes} & {*inspect.signature(found).parameters}:
+        raise ValueError(
+          f'{flag}={value} must be a function of some of '
+          f'{", ".join(self.takes)}'
+        )
+      names.bind(self.table, value, flag, **dict.fromkeys(self.takes))
+    elif self.trial is not None and (
+      call.args or call.kwargs or (outside and self.kind)
+    ):
+      built = names.make(self.table, value, flag, **self.trial())
+      if outside and self.kind:
+        self.kind.check(built, f'{flag}={value}')
 
   def __hash__(self) -> int:
     return id(self)
@@ -94,8 +112,6 @@ class Section:
         value.check()
       flag = f'--{self.prefix}{field.name}'.replace('_', '-')
       check(value, hint, flag)
-      if value == '':  # as of a variable of the shell that is not set
-        raise ValueError(f'{flag} is empty: give a value, or leave it out')
 
 
 def parse_flags(
@@ -148,6 +164,10 @@ def check(value: Any, hint: Any, flag: str) -> None:
   for x in value if isinstance(value, tuple) else (value,):
     if isinstance(x, float) and not math.isfinite(x):
       raise ValueError(f'{flag} must be a finite number, got {x}')
+    if isinstance(x, float) and x and not 1e-37 < abs(x) < 1e38:
+      raise ValueError(f'{flag} must be a number of float32, got {x}')
+    if x == '':  # as of a variable of the shell that is not set
+      raise ValueError(f'{flag} is empty: give a value, or leave it out')
   for part in _parts(hint):
     if typing.get_origin(part) is typing.Annotated:
       notes = (*notes, *typing.get_args(part)[1:])

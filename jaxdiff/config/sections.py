@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from jaxdiff import names
-from jaxdiff.config import registry
+from jaxdiff.config import kinds, registry
 from jaxdiff.config.ranges import (
   Count,
   Fraction,
@@ -22,32 +22,8 @@ from jaxdiff.config.ranges import (
   Std,
 )
 
-
-def _denoisers() -> dict[str, object]:
-  denoiser = lambda xt, t: xt
-  denoisers = dict.fromkeys(('denoiser', 'cond', 'uncond'), denoiser)
-  return denoisers | {'scale': 1}
-
-
-def trial_noise(sampler: str = '') -> dict[str, object]:
-  from jaxdiff import processes, samplers, schedules
-
-  # As wide as any, and as short: what fits a run is found out by its model.
-  schedule = schedules.cosine(-60.0, 60.0)
-  process = processes.gaussian(schedule)
-  return {
-    'schedule': schedule,
-    'process': process,
-    'variance': None,
-    'predictor': samplers.ancestral(process),
-    **registry.eta_for(sampler, 0.0),
-    'num_steps': 1,
-    'table_steps': 1000,
-  }
-
-
-def _trial_rate() -> dict[str, object]:
-  return {'learning_rate': 1e-3, 'peak': 1e-3, 'num_steps': 10}
+_DENOISER = kinds.function('a denoiser', 'xt', 't')
+_RATE = kinds.numbers('a function of the step that returns a rate', 1, 0)
 
 
 @dataclass(frozen=True)
@@ -105,9 +81,9 @@ class Optimizer(Section):
   """Gradient clipping by global norm, optax's optimizer, a learning rate."""
 
   prefix: ClassVar[str] = 'optimizer.'
-  name: Annotated[str, Name(registry.OPTIMIZERS, _trial_rate)] = 'adam'
+  name: Annotated[str, Name(registry.OPTIMIZERS, kinds.rate)] = 'adam'
   learning_rate: Positive = 2e-4
-  schedule: Annotated[str, Name(registry.LEARNING_RATES, _trial_rate)] = (
+  schedule: Annotated[str, Name(registry.LEARNING_RATES, kinds.rate, _RATE)] = (
     'constant'
   )
   warmup_steps: Annotated[int, In('[0, 2147483647]')] = 0
@@ -123,6 +99,10 @@ class Optimizer(Section):
     call = names.parse(self.name, '--optimizer.name')
     optimizer = names.find(registry.OPTIMIZERS, call.name, '--optimizer.name')
     taken = inspect.signature(optimizer).parameters
+    if call.args:
+      raise ValueError(
+        f'--optimizer.name={self.name}: give its arguments by name'
+      )
     if 'peak' in names.parse(self.schedule, '--optimizer.schedule').kwargs:
       raise ValueError(
         f'--optimizer.schedule={self.schedule}: use --optimizer.learning-rate'
@@ -190,12 +170,14 @@ class Sampling(Section):
   ] = 'ddim'
   steps: Annotated[int, In('[1, 1000000]')] = 50
   eta: Fraction = 0.0  # ddim: 0 deterministic, 1 ancestral
-  times: Annotated[str, Name(registry.GRIDS, trial_noise)] = 'uniform'
-  threshold: Annotated[str, Name(registry.THRESHOLDS, _denoisers)] = 'clip'
+  times: Annotated[str, Name(registry.GRIDS, kinds.noise)] = 'uniform'
+  threshold: Annotated[
+    str, Name(registry.THRESHOLDS, kinds.denoisers, _DENOISER)
+  ] = 'clip'
   scale: Annotated[float, In('[-1000, 1000]')] = 1.0  # guidance; 1: none
-  guidance: Annotated[str, Name(registry.GUIDANCE, _denoisers)] = (
-    'classifier_free'
-  )
+  guidance: Annotated[
+    str, Name(registry.GUIDANCE, kinds.denoisers, _DENOISER)
+  ] = 'classifier_free'
   momentum: Annotated[float, In('(-1, 1)')] = 0.0  # of apg, see `guidance`
   interval: tuple[Fraction, Fraction] = (0.0, 1.0)  # the t that are guided
   rescale: Fraction = 0.0  # phi of `guidance.rescaled`
@@ -292,7 +274,8 @@ class Parallel(Processes):
     for rule in self.rules:
       pattern, _, dim = rule.rpartition('=')
       try:
-        re.compile(pattern if re.fullmatch('none|[0-9]', dim) else '(')
+        fits = pattern and re.fullmatch('none|[0-9]', dim)
+        re.compile(pattern if fits else '(')
       except re.error as error:
         raise ValueError(
           '--parallel.rules must be like attention/.*kernel=0 or norm=none, '

@@ -35,8 +35,8 @@ def prepare(
     folder = prepared.prepare(
       rest, prepared.resolve_data_dir(data_dir), manual_dir
     )
-  except (ModuleNotFoundError, ValueError, OSError) as error:
-    sys.exit(f'error: {error}')
+  except Exception as error:  # TFDS raises what it likes
+    sys.exit(f'error: {" ".join(str(error).split()) or repr(error)}')
   print(f'{name} is prepared in {folder}')
 
 

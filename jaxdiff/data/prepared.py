@@ -33,6 +33,8 @@ _CLASS_KEYS = (
 
 def resolve_data_dir(data_dir: str | os.PathLike | None = None) -> Path:
   """Returns `data_dir`, else $TFDS_DATA_DIR, else ~/.cache/jaxdiff/data."""
+  if data_dir == '':  # as of a variable of the shell that is not set
+    raise ValueError('--data-dir is empty: give a value, or leave it out')
   default = os.environ.get('TFDS_DATA_DIR') or '~/.cache/jaxdiff/data'
   return files.absolute(files.as_path(data_dir or default).expanduser())
 
@@ -95,7 +97,8 @@ def open_builder(
   if foreign := sorted(set(_foreign_classes(features))):
     raise ValueError(
       f'{folder / "features.json"} names code outside tensorflow_datasets, '
-      f'which is not run: {", ".join(foreign)}'
+      'which is not run (if it is damaged, delete the folder and prepare it '
+      f'again): {", ".join(foreign)}'
     )
   import tensorflow_datasets as tfds  # Half a second: only when needed.
 
@@ -167,7 +170,12 @@ def records(
 
   def read(indices: Iterable[int]) -> list[dict[str, Any]]:
     with _damage(folder):
-      return source.__getitems__([int(index) for index in indices])
+      found = source.__getitems__([int(index) for index in indices])
+      # A feature under another name than that of the records.
+      lost = {key for record in found for key, x in record.items() if x is None}
+      if lost:
+        raise ValueError(f'the records have no {", ".join(sorted(lost))}')
+      return found
 
   return Records(size, read)
 

@@ -83,11 +83,19 @@ def beside(model: Model, image: Array, mask: Array) -> Array:
 
   Returns:
     [h, w, 1 + c], the mask at the first pixel of each position, and latents.
+
+  Raises:
+    ValueError: Nothing of the mask is left.
   """
   encode = jax.jit(model.latents)
   latents = encode(jnp.where(mask, 0.0, image)[None], model.frozen)[0]
   step = len(mask) // len(latents)
   small = jnp.asarray(mask[::step, ::step], jnp.float32)
+  if not small.any():
+    raise ValueError(
+      f'nothing of the mask is left at every {step}th pixel, which is what the '
+      'network sees: draw wider strokes'
+    )
   return jnp.concatenate([small, latents], axis=-1)
 
 

@@ -13,6 +13,7 @@ from jaxdiff.config.sections import Sampling
 
 Steps = Annotated[int, In('[1, 1000000]')]
 Scale = Annotated[float, In('[-1000, 1000]')]
+Momentum = Annotated[float, In('(-1, 1)')]
 Checkpoint = Annotated[int, In('[0, 2147483647]')]
 
 
@@ -37,15 +38,6 @@ class Weights(Section):
   checkpoint: Checkpoint | None = None  # a step; None: the newest
   ema: bool = True  # the averaged weights
   ema_std: Std | None = None  # or the average of this width, made afterwards
-  dtype: Literal['float32', 'bfloat16'] | None = None  # of the network
-  lora: str | None = None  # Stable Diffusion: pytorch_lora_weights.safetensors
-  lora_scale: Scale | None = None  # multiplies the factors of a LoRA (1)
-  size: Size | None = None  # Stable Diffusion: the side length of images
-  # SDXL: height, width, top, left, height, width of an image before it was
-  # cropped, of what was cut off, and after.
-  sizes: tuple[Annotated[int, In('[0, 65536]')], ...] = ()
-  # Stable Diffusion 2 in a single file: what its network predicts.
-  prediction: Literal['eps', 'v'] | None = None
 
   @property
   def average(self) -> bool | float:
@@ -62,6 +54,15 @@ class Weights(Section):
 class SamplerFlags(Weights):
   """Settings of a sampler. None: the setting of the run."""
 
+  dtype: Literal['float32', 'bfloat16'] | None = None  # of the network
+  lora: str | None = None  # Stable Diffusion: pytorch_lora_weights.safetensors
+  lora_scale: Scale | None = None  # multiplies the factors of a LoRA (1)
+  size: Size | None = None  # Stable Diffusion: the side length of images
+  # SDXL: height, width, top, left, height, width of an image before it was
+  # cropped, of what was cut off, and after.
+  sizes: tuple[Annotated[int, In('[0, 65536]')], ...] = ()
+  # Stable Diffusion 2 in a single file: what its network predicts.
+  prediction: Literal['eps', 'v'] | None = None
   sampler: str | None = None  # ancestral:large has its variance, too
   steps: Steps | None = None
   eta: Fraction | None = None  # ddim: 0 deterministic, 1 ancestral
@@ -69,7 +70,7 @@ class SamplerFlags(Weights):
   threshold: str | None = None
   scale: Scale | None = None  # guidance; 1: none
   guidance: str | None = None  # apg: adaptive projected guidance
-  momentum: Annotated[float, In('(-1, 1)')] | None = None  # of apg
+  momentum: Momentum | None = None  # of apg
   guide: str | None = None  # a workdir: guidance leads away from its estimate
   classifier: str | None = None  # its workdir: guidance leads to --labels
   temperature: Positive | None = None  # text and graphs

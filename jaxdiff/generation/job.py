@@ -97,8 +97,11 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
     sampling = dataclasses.replace(config.sampling, sampler='ddim', eta=0.0)
     config = dataclasses.replace(config, sampling=sampling)
   run = configured(run._replace(config=config), flags)
-  if flags.guide and run.config.sampling.scale == 1:
-    raise ValueError('--guide has no effect at scale 1: give --scale 2')
+  # A stage of a cascade may have settings that are meant for the other.
+  alone = not getattr(flags, 'base', None)
+  for name in ('guide', 'guidance', 'momentum')[: 3 if alone else 1]:
+    if getattr(flags, name) and run.config.sampling.scale == 1:
+      raise ValueError(f'--{name} has no effect at scale 1: give --scale 2')
   guide = guides.load(flags.guide, flags.classifier, mesh)
   return guides.guided(run, guide, mesh)
 

@@ -42,7 +42,8 @@ def progressive(
 
     x0 = (xs - (sigma_s / sigma_t) xt) / (alpha_s (1 - e^-h)),
 
-  in the place of the data in `denoising`.
+  in the place of the data in `denoising`. It is computed as the mean of the
+  teacher's estimates that it is, without the difference.
 
   Args:
     apply, schedule, kind, space, weighting: as in `denoising`. The paper has
@@ -57,7 +58,15 @@ def progressive(
   whole('substeps', substeps, 1)
   corrupt = corruption(schedule, predictions.eps, grid(steps))
   weight_at = weight(schedule, kind, space=space, weighting=weighting)
-  step = jax.vmap(lambda *args: advance(schedule, *args))
+
+  def step(
+    xs: Array, mean: Array, total: Array, x0: Array, t: Array, s: Array
+  ) -> tuple[Array, Array, Array]:
+    now, then = schedule(t), schedule(s)
+    kept = then.sigma / now.sigma
+    gained = then.alpha * (1.0 - decay(now, then))
+    xs = advance(schedule, xs, x0, t, s)
+    return xs, kept * mean + gained * x0, kept * total + gained
 
   def loss(params: Any, keys: Array, batch: Batch) -> LossValue:
     xt, t, _, dropout_keys = corrupt(keys, batch)
@@ -65,20 +74,22 @@ def progressive(
     # The grid's own numbers: s is 0 exactly in the last step.
     place = jnp.round(t * steps) * substeps
     time = lambda i: (place - i) / (steps * substeps)
-    xs, denoise = xt, teacher(cond)
+    xs, mean, total = xt, jnp.zeros_like(xt), jnp.zeros_like(t)
+    denoise = teacher(cond)
     for i in range(substeps):
-      xs = step(xs, denoise(xs, time(i)), time(i), time(i + 1))
+      x0 = denoise(xs, time(i))
+      xs, mean, total = jax.vmap(step)(
+        xs, mean, total, x0, time(i), time(i + 1)
+      )
     y = apply(params, xt, t, cond, dropout_keys)
 
-    def one(y: Array, xt: Array, xs: Array, t: Array, s: Array) -> Array:
-      now, then = schedule(t), schedule(s)
-      gained = then.alpha * (1.0 - decay(now, then))
-      x0 = (xs - then.sigma / now.sigma * xt) / gained
+    def one(y: Array, xt: Array, mean: Array, total: Array, t: Array) -> Array:
+      now, x0 = schedule(t), mean / total
       eps = (xt - now.alpha * x0) / now.sigma
       target = predictions.target(kind, schedule, x0, eps, t)
       return weight_at(t) * jnp.mean(jnp.square(y - target))
 
-    target_of = jax.lax.stop_gradient(xs)
-    return jax.vmap(one)(y, xt, target_of, t, time(substeps)), {}
+    mean = jax.lax.stop_gradient(mean)
+    return jax.vmap(one)(y, xt, mean, total, t), {}
 
   return loss

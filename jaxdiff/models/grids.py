@@ -6,6 +6,10 @@ from jaxdiff import names
 from jaxdiff.config import Sampling, registry
 from jaxdiff.schedules import Schedule
 
+# alpha / sigma where samples begin with noise alone. Stable Diffusion has 0.07;
+# where 0.25 is left, samples of data of mean 0.8 and deviation 0.1 have a mean
+# of 0.78.
+MOST_SIGNAL = 0.25
 _MOST_NOISE = 0.1  # sigma / alpha; Stable Diffusion leaves 0.03
 
 
@@ -52,10 +56,11 @@ def times(
     )
   level = schedule or (lambda t: (1.0 - t, t))
   (data, noise), (alpha, sigma) = level(first), level(last)
-  if first < 1 and data > noise:
+  if first < 1 and data > (MOST_SIGNAL if schedule else 1.0) * noise:
     raise ValueError(
-      f'{flag} begins at {first:g}, where there is more data than noise, and '
-      'samples begin with noise alone'
+      f'{flag} begins at {first:g} in {num} steps, with {data:.2g} of '
+      f'the data beside {noise:.2g} of noise, and samples begin with noise '
+      'alone: use trailing, or other steps'
     )
   if last > 0 and sigma > _MOST_NOISE * alpha:
     raise ValueError(

@@ -10,18 +10,18 @@ from flax import linen as nn
 from jax import Array
 
 from jaxdiff import conditioning, losses, names
-from jaxdiff.config import Condition, Config, Custom, Gaussian, Spec, registry
+from jaxdiff.config import (
+  Condition,
+  Config,
+  Custom,
+  Gaussian,
+  Spec,
+  kinds,
+  registry,
+)
+from jaxdiff.config.networks import FITTING
 from jaxdiff.models.model import Cond, Params
 from jaxdiff.schedules import Schedule
-
-# The architectures that read data of a modality.
-FITTING = {
-  'points': ('MLP',),
-  'image': ('UNet', 'DiT', 'EDM2'),
-  'latent': ('UNet', 'DiT', 'EDM2'),
-  'text': ('Transformer',),
-  'graph': ('GraphTransformer',),
-}
 
 
 class Network(NamedTuple):
@@ -170,6 +170,8 @@ def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
   flag = '--network.name'
   if isinstance(n, Custom):
     module = names.make({}, n.name, flag, **inputs)
+    kind = kinds.module('xt', 't', 'cond', train=False)
+    kind.check(module, f'{flag}={n.name}')
     if sizes.get('second_time') and not getattr(module, 'second_time', False):
       raise ValueError(
         f'--diffusion.loss {config.diffusion.loss} needs a network with a '

@@ -19,7 +19,7 @@ from jaxdiff.runs.config_json import (
   only_writer,
   save_config,
 )
-from jaxdiff.runs.logs import Log
+from jaxdiff.runs.logs import Log, Tracker
 from jaxdiff.runs.store import Checkpoints
 from jaxdiff.runs.traces import Trace
 from jaxdiff.training import Task
@@ -114,6 +114,8 @@ def fit(
       first=first,
       settings=described,
     )
+    if not isinstance(tracker, Tracker):
+      raise ValueError(f'--log={config.log} must build a Tracker')
     batches = data.batches(
       dataset,
       c.batch_size,

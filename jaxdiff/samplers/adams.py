@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxdiff import predictions
 from jaxdiff.checks import whole
 from jaxdiff.samplers.exponential import (
   POINTS,
@@ -29,7 +28,8 @@ from jaxdiff.samplers.exponential import (
   advance,
   curvature,
   half_gain,
-  transfer,
+  noise_change,
+  noise_gain,
 )
 from jaxdiff.samplers.sampling import (
   Denoiser,
@@ -103,30 +103,29 @@ def _adams(
     where = push(here, past.where)
     used = jnp.isfinite(where) & jnp.isfinite(there) & jnp.isfinite(here)
     nodes = (where - here) / (there - here)
-    mean = eps[0] + curvature(nodes, eps, used, kernel(t, s))
-    return _held(schedule, xt, x0, mean, t, s), Slopes(where, eps)
+    change = curvature(nodes, eps, used, kernel(t, s))
+    return _held(schedule, xt, x0, change, t, s), Slopes(where, eps)
 
   return Solver(init, step)
 
 
 def _held(
-  schedule: Schedule, xt: Array, x0: Array, eps: Array, t: Array, s: Array
+  schedule: Schedule, xt: Array, x0: Array, change: Array, t: Array, s: Array
 ) -> Array:
-  """DDIM's step with eps held, from alpha_t = 0 with x0 held."""
-  return jnp.where(
-    schedule(t).alpha > 0,
-    transfer(schedule, xt, eps, t, s),
-    advance(schedule, xt, x0, t, s),
-  )
+  """DDIM's step with the noise of x0 changed; from alpha_t = 0 as it is."""
+  more = noise_change(schedule, change, t, s)
+  xs = advance(schedule, xt, x0, t, s)
+  return xs + jnp.where(schedule(t).alpha > 0, more, 0.0)
 
 
-# Adams-Bashforth with 1 to 4 values, the newest first.
+# Adams-Bashforth with 1 to 4 values, the newest first, less the newest: the
+# difference of their mean and it.
 _EVEN = np.array(
   [
-    [1, 0, 0, 0],
-    [3 / 2, -1 / 2, 0, 0],
-    [23 / 12, -16 / 12, 5 / 12, 0],
-    [55 / 24, -59 / 24, 37 / 24, -9 / 24],
+    [0, 0, 0, 0],
+    [1 / 2, -1 / 2, 0, 0],
+    [11 / 12, -16 / 12, 5 / 12, 0],
+    [31 / 24, -59 / 24, 37 / 24, -9 / 24],
   ]
 )
 
@@ -150,9 +149,8 @@ def plms(schedule: Schedule) -> Solver:
   """
 
   def start(
-    denoiser: Denoiser, xt: Array, eps: Array, t: Array, s: Array
+    denoiser: Denoiser, xt: Array, x0: Array, t: Array, s: Array
   ) -> Array:
-    x0 = predictions.to_x0(predictions.eps, schedule, eps, xt, t)
     return trapezoid(schedule, denoiser, xt, x0, t, s)
 
   return _pseudo_multistep(schedule, start, 1)
@@ -169,18 +167,21 @@ def pndm(schedule: Schedule) -> Solver:
   """
 
   def start(
-    denoiser: Denoiser, xt: Array, eps: Array, t: Array, s: Array
+    denoiser: Denoiser, xt: Array, x0: Array, t: Array, s: Array
   ) -> Array:
-    def ahead(eps: Array, time: Array) -> Array:
-      x = transfer(schedule, xt, eps, t, time)
-      return eps_of(schedule, x, estimate(denoiser, x, time), time)
+
+    def ahead(change: Array, time: Array) -> Array:
+      """Computes the change of eps until a time."""
+      x = _held(schedule, xt, x0, change, t, time)
+      x0_s = estimate(denoiser, x, time)
+      return noise_gain(schedule, x0, x0_s, t, time, change)
 
     middle = 0.5 * (t + s)
-    eps_2 = ahead(eps, middle)
-    eps_3 = ahead(eps_2, middle)
-    eps_4 = ahead(eps_3, s)
-    mean = (eps + 2 * eps_2 + 2 * eps_3 + eps_4) / 6
-    return transfer(schedule, xt, mean, t, s)
+    second = ahead(jnp.zeros_like(xt), middle)
+    third = ahead(second, middle)
+    last = ahead(third, s)
+    change = (2 * second + 2 * third + last) / 6
+    return _held(schedule, xt, x0, change, t, s)
 
   return _pseudo_multistep(schedule, start, 3)
 
@@ -206,15 +207,15 @@ def _pseudo_multistep(
     weights = jnp.asarray(_EVEN)[jnp.minimum(past.num, 3)]
 
     def multistep(xt: Array) -> Array:
-      mean = jnp.tensordot(
+      change = jnp.tensordot(
         weights, history, axes=1, precision=jax.lax.Precision.HIGHEST
       )
-      return _held(schedule, xt, x0, mean, t, s)
+      return _held(schedule, xt, x0, change, t, s)
 
     starting = (past.num < num_starts) & jnp.isfinite(half_gain(schedule, t, s))
     xs = jax.lax.cond(
       starting,
-      lambda xt: start(denoiser, xt, eps, t, s),
+      lambda xt: start(denoiser, xt, x0, t, s),
       multistep,
       xt,
     )

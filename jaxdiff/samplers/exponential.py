@@ -68,6 +68,38 @@ def advance(
   return then.sigma / now.sigma * xt + then.alpha * (1.0 - left) * x0
 
 
+def noise_change(
+  schedule: Schedule, change: Array, t: Array, s: Array
+) -> Array:
+  """Computes what a change of the noise adds to `advance`. [B, ...]
+
+  alpha_s (rho_s - rho_t) change, alpha_t > 0. Beside `advance`, which holds x0:
+  where alpha_t is small, x0 is lost in a noise that is held, as in `transfer`.
+  """
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+  return (sigma_s - alpha_s * sigma_t / alpha_t) * change
+
+
+def noise_gain(
+  schedule: Schedule,
+  x0_t: Array,
+  x0_s: Array,
+  t: Array,
+  s: Array,
+  change: ArrayLike = 0.0,
+) -> Array:
+  """Computes eps_s - eps_t of a step from t to s, of its estimates. [B, ...]
+
+    (x0_t - x0_s) / rho_s + (1 - rho_t / rho_s) change
+
+  after `advance` and `noise_change`, alpha_t and sigma_s > 0. The noises are so
+  alike where alpha_t is small that their difference has no digits left.
+  """
+  left = decay(schedule(t), schedule(s))
+  alpha, sigma = schedule(s)
+  return alpha / sigma * (x0_t - x0_s) + (1.0 - 1.0 / left) * change
+
+
 def transfer(
   schedule: Schedule, xt: Array, eps: Array, t: Array, s: Array
 ) -> Array:

@@ -22,7 +22,13 @@ from jax import Array
 
 from jaxdiff import predictions
 from jaxdiff.checks import whole
-from jaxdiff.samplers.exponential import advance, half_gain, transfer
+from jaxdiff.samplers.exponential import (
+  advance,
+  half_gain,
+  noise_change,
+  noise_gain,
+  transfer,
+)
 from jaxdiff.samplers.sampling import (
   Denoiser,
   Step,
@@ -103,11 +109,8 @@ def trapezoid(
   xs = advance(schedule, xt, x0, t, s)
 
   def correct(xs: Array) -> Array:
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-    eps_s = eps_of(schedule, xs, estimate(denoiser, xs, s), s)
-    change = eps_s - eps_of(schedule, xt, x0, t)
-    # alpha_s (rho_s - rho_t) / 2.
-    return xs + 0.5 * (sigma_s - alpha_s * sigma_t / alpha_t) * change
+    change = noise_gain(schedule, x0, estimate(denoiser, xs, s), t, s)
+    return xs + noise_change(schedule, 0.5 * change, t, s)
 
   finite = jnp.isfinite(half_gain(schedule, t, s))
   return jax.lax.cond(finite, correct, lambda xs: xs, xs)
@@ -178,8 +181,8 @@ def dpm_2(schedule: Schedule) -> Step:
     def midpoint(xt: Array) -> Array:
       u = halfway(schedule, t, s)
       xu = advance(schedule, xt, x0, t, u)
-      eps = eps_of(schedule, xu, estimate(denoiser, xu, u), u)
-      return transfer(schedule, xt, eps, t, s)
+      change = noise_gain(schedule, x0, estimate(denoiser, xu, u), t, u)
+      return held(xt) + noise_change(schedule, change, t, s)
 
     held = lambda xt: advance(schedule, xt, x0, t, s)
     finite = jnp.isfinite(half_gain(schedule, t, s))

@@ -160,6 +160,7 @@ RECORDS = 'squares-train.array_record-00000-of-00001'
     ('features.json', lambda text: b''),
     ('features.json', lambda text: b'\xff' + text),
     ('features.json', lambda text: text.replace(b'"uint8"', b'"uint99"')),
+    ('features.json', lambda text: text.replace(b'"caption"', b'"captiom"')),
     (RECORDS, lambda raw: b''),
     (RECORDS, lambda raw: raw[: len(raw) // 2]),
     (RECORDS, lambda raw: raw[:200] + bytes(300) + raw[500:]),

@@ -112,13 +112,15 @@ def test_a_classifier_guides(tmp_path):
 
 def test_momentum_of_apg(tmp_path):
   run = make_run(tmp_path / 'a', condition=c.Condition(label=True))
-  flags = {'guidance': 'apg', 'steps': 2}
+  flags = {'guidance': 'apg', 'steps': 2, 'scale': 3.0}
   plain, remembering = (
     sampler_of(run, **flags, **more)(3.0) for more in ({}, {'momentum': -0.5})
   )
   assert np.abs(plain - remembering).max() > 1e-3
   with pytest.raises(ValueError, match='--momentum is for --guidance apg'):
     sampler_of(run, scale=3.0, momentum=-0.5)
+  with pytest.raises(ValueError, match='--guidance has no effect at scale 1'):
+    sampler_of(run, guidance='apg')
 
 
 def test_a_self_conditioned_model_reads_its_last_estimate():

@@ -1,9 +1,12 @@
 """Masks in every mode of an image file: white is filled, the rest is kept."""
 
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxdiff.generation import edits
 from jaxdiff.generation.inputs import read_mask
 
 STROKE = np.zeros((8, 8), bool)
@@ -64,3 +67,16 @@ def test_masks_that_mean_nothing_are_refused(tmp_path, image, message):
   image.save(path)
   with pytest.raises(ValueError, match=f'mask.png.*{message}'):
     read_mask(path, (8, 8, 3))
+
+
+def test_strokes_that_a_network_of_latents_does_not_see_are_refused():
+  pixels = lambda images, frozen: images[:, ::4, ::4]
+  model = types.SimpleNamespace(latents=pixels, frozen=None)
+  image, mask = np.ones((8, 8, 3), np.float32), np.zeros((8, 8, 1), bool)
+  mask[4, 4] = True
+  found = edits.beside(model, image, mask)
+  np.testing.assert_array_equal(found[1, 1], [1, 0, 0, 0])
+  with pytest.raises(
+    ValueError, match='nothing of the mask is left at every 4'
+  ):
+    edits.beside(model, image, np.roll(mask, 1, 0))

@@ -12,6 +12,7 @@ from PIL import Image
 from jaxdiff import config as c
 from jaxdiff import data
 from jaxdiff.evaluation.commands.drawing import load_data
+from jaxdiff.evaluation.commands.graphs import Graphs
 from jaxdiff.evaluation.flags import Kept
 from jaxdiff.models import prompts
 from jaxdiff.runs import check_continues, examples
@@ -146,6 +147,27 @@ def test_an_evaluation_is_told_where_the_data_are_now(tmp_path):
   flags = dataclasses.replace(flags, data_name=f'lines:{moved}')
   train, test = load_data(flags, 'text')
   assert len(train) == 27 and len(test) == 3
+
+
+def test_graphs_of_other_data_are_refused_before_anything_is_drawn(tmp_path):
+  config = config_of('grid_small', tmp_path / 'run')
+  config = dataclasses.replace(
+    config,
+    diffusion=c.Categorical(process='marginal'),
+    network=c.GraphTransformer(),
+    sampling=c.Sampling(sampler='ancestral'),
+  )
+  begin(config)
+  flags = Graphs(workdir=config.workdir)
+  other = dataclasses.replace(flags, data_name='trees')
+  with pytest.raises(ValueError, match='it is trees and was grid_small'):
+    other.run()
+  saved = load_config(config.workdir)
+  saved['spec']['data']['test graphs'] = 'of another version of networkx'
+  save_config(config.workdir, saved)
+  with pytest.raises(ValueError, match='trained on: other test graphs$'):
+    flags.run()
+  assert not (tmp_path / 'run/evaluation').exists()
 
 
 def test_a_set_of_another_kind_is_refused(pets, tmp_path):

@@ -26,7 +26,9 @@ DIFFUSERS = (
   'EulerDiscrete FlowMatchEulerDiscrete FlowMatchHeunDiscrete FlowMatchLCM '
   'HeunDiscrete IPNDM KDPM2AncestralDiscrete KDPM2Discrete '
   'KarrasVe LCM LMSDiscrete PNDM RePaint SASolver SCM ScoreSdeVe ScoreSdeVp '
-  'TCD UnCLIP UniPCMultistep VQDiffusion'
+  'TCD UnCLIP UniPCMultistep VQDiffusion BlockRefinement ConsistencyDecoder '
+  'CosineDPMSolverMultistep DiscreteDDIM EntropyBound FlowMapEulerDiscrete '
+  'Helios HeliosDMD LTXEulerAncestralRF MiniMaxH3 Piflow RFD4Proteina'
 ).split()
 OURS = {*registry.SAMPLERS, *registry.GRIDS}
 

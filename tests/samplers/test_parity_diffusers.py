@@ -4,6 +4,8 @@ Both are given the same exact denoiser, the same start and the same noise, and
 compared after every step. `docs/correspondence.md` has the table.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from parity import (
@@ -201,20 +203,35 @@ def test_edm_euler():
 
 
 @pytest.mark.parametrize('shift', [1.0, 3.0])
-def test_flow_match_euler(shift):
+@pytest.mark.parametrize('name', ['FlowMatchEuler', 'FlowMapEuler', 'MiniMax'])
+def test_flow_match_euler(name, shift):
   schedule = schedules.shifted(schedules.rectified_flow(), shift)
   path, _ = ours(solvers.euler(schedule), schedule, grids.uniform_times(20))
-  scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
-  scheduler.set_timesteps(sigmas=np.linspace(1, 1 / 20, 20))
+  if name == 'MiniMax':
+    kind = getattr(diffusers, 'MiniMaxH3Scheduler', None)
+    steps = dict(num_inference_steps=21)  # its levels are counted
+  else:
+    kind = getattr(diffusers, f'{name}DiscreteScheduler', None)
+    steps = dict(sigmas=np.linspace(1, 1 / 20, 20))
+  if kind is None:
+    pytest.skip('a newer diffusers has it')
+  scheduler = kind(shift=shift)
+  scheduler.set_timesteps(**steps)
+  towards_noise = -1.0 if name == 'MiniMax' else 1.0
 
   def velocity(xt, scheduler, t):
-    if scheduler.step_index is None:
-      scheduler._init_step_index(t)
-    sigma = scheduler.sigmas[scheduler.step_index].double().item()
-    return (xt - exact_x0(xt, 1 - sigma, sigma)) / sigma
+    sigma = (1 - t if name == 'MiniMax' else t / 1000).double().item()
+    return towards_noise * (xt - exact_x0(xt, 1 - sigma, sigma)) / sigma
 
   scheduler.scale_model_input = lambda x, t: x
   assert_same(path, theirs(scheduler, START, velocity))
+
+
+def test_every_scheduler_has_a_row():
+  page = (Path(__file__).parents[2] / 'docs/correspondence.md').read_text()
+  found = [name for name in dir(diffusers) if name.endswith('Scheduler')]
+  assert len(found) > 40
+  assert not [name for name in found if f'`{name}' not in page]
 
 
 @pytest.mark.parametrize('name', ['plms', 'pndm'])

@@ -155,7 +155,19 @@ def _load(name: str, split: str) -> Dataset:
   x0, mask = to_arrays(parts[split], size)
   del x0['nodes'], mask['nodes']
   arrays = {'x0': x0} if alike else {'x0': x0, 'mask': mask}
-  return from_arrays(name, split, arrays, {'edges': 2}, splits=tuple(parts))
+  # Other versions of networkx and scipy may make others.
+  content = lambda: [
+    (f'{part} graphs', _written(graph).encode())
+    for part, graphs in parts.items()
+    for graph in graphs
+  ]
+  return from_arrays(
+    name, split, arrays, {'edges': 2}, splits=tuple(parts), content=content
+  )
+
+
+def _written(graph: nx.Graph) -> str:
+  return f'{len(graph)} {sorted(sorted(edge) for edge in graph.edges)}'
 
 
 community_small = partial(_load, 'community_small')

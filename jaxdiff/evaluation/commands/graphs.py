@@ -34,6 +34,8 @@ class Graphs(Kept):
       metrics.check_name(name)
     num = self.num or (1000 if molecules else len(train))
     job, path = drawing.draw(self, 'graphs', '.npz', num=num)
+    out = path.with_suffix('.metrics.json')
+    files.check_target(out)
     arrays = read_graphs(path, num)
     exists = np.arange(arrays['edges'].shape[1]) < arrays.pop('size')[:, None]
     graphs = to_networkx(arrays, {'nodes': exists})
@@ -41,7 +43,6 @@ class Graphs(Kept):
       found = metrics.report_molecules(graphs, graphs_of(train), train.symbols)
     else:
       found = metrics.report(graphs, graphs_of(train), graphs_of(test), name)
-    out = path.with_suffix('.metrics.json')
     return drawing.save(job, out, found, train, test)
 
 

@@ -76,7 +76,9 @@ class Likelihood(Weights):
     name = f'likelihood_step{run.step}'
     name += suffix(self, 'workdir', 'batch_size', 'checkpoint', 'data_name')
     path = run.workdir / 'evaluation' / f'{name}.json'
-    files.check_target(path)
+    newest, plot = (run.workdir / f'likelihood.{x}' for x in ('json', 'png'))
+    for target in (path, newest, plot):
+      files.check_target(target)
     steps = self.steps or run.config.diffusion.num_steps
     num_terms = self.num_terms
     if categories and num_terms is None and steps > _TERMS:
@@ -113,11 +115,10 @@ class Likelihood(Weights):
       result['dequantisation'] = 'uniform (ODE), discretised Gaussian (bound)'
     if not categories:
       figure = bits.plot(report, element)
-      plot = run.workdir / 'likelihood.png'
       files.save(plot, lambda file: figure.savefig(file, dpi=130))
     results.save(path, result, quiet=True)
     text = bits.table(report, element)
-    return results.save(run.workdir / 'likelihood.json', result, text)
+    return results.save(newest, result, text)
 
   def _batches(
     self, run: runs.Run, dataset: Dataset, devices: int

@@ -10,11 +10,17 @@ import tyro
 
 from jaxdiff import files, parallel
 from jaxdiff.config import Section, registry
-from jaxdiff.config.ranges import In, Seed, Std
+from jaxdiff.config.ranges import Fraction, In, Seed, Std
 from jaxdiff.evaluation import cache, measuring, samples, tables
 from jaxdiff.evaluation.flags import MACHINE, Against, Drawing, Flat, Running
 from jaxdiff.generation import guides
-from jaxdiff.generation.flags import changed, suffix
+from jaxdiff.generation.flags import (
+  Momentum,
+  Scale,
+  Steps,
+  changed,
+  suffix,
+)
 from jaxdiff.generation.job import configured
 from jaxdiff.generation.sampler import make_sampler
 from jaxdiff.runs import results
@@ -31,13 +37,13 @@ class Sweep(Section):
 
   workdir: Annotated[str, tyro.conf.Positional]
   samplers: tuple[str, ...] = ()  # ancestral:large has its variance, too
-  steps: tuple[int, ...] = ()
-  etas: tuple[float, ...] = ()  # ddim
-  scales: tuple[float, ...] = ()  # guidance
+  steps: tuple[Steps, ...] = ()
+  etas: tuple[Fraction, ...] = ()  # ddim
+  scales: tuple[Scale, ...] = ()  # guidance
   guides: tuple[str, ...] = ()  # workdirs of weaker models
   classifier: str | None = None  # a workdir: guidance leads to --labels
   guidance: str | None = None  # apg: adaptive projected guidance
-  momentums: tuple[float, ...] = ()  # of apg
+  momentums: tuple[Momentum, ...] = ()  # of apg
   ema: Literal['on', 'off', 'both'] = 'on'  # the averaged weights
   ema_stds: tuple[Std, ...] = ()  # and averages of these widths
   num: Annotated[int, In('[2, 10000000]')] = 5000  # samples of each row

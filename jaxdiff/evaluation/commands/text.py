@@ -40,6 +40,13 @@ class Text(Kept):
       # Characters that it does not know are found before the work.
       scorer.encode([''.join(train.symbols)])
     job, path = drawing.draw(self, 'text', '.json')
+    infills = self.infills
+    if infills is None:
+      infills = min(1000, len(test)) if sums else 0
+    name = '' if self.infills is None else f'_infills{infills}'
+    name += f'_{scorer.sha256[:8]}' if scorer else ''
+    out = path.with_name(f'{path.stem}{name}.metrics.json')
+    files.check_target(out)
     # Windows of running text are no units that could be novel.
     lines = sums or train.name.startswith('lines:')
     known = set(vocabulary.decode_all(train)) if lines else None
@@ -52,14 +59,8 @@ class Text(Kept):
       of_data = perplexity.measure(real, scorer)
       found |= {f'test_{name}': x for name, x in of_data.items()}
       about = {'scorer': self.scorer, 'scorer_sha256': scorer.sha256}
-    infills = self.infills
-    if infills is None:
-      infills = min(1000, len(test)) if sums else 0
     if infills:
       found |= self._complete(test, infills)
-    name = '' if self.infills is None else f'_infills{infills}'
-    name += f'_{scorer.sha256[:8]}' if scorer else ''
-    out = path.with_name(f'{path.stem}{name}.metrics.json')
     return drawing.save(job, out, found, train, test, **about)
 
   def _complete(self, test: Dataset, num: int) -> dict[str, float]:
