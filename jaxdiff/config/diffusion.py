@@ -85,12 +85,14 @@ class Gaussian(Section):
   # The network is told log(sigma / alpha) / 4, and given data of the deviation
   # in prediction 'edm(0.5)' at unit size, as in EDM.
   log_sigma: bool = False
+
   prediction: Annotated[str, Name(registry.PREDICTIONS, _gaussian)] = 'v'
   # hybrid and vlb train a learned variance, nelbo the bound; mean_flow,
   # shortcut, consistency, progressive and others few steps.
   loss: Annotated[str, Name(registry.GAUSSIAN_LOSSES)] = 'denoising'
   # The prediction whose error the loss measures; None: that of the network.
   space: Annotated[str | None, Name(registry.PREDICTIONS, _gaussian)] = None
+
   times: Annotated[str, Name(registry.TIME_SAMPLINGS, _gaussian)] = 'continuous'
   positions: Positions = 'stratified'
   zero_terminal_snr: bool = False  # tables of betas: no signal at t = 1
@@ -99,6 +101,7 @@ class Gaussian(Section):
   # Instead of space: a weight for the error of x0.
   weighting: Annotated[str | None, Name(registry.WEIGHTINGS, _gaussian)] = None
   per_log_snr: bool = False  # weigh each nat of log-SNR alike
+
   error: Annotated[str, Name(registry.ERRORS, _gaussian)] = 'square'
   offset_noise: NotNegative = 0.0  # strength of a normal for each channel
   variance: Literal['small', 'large', 'learned'] = 'small'
@@ -161,6 +164,7 @@ class Categorical(Section):
   process: Annotated[str, Name(registry.PROCESSES, trial_categorical)] = (
     'absorbing'
   )
+
   schedule: Annotated[
     str, Name(registry.CATEGORICAL_SCHEDULES, trial_categorical)
   ] = 'linear'
@@ -217,6 +221,7 @@ class Autoencoding(Section):
   commitment: NotNegative = 0.25  # with a codebook
   # Features whose error is added: classifier:WORKDIR, dinov2:PATH, lpips:FILE.
   perceptual: str | None = None
+
   perceptual_weight: NotNegative = 1.0
   # A network trained to tell images from reconstructions: patch(width, depth).
   adversary: Annotated[str | None, Name(registry.DISCRIMINATORS, dict)] = None
