@@ -96,10 +96,8 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
   ) -> samplers.Step | samplers.Solver:
     del options, params, cond
     flag = '--sampling.sampler'
-    lifts = names.name_of(sampling.sampler, flag) in (
-      'surest_first',
-      'remasked',
-    )
+    name = names.name_of(sampling.sampler, flag)
+    lifts = name in ('surest_first', 'remasked')
     if lifts and (graph or not absorbing):
       raise ValueError(
         f'{flag} {sampling.sampler} lifts masks: it needs --diffusion.process '
