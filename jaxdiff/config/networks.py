@@ -123,7 +123,8 @@ class Transformer(Network):
   time: bool = True  # false: the noise level is not an input (absorbing)
   absolute: bool = True  # positions also by sinusoids, not rotary alone
   # Block diffusion: characters in a block, which are noisy together while those
-  # before are known; 1 is autoregressive, None all.
+  # before are known; 1 is autoregressive, None all. Sampling takes its steps in
+  # each block.
   block: Size | None = None
 
 
