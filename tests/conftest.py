@@ -8,8 +8,8 @@ import tempfile
 # All must be set before jax starts. The thread pool: XLA's all-reduce over
 # fake devices waits for all of them at once, and starves on few cores. The
 # level: compiling takes most of the tests' time, and half as long without
-# LLVM's optimiser. The cache: what takes a second to compile is compiled once
-# by all processes of these tests.
+# LLVM's optimiser. The cache: each program is compiled once by all processes
+# of these tests, however small.
 os.environ['NPROC'] = '16'
 os.environ['XLA_FLAGS'] = ' '.join(
   [
@@ -22,6 +22,8 @@ if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
   cache = tempfile.mkdtemp(prefix='jaxdiff-tests-')
   atexit.register(shutil.rmtree, cache, ignore_errors=True)
   os.environ['JAX_COMPILATION_CACHE_DIR'] = cache
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 
 import jax
 import pytest

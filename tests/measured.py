@@ -21,12 +21,12 @@ def normal(num, dim=4, shift=0.0, seed=0):
   return x.astype(np.float32)
 
 
-def make_run(workdir, seed=0):
-  """Writes a class-conditional run of digits at step 3, and its config."""
+def make_run(workdir, seed=0, label=True):
+  """Writes a run of digits by class at step 3, and its config."""
   config = dataclasses.replace(
     tiny.config,
     workdir=str(workdir),
-    condition=c.Condition(label=True),
+    condition=c.Condition(label=label),
     sampling=c.Sampling(steps=1, num=4),
   )
   # A new network predicts 0, whatever its conditions.

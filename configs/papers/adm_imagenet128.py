@@ -4,9 +4,10 @@
   python train.py --config configs/papers/adm_imagenet128.py
 
 421,530,630 parameters, of which 1024 embed a null label (table 11: 422
-million). Not run here. Expected: FID 5.91 with 250 steps, and 2.97 guided by a
-classifier of noisy images (table 5), which is not here. Settings: table 11, and
-README of openai/guided-diffusion, whose model has 4 heads everywhere.
+million). Hardware: README of openai/guided-diffusion names none; not run here.
+Expected: FID 5.91 with 250 steps, and 2.97 guided by a classifier of noisy
+images (table 5), which is not here. Settings: table 11, and README of
+openai/guided-diffusion, whose model has 4 heads everywhere.
 """
 
 import dataclasses

@@ -4,9 +4,10 @@
   python train.py --config configs/papers/adm_imagenet256.py
 
 553,839,110 parameters, of which 1024 embed a null label (table 11: 554
-million). Not run here. Expected: FID 10.94 with 250 steps, and 4.59 guided by a
-classifier of noisy images (table 5), which is not here. Settings: table 11, and
-README of openai/guided-diffusion.
+million). Hardware: README of openai/guided-diffusion names none; not run here.
+Expected: FID 10.94 with 250 steps, and 4.59 guided by a classifier of noisy
+images (table 5), which is not here. Settings: table 11, and README of
+openai/guided-diffusion.
 """
 
 import dataclasses

@@ -4,8 +4,9 @@
   python train.py --config configs/papers/adm_imagenet64.py
 
 295,905,222 parameters, of which 768 embed a null label that theirs does not
-have (table 11: 296 million). Not run here. Expected: FID 2.07 with 250 steps,
-not guided (table 5). Settings: table 11, and README of openai/guided-diffusion.
+have (table 11: 296 million). Hardware: README of openai/guided-diffusion names
+none; not run here. Expected: FID 2.07 with 250 steps, not guided (table 5).
+Settings: table 11, and README of openai/guided-diffusion.
 """
 
 from jaxdiff import config as c

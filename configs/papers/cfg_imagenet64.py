@@ -5,10 +5,11 @@
   python sample.py runs/cfg_imagenet64 --scale 1.1
 
 The network of ADM in continuous time, with one null label. 295,900,035
-parameters. Not run here. Expected: FID 1.80, 1.55, 3.03 and 12.6 at scales 1,
-1.1, 1.3 and 2 with 256 steps (table 1, whose w is the scale less 1). Settings:
-section 4, which refers to ADM for the rest. The variance of a step is the small
-one; the paper interpolates, 0.3 of the way to the large one.
+parameters. Hardware: the authors' is not known; not run here. Expected: FID
+1.80, 1.55, 3.03 and 12.6 at scales 1, 1.1, 1.3 and 2 with 256 steps (table 1,
+whose w is the scale less 1). Settings: section 4, which refers to ADM for the
+rest. The variance of a step is the small one; the paper interpolates, 0.3 of
+the way to the large one.
 """
 
 import dataclasses

@@ -3,11 +3,11 @@
   python train.py --config configs/papers/d3pm_text8_absorbing.py
 
 --data.name is the published file of 100,000,000 characters. 92,413,724
-parameters. Not run here. Expected: at most 1.45 bits/character with 1000 steps,
-1.56 with 20 (table 1). Settings: d3pm/text/configs.py of
-google-research/google-research (text8_base); a million steps of 512 as in the
-paper's appendix, which was not seen. Its transformer is T5's, with relative
-positions.
+parameters. Hardware: the authors' is not known; not run here. Expected: at most
+1.45 bits/character with 1000 steps, 1.56 with 20 (table 1). Settings:
+d3pm/text/configs.py of google-research/google-research (text8_base); a million
+steps of 512 as in the paper's appendix, which was not seen. Its transformer is
+T5's, with relative positions.
 """
 
 from jaxdiff import config as c

@@ -3,8 +3,8 @@
   python train.py --config configs/papers/digress_community.py
   python -m jaxdiff.evaluation graphs runs/digress_community
 
-community_small.py is the size for a CPU. 4,835,714 parameters. Not run here;
-the paper's MMDs for this set were not seen. Settings:
+community_small.py is the size for a CPU. 4,835,714 parameters. Hardware: one
+GPU; not run here; the paper's MMDs for this set were not seen. Settings:
 configs/experiment/comm20.yaml of cvignac/DiGress: a million epochs of one step
 of all graphs, here 80, there 64. See digress_planar.py for what differs.
 """

@@ -4,10 +4,10 @@
   python -m jaxdiff.evaluation graphs runs/digress_qm9
 
 --data.name is the file of SMILES, which is read with RDKit: pip install rdkit.
-qm9.py is a smaller run. 5,440,776 parameters. Not run here. Expected: 99.0 %
-valid, of which 96.2 % are unique (Vignac et al. 2023). Settings:
-configs/experiment/qm9_no_h.yaml of cvignac/DiGress: 1,000 epochs of 96 steps.
-See digress_planar.py for what differs.
+qm9.py is a smaller run. 5,440,776 parameters. Hardware: one GPU; not run here.
+Expected: 99.0 % valid, of which 96.2 % are unique (Vignac et al. 2023).
+Settings: configs/experiment/qm9_no_h.yaml of cvignac/DiGress: 1,000 epochs of
+96 steps. See digress_planar.py for what differs.
 """
 
 import dataclasses

@@ -3,10 +3,10 @@
   python train.py --config configs/papers/digress_sbm.py
   python -m jaxdiff.evaluation graphs runs/digress_sbm
 
-digress_planar.py on 44 to 187 nodes. 4,835,714 parameters. Not run here.
-Expected: 60 % of 40 graphs valid, unique and novel (Vignac et al. 2023, table
-1; 62.5 % for the checkpoint in README of cvignac/DiGress). Settings:
-configs/experiment/sbm.yaml there: 50,000 epochs of eleven steps.
+digress_planar.py on 44 to 187 nodes. 4,835,714 parameters. Hardware: one GPU;
+not run here. Expected: 60 % of 40 graphs valid, unique and novel (Vignac et al.
+2023, table 1; 62.5 % for the checkpoint in README of cvignac/DiGress).
+Settings: configs/experiment/sbm.yaml there: 50,000 epochs of eleven steps.
 """
 
 import dataclasses

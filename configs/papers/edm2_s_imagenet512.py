@@ -5,8 +5,9 @@
   python sample.py runs/edm2_s_imagenet512 --ema-std 0.13
 
 edm2_xs_imagenet512.py with 192 channels. 280,212,837 parameters (table 2: 280
-million). Not run here. Expected: FID 2.56 without guidance (NVlabs/edm2,
-generate_images.py: preset edm2-img512-s-fid). Settings: train_edm2.py there.
+million). Hardware: as for XS; not run here. Expected: FID 2.56 without guidance
+(NVlabs/edm2, generate_images.py: preset edm2-img512-s-fid). Settings:
+train_edm2.py there.
 """
 
 import dataclasses

@@ -3,10 +3,11 @@
   python -m jaxdiff.data prepare tfds:cifar10
   python train.py --config configs/papers/iddpm_cifar10_hybrid.py
 
-52,546,438 parameters (the released file calls it 50M). Not run here. Expected:
-at most 3.17 bits/dim and FID 3.19 with 4000 steps (table 2). Settings: README
-of openai/improved-diffusion, "Unconditional CIFAR-10 with our L_hybrid
-objective", and the 500,000 steps of its checkpoint.
+52,546,438 parameters (the released file calls it 50M). Hardware: several GPUs,
+README there does not say how many; not run here. Expected: at most 3.17
+bits/dim and FID 3.19 with 4000 steps (table 2). Settings: README of
+openai/improved-diffusion, "Unconditional CIFAR-10 with our L_hybrid objective",
+and the 500,000 steps of its checkpoint.
 """
 
 from jaxdiff import config as c

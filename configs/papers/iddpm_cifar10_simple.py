@@ -4,9 +4,9 @@
   python train.py --config configs/papers/iddpm_cifar10_simple.py
 
 The baseline of iddpm_cifar10_hybrid.py: the linear schedule, a fixed variance.
-52,542,979 parameters. Not run here. Expected: at most 3.37 bits/dim and FID
-2.90 with 4000 steps (table 2). With --diffusion.schedule cosine_betas 3.26 and
-3.05.
+52,542,979 parameters. Hardware: several GPUs; not run here. Expected: at most
+3.37 bits/dim and FID 2.90 with 4000 steps (table 2). With --diffusion.schedule
+cosine_betas 3.26 and 3.05.
 """
 
 import dataclasses

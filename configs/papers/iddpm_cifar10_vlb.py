@@ -5,9 +5,9 @@
   python -m jaxdiff.evaluation likelihood runs/iddpm_cifar10_vlb
 
 iddpm_cifar10_hybrid.py with the bound alone as its loss. 52,546,438 parameters.
-Not run here. Expected: at most 2.94 bits/dim and FID 11.47 with 4000 steps
-(table 2). Theirs draws t by the size of its recent losses (section 3.3); ours
-draws it uniformly.
+Hardware: several GPUs; not run here. Expected: at most 2.94 bits/dim and FID
+11.47 with 4000 steps (table 2). Theirs draws t by the size of its recent losses
+(section 3.3); ours draws it uniformly.
 """
 
 import dataclasses

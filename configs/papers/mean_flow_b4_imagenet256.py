@@ -6,8 +6,8 @@
 
 131,165,248 parameters. From nothing, 80 epochs, without guidance in the target.
 A quarter of the pairs has s < t. Hardware: TPUs for the authors; not run here.
-Expected: FID 61.06 by one evaluation (arXiv:2505.13447, table 1; 60.8 with the
-released code).
+Expected: FID 61.06 by one evaluation (arXiv:2505.13447, table 1; README of
+Gsunshine/meanflow: 60.75 with its code). Settings: configs/run_b4.yml there.
 """
 
 import dataclasses

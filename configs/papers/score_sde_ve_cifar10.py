@@ -3,12 +3,12 @@
   python -m jaxdiff.data prepare tfds:cifar10
   python train.py --config configs/papers/score_sde_ve_cifar10.py
 
-108,396,547 parameters. Not run here. Expected: FID 2.20 with 1000 steps of
-predictor and corrector (table 3). Settings:
-configs/ve/cifar10_ncsnpp_deep_continuous.py of yang-song/score_sde; sigma is
-twice theirs, whose pixels are in [0, 1]. NCSN++ is not ours: it filters (FIR)
-where it changes the size, adds the small image on the way down, and embeds log
-sigma by random Fourier features.
+108,396,547 parameters. Hardware: README there times its models on 4 V100; not
+run here. Expected: FID 2.20 with 1000 steps of predictor and corrector (table
+3). Settings: configs/ve/cifar10_ncsnpp_deep_continuous.py of
+yang-song/score_sde; sigma is twice theirs, whose pixels are in [0, 1]. NCSN++
+is not ours: it filters (FIR) where it changes the size, adds the small image on
+the way down, and embeds log sigma by random Fourier features.
 """
 
 import dataclasses

@@ -41,9 +41,9 @@ class Config(Section):
   log: Annotated[
     str, Name(registry.TRACKERS, takes=('workdir', 'first', 'settings'))
   ] = 'tensorboard'
-  # A workdir, whose averaged weights this run starts from: see `models.make`.
-  # Or a Stable Diffusion, which is what this run then is, but for its flags.
+  # A workdir from whose averaged weights this run starts; a Stable Diffusion.
   init: str | None = None
+
   data: Data = field(default_factory=Data)
   latent: Latent = field(default_factory=Latent)
   condition: Condition = field(default_factory=Condition)

@@ -68,6 +68,7 @@ class Gaussian(Section):
   # The network is told log(sigma / alpha) / 4, and given data of the deviation
   # in prediction 'edm(0.5)' at unit size, as in EDM.
   log_sigma: bool = False
+
   prediction: Annotated[
     str, Name(registry.PREDICTIONS, kinds.gaussian, _PREDICTION)
   ] = 'v'
@@ -80,6 +81,7 @@ class Gaussian(Section):
   space: Annotated[
     str | None, Name(registry.PREDICTIONS, kinds.gaussian, _PREDICTION)
   ] = None
+
   times: Annotated[
     str, Name(registry.TIME_SAMPLINGS, kinds.gaussian, _TIMES)
   ] = 'continuous'
@@ -92,6 +94,7 @@ class Gaussian(Section):
     str | None, Name(registry.WEIGHTINGS, kinds.gaussian, _WEIGHTING)
   ] = None
   per_log_snr: bool = False  # weigh each nat of log-SNR alike
+
   error: Annotated[str, Name(registry.ERRORS, kinds.gaussian, _ERROR)] = (
     'square'
   )
@@ -156,6 +159,7 @@ class Categorical(Section):
   process: Annotated[
     str, Name(registry.PROCESSES, kinds.categorical, kinds.PROCESS)
   ] = 'absorbing'
+
   schedule: Annotated[
     str,
     Name(registry.CATEGORICAL_SCHEDULES, kinds.categorical, kinds.SCHEDULE),
@@ -217,6 +221,7 @@ class Autoencoding(Section):
   commitment: NotNegative = 0.25  # with a codebook
   # Features whose error is added: classifier:WORKDIR, dinov2:PATH, lpips:FILE.
   perceptual: str | None = None
+
   perceptual_weight: NotNegative = 1.0
   # A network trained to tell images from reconstructions: patch(width, depth).
   adversary: Annotated[

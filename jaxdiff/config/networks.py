@@ -37,6 +37,7 @@ class UNet(Network):
   pooled_mlp: bool = False  # with text: two layers for its vector
   # Channels of a mask and a masked image beside the noisy one: to fill in.
   beside: Annotated[int, In('[0, 65536]')] = 0
+
   dropout: Dropout = 0.0
   scale_shift_norm: bool = False
   resblock_updown: bool = False
@@ -44,9 +45,9 @@ class UNet(Network):
   time_scale: Positive = 1000.0  # largest frequency of the embedding of time
   norm_eps: Positive = 1e-6  # added to the variance in norms; ADM: 1e-5
   num_groups: Size | None = None  # of the norms; None: by the width
-  # Of the embedding of time, and of convolutions: as in Stable Diffusion.
+  # As in Stable Diffusion: the embedding of time has cosines first.
   cosine_first: bool = False
-  frequency_shift: Annotated[int, In('[0, 1]')] = 1
+  frequency_shift: Annotated[int, In('[0, 1]')] = 1  # of that embedding
   padded_halving: bool = False  # on all sides, not bottom and right alone
   variant: Literal['ddpm', 'ddpm++', 'ncsn++'] = 'ddpm'
 
@@ -122,7 +123,8 @@ class Transformer(Network):
   time: bool = True  # false: the noise level is not an input (absorbing)
   absolute: bool = True  # positions also by sinusoids, not rotary alone
   # Block diffusion: characters in a block, which are noisy together while those
-  # before are known; 1 is autoregressive, None all.
+  # before are known; 1 is autoregressive, None all. Sampling takes its steps in
+  # each block.
   block: Size | None = None
 
 

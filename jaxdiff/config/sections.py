@@ -131,8 +131,7 @@ class Training(Section):
   accumulate: Annotated[int, In('[1, 65536]')] = 1  # microbatches in a step
   steps_per_execution: Annotated[int, In('[1, 65536]')] = 1  # in one program
   ema_decay: Annotated[float, In('[0, 0.99999]')] = 0.9999  # float32's most
-  # Widths of further averages, kept with each checkpoint: see `averages`.
-  ema_stds: tuple[Std, ...] = ()
+  ema_stds: tuple[Std, ...] = ()  # widths of more averages: see `averages`
   log_every: Count = 50
   preview_every: Count = 500
   # START:STOP: what devices do from step START to STOP goes to WORKDIR/profile.
@@ -232,6 +231,7 @@ class Processes(Section):
   # 'auto' where jax finds them by itself (TPU pods, SLURM, ...), or host:port
   # of process 0.
   coordinator: str | None = None
+
   num_processes: Size | None = None
   process_id: Annotated[int, In('[0, 65535]')] | None = None
   # Seconds to wait for a process that is not there or falls silent.

@@ -93,6 +93,11 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
       f'{workdir} holds a classifier or an autoencoder: it draws no samples'
     )
   if getattr(flags, 'edit', None) == 'interpolate':
+    if run.model.estimator is None:
+      raise ValueError(
+        f'--edit interpolate follows the ODE, and {workdir} estimates where it '
+        'ends'
+      )
     # Whatever the run is configured for.
     sampling = dataclasses.replace(config.sampling, sampler='ddim', eta=0.0)
     config = dataclasses.replace(config, sampling=sampling)

@@ -137,6 +137,10 @@ def make_sampler(
     x_init = begin(start.x)
     block = sampling.block or model.block
     if block is not None:
+      memory = None
+      # Guidance has two denoisers, whose keys and values differ.
+      if model.memory is not None and weaker is None:
+        memory = model.memory(params, encoded, len(index))
       x = categorical.sample_blocks(
         step,
         denoise,
@@ -145,7 +149,9 @@ def make_sampler(
         grid,
         block,
         start.known,
-        trajectory=trajectory,
+        trajectory,
+        memory,
+        lambda kept, first: denoiser({'kept': (*kept, first)}),
       )
     else:
       held = start.hold(step)

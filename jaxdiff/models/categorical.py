@@ -72,7 +72,18 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
   block = getattr(config.network, 'block', None)
 
   def denoiser(params: Params, cond: Cond) -> samplers.Denoiser:
-    return categorical.denoiser(network.apply, params, cond)
+    run = categorical.denoiser(network.apply, params, cond)
+    return (lambda xt, t: run(xt, t)[0]) if 'kept' in cond else run
+
+  def memory(params: Params, cond: Cond, num: int) -> categorical.Memory:
+    n, (length,) = config.network, spec.shape
+    shape = n.depth, num, length, n.num_heads, n.width // n.num_heads
+
+    def write(kept: Any, block: Array, first: Array) -> Any:
+      more = {**cond, 'kept': (*kept, first)}
+      return network.apply(params, block, jnp.zeros(num), more)[1]
+
+    return categorical.Memory((jnp.zeros(shape, n.dtype),) * 2, write)
 
   def limit(
     sampling: Sampling, options: Options, denoiser: samplers.Denoiser
@@ -85,10 +96,8 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
   ) -> samplers.Step | samplers.Solver:
     del options, params, cond
     flag = '--sampling.sampler'
-    lifts = names.name_of(sampling.sampler, flag) in (
-      'surest_first',
-      'remasked',
-    )
+    name = names.name_of(sampling.sampler, flag)
+    lifts = name in ('surest_first', 'remasked')
     if lifts and (graph or not absorbing):
       raise ValueError(
         f'{flag} {sampling.sampler} lifts masks: it needs --diffusion.process '
@@ -149,6 +158,8 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
       loss if block is None else conditioning.given_past(loss), config, null
     ),
     block=block,
+    # The keys of a network that reads the time are of that time.
+    memory=memory if block is not None and not config.network.time else None,
     encode=network.encode,
     denoiser=denoiser,
     estimator=denoiser,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # a model of one kind needs not the mathematics of all
   from jaxdiff.losses import Loss
   from jaxdiff.processes import Process
   from jaxdiff.samplers import Denoiser, Solver, Step
+  from jaxdiff.samplers.categorical import Memory
   from jaxdiff.schedules import Schedule
 
 Params = Any
@@ -54,6 +55,9 @@ class Model(NamedTuple):
   recalls       whether its denoiser reads cond['x0'], its last estimate
   block         how many elements are noisy at a time, from the left, while its
                 denoiser reads those before in cond['past']; None: all
+  memory        (params, cond, batch size) -> `samplers.categorical.Memory` of
+                written blocks, which its denoiser reads in cond['kept']; None:
+                it reads the text itself
   estimator     (params, cond) -> (xt, t) -> the estimate that `process.reverse`
                 and `process.terms` take
   limit         (sampling, options, denoiser) -> Denoiser: a threshold of
@@ -85,6 +89,7 @@ class Model(NamedTuple):
   weaker: Callable[[Params, Cond], Denoiser] | None = None
   recalls: bool = False
   block: int | None = None
+  memory: Callable[[Params, Cond, int], Memory] | None = None
   estimator: Callable[[Params, Cond], Callable[[Any, Array], Any]] | None = None
   limit: Callable[[Sampling, Options, Denoiser], Denoiser] | None = None
   solver: Callable[[Sampling, Options, Params, Cond], Step | Solver] | None = (

@@ -75,9 +75,10 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
     xt = jnp.concatenate([xt, xt], axis=-1) if recalls else xt
     return module.init(key, xt, jnp.zeros(1), cond)['params']
 
-  # 'mask', the elements that exist, 's' and 'past' are no conditions of a run.
+  # 'mask', the elements that exist, 's', 'past' and 'kept' are no conditions of
+  # a run.
   taken = (*takes, 'mask') if spec.categories else takes
-  taken += ('past',) if getattr(config.network, 'block', None) else ()
+  taken += ('past', 'kept') if getattr(config.network, 'block', None) else ()
   taken += ('s',) if sizes.get('second_time') else ()
 
   def apply(

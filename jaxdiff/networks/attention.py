@@ -6,6 +6,7 @@ attends to a text as well.
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,6 +20,14 @@ from jaxdiff.networks.layers import Dense, group_norm, kernel_init, layer_norm
 LONG = 1 << 24  # products of a head, from which q is cut into slices
 
 
+class Kept(NamedTuple):
+  """Keys and values of a text of which a part is computed."""
+
+  k: Array  # [B, S, H, D]
+  v: Array
+  first: Array  # position of the part
+
+
 class Attention(nn.Module):
   """Multi-head attention: softmax(q k^T / sqrt(d)) v, then a projection.
 
@@ -28,6 +37,10 @@ class Attention(nn.Module):
 
   Takes x [B, L, C], context [B, S, D], mask [B, S] and seen [L, S], the
   positions that each attends to; returns [B, L, C].
+
+  With `kept`, the keys and values of S positions of which x are those from
+  `first` on, it attends to all of them, x's own in their place; then it returns
+  keys and values, too.
 
   Attributes:
     num_heads: Must divide C.
@@ -64,7 +77,8 @@ class Attention(nn.Module):
     context: Array | None = None,
     mask: Array | None = None,
     seen: Array | None = None,
-  ) -> Array:
+    kept: Kept | None = None,
+  ) -> Array | tuple[Array, tuple[Array, Array]]:
     width = x.shape[-1]
     context = x if context is None else context
     dense = partial(Dense, width, dtype=self.dtype)
@@ -80,7 +94,12 @@ class Attention(nn.Module):
       q, k = norm(name='q_norm')(q), norm(name='k_norm')(k)
     if self.rotary:
       turn = partial(rotated, grid=self.grid, streams=self.streams)
+      if kept is not None:
+        turn = partial(turn, total=kept.k.shape[1], first=kept.first)
       q, k = turn(q), turn(k)
+    if kept is not None:
+      put = partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
+      k, v = put(kept.k, k, kept.first), put(kept.v, v, kept.first)
     if mask is None and seen is None and not self.causal:
       out = attend(q, k, v)
     elif mask is None and seen is None:
@@ -97,7 +116,8 @@ class Attention(nn.Module):
       some = seen.any(axis=-1)[:, 0, :, None, None]
       out = jnp.where(some, out, 0)
     init = nn.initializers.zeros if self.zero_init else kernel_init
-    return dense(kernel_init=init, name='out')(out.reshape(x.shape))
+    out = dense(kernel_init=init, name='out')(out.reshape(x.shape))
+    return out if kept is None else (out, (k, v))
 
 
 def attend(q: Array, k: Array, v: Array) -> Array:
@@ -125,7 +145,11 @@ def attend(q: Array, k: Array, v: Array) -> Array:
 
 
 def rotated(
-  x: Array, grid: tuple[int, int] | None = None, streams: int = 1
+  x: Array,
+  grid: tuple[int, int] | None = None,
+  streams: int = 1,
+  total: int | None = None,
+  first: Array | int = 0,
 ) -> Array:
   """Rotates pairs of channels by angles proportional to the position.
 
@@ -141,6 +165,8 @@ def rotated(
     grid: Rows and columns of the last positions of the sequence, row by row.
       Those before them are not rotated.
     streams: Positions are counted anew in each of so many equal parts.
+    total: The length of a sequence of which x is the part from `first` on.
+    first: May be traced.
 
   Returns:
     [B, L, H, D], of the same lengths and dtype.
@@ -150,18 +176,22 @@ def rotated(
   """
   _, length, _, dim = x.shape
   if grid is None:
-    places = np.arange(length)[:, None] % (length // streams)
+    whole = total or length
+    places = np.arange(whole)[:, None] % (whole // streams)
   else:
     places = np.zeros((length, 2), int)
     places[length - grid[0] * grid[1] :] = np.indices(grid).reshape(2, -1).T
   each = dim // places.shape[1]
   frequencies = np.power(10000.0, -np.arange(0, each, 2) / each)
   # float64: in float32 the angle of a late position has lost digits.
-  angles = (places[:, :, None] * frequencies).reshape(length, -1)
+  angles = (places[:, :, None] * frequencies).reshape(len(places), -1)
   sin, cos = (
     jnp.asarray(wave(angles), jnp.float32)[None, :, None]
     for wave in (np.sin, np.cos)
   )
+  if total is not None:
+    cut = jax.lax.dynamic_slice_in_dim
+    sin, cos = cut(sin, first, length, 1), cut(cos, first, length, 1)
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   turned = [first * cos - second * sin, first * sin + second * cos]
   return jnp.concatenate(turned, axis=-1).astype(x.dtype)

@@ -32,13 +32,14 @@ section 4 and appendix B.
 from functools import partial
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
 from jaxdiff.networks import checks, embedding, layers
-from jaxdiff.networks.attention import Attention
+from jaxdiff.networks.attention import Attention, Kept
 from jaxdiff.networks.blocks import modulation, stacked
 from jaxdiff.networks.embedding import Cond
 from jaxdiff.networks.layers import Dense, kernel_init
@@ -50,8 +51,9 @@ FREQUENCIES = 256  # dimension of the sinusoidal embedding of time
 class TransformerBlock(nn.Module):
   """One block of the module's equations.
 
-  Takes x [B, L, C], emb [B, E] (after the swish) or None, mask [B, L] and seen
-  [L, L], as in `Attention`; returns [B, L, C], and None for `stacked`.
+  Takes x [B, L, C], emb [B, E] (after the swish) or None, mask [B, L], seen
+  [L, L] and kept, as in `Attention`, and `first` of kept; returns [B, L, C],
+  and for `stacked` the keys and values or None.
   """
 
   num_heads: int
@@ -69,7 +71,9 @@ class TransformerBlock(nn.Module):
     emb: Array | None,
     mask: Array | None,
     seen: Array | None,
-  ) -> tuple[Array, None]:
+    kept: tuple[Array, Array] | None,
+    first: Array | None,
+  ) -> tuple[Array, tuple[Array, Array] | None]:
     width = x.shape[-1]
     dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
 
@@ -96,9 +100,18 @@ class TransformerBlock(nn.Module):
       streams=self.streams,
       name='attention',
     )
+    written = None
+
+    def attention(h):
+      nonlocal written
+      if kept is None:
+        return attend(h, None, mask, seen)
+      out, written = attend(h, None, mask, seen, Kept(*kept, first))
+      return out
+
     parts = [] if emb is None else modulation(emb, 6, width, self.dtype)
-    x = residual(x, lambda h: attend(h, None, mask, seen), parts[:3], 'norm_0')
-    return residual(x, mlp, parts[3:], 'norm_1'), None
+    x = residual(x, attention, parts[:3], 'norm_0')
+    return residual(x, mlp, parts[3:], 'norm_1'), written
 
 
 class Transformer(nn.Module):
@@ -147,7 +160,7 @@ class Transformer(nn.Module):
   @nn.compact
   def __call__(
     self, xt: Array, t: Array, cond: Cond | None = None, *, train: bool = False
-  ) -> Array:
+  ) -> Array | tuple[Array, tuple[Array, Array]]:
     """Computes logits [B, L, K'] from integers xt [B, L].
 
     See `jaxdiff.networks`. A category above K' - 1 gives NaN. `t` is not used
@@ -156,13 +169,17 @@ class Transformer(nn.Module):
     Beside 'label', `cond` may have 'mask' [B, L], true where an element exists.
     Other elements are not attended to, and their logits mean nothing. With
     `block` it may have 'past' [B, L], the clean text of the blocks before; else
-    that is xt.
+    that is xt. Without `time` it may have 'kept', keys and values [depth, B, S,
+    H, D] of a text and `first`, from where on xt is a part of it; then the keys
+    and values with those of xt are returned, too.
     """
-    mask = past = None
+    mask = past = kept = None
     if cond is not None:
       cond = dict(cond)
-      mask, past = (cond.pop(name, None) for name in ('mask', 'past'))
-    _check(self, xt, t, mask, past)
+      mask, past, kept = (
+        cond.pop(name, None) for name in ('mask', 'past', 'kept')
+      )
+    _check(self, xt, t, mask, past, kept)
     kinds = embedding.Kinds(self.num_classes)
     embedding.check(kinds, cond, xt.shape[0])
 
@@ -189,16 +206,23 @@ class Transformer(nn.Module):
       name='token',
     )(xt if past is None else jnp.concatenate([xt, past], axis=1))
     length, streams = xt.shape[1], 1 if past is None else 2
+    k, v, first = kept or (None, None, None)
     if self.absolute:
-      places = jnp.arange(length, dtype=jnp.float32)
+      places = jnp.arange(length, dtype=jnp.float32) + (
+        0 if kept is None else first
+      )
       waves = embedding.sinusoidal(places, self.width, scale=1.0)
       x = x + jnp.tile(waves, (streams, 1))[None].astype(x.dtype)
     seen = None
     if self.block is not None:
-      seen = jnp.asarray(visible(length, self.block, past is not None))
+      total = length if kept is None else k.shape[2]
+      seen = jnp.asarray(visible(total, self.block, past is not None))
+      if kept is not None:
+        seen = jax.lax.dynamic_slice_in_dim(seen, first, length)
     if mask is not None:
       mask = jnp.tile(mask, (1, streams))
-    x, _ = stacked(TransformerBlock, self.depth, self.remat)(
+    in_axes = (*[nn.broadcast] * 3, 0, nn.broadcast)
+    x, written = stacked(TransformerBlock, self.depth, self.remat, in_axes)(
       self.num_heads,
       self.mlp_ratio,
       self.dropout,
@@ -207,7 +231,7 @@ class Transformer(nn.Module):
       not train,
       self.dtype,
       name='blocks',
-    )(x, emb, mask, seen)
+    )(x, emb, mask, seen, kept and (k, v), first)
     x = x[:, :length]
 
     affine = emb is None
@@ -216,7 +240,8 @@ class Transformer(nn.Module):
       shift, scale = modulation(emb, 2, self.width, jnp.float32)
       x = (1 + scale) * x + shift
     zeros = nn.initializers.zeros
-    return Dense(self.num_categories, kernel_init=zeros, name='logits')(x)
+    x = Dense(self.num_categories, kernel_init=zeros, name='logits')(x)
+    return x if kept is None else (x, written)
 
 
 def visible(length: int, block: int, past: bool) -> np.ndarray:
@@ -239,6 +264,7 @@ def _check(
   t: Array,
   mask: Array | None,
   past: Array | None,
+  kept: tuple[Array, Array, Array] | None,
 ) -> None:
   if xt.ndim != 2 or not jnp.issubdtype(xt.dtype, jnp.integer):
     raise ValueError(
@@ -246,9 +272,10 @@ def _check(
     )
   if t.shape != xt.shape[:1]:
     raise ValueError(f't must be [B] = {xt.shape[:1]}, got shape {t.shape}')
-  if mask is not None and (mask.shape != xt.shape or mask.dtype != jnp.bool_):
+  text = xt.shape if kept is None else kept[0].shape[1:3]
+  if mask is not None and (mask.shape != text or mask.dtype != jnp.bool_):
     raise ValueError(
-      f"cond['mask'] must be booleans {tuple(xt.shape)} like xt, got "
+      f"cond['mask'] must be booleans {tuple(text)} like xt, got "
       f'{mask.dtype} of shape {tuple(mask.shape)}'
     )
   if past is not None and (net.block is None or past.shape != xt.shape):
@@ -256,6 +283,8 @@ def _check(
       f"cond['past'] needs block and the shape {tuple(xt.shape)} of xt, got "
       f'block={net.block} and {tuple(past.shape)}'
     )
+  if kept is not None and (net.block is None or net.time or past is not None):
+    raise ValueError("cond['kept'] needs block, no time and no cond['past']")
   sizes = 'num_categories', 'width', 'depth', 'num_heads', 'mlp_ratio'
   checks.check_settings(net, *sizes, 'cond_dim', 'block')
   if net.block is not None and net.causal:

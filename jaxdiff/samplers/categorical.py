@@ -9,7 +9,8 @@ distribution p(x0 | xt)^(1 - scale) p(x0 | xt, cond)^scale, normalised, element
 by element (logits must be finite). Scales and temperatures may be traced.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,6 +69,13 @@ def place(x: Any, x0: Any, known: Any) -> Any:
   return jax.tree.map(jnp.where, known, x0, x)
 
 
+class Memory(NamedTuple):
+  """Written blocks as a network keeps them, so that none is computed again."""
+
+  kept: Any  # of no block
+  write: Callable[[Any, Array, Array], Any]  # (kept, block, first) -> kept
+
+
 def sample_blocks(
   step: Step | Solver,
   denoiser: Denoiser,
@@ -77,6 +85,8 @@ def sample_blocks(
   size: int,
   known: Array | None = None,
   trajectory: bool = False,
+  memory: Memory | None = None,
+  reading: Callable[[Any, Array], Denoiser] | None = None,
 ) -> Array:
   """Samples block after block from the left; the last may be shorter.
 
@@ -93,6 +103,8 @@ def sample_blocks(
     times: [N + 1] decreasing, for each block.
     size: elements in a block; L is `sample` itself, 1 is autoregressive.
     known: bool [B, L], what stays as it is in x_init (`hold`).
+    memory, reading: of a network for which blocks to the right do not exist:
+      (kept, first) -> the Denoiser of the block at `first` alone.
 
   Returns:
     x [B, L] at times[-1]; with `trajectory`, [blocks N + 1, B, L], x_init
@@ -108,22 +120,30 @@ def sample_blocks(
   if known is None:
     known = jnp.zeros(x_init.shape, bool)
 
-  def body(x: Array, n: Array) -> tuple[Array, Array | None]:
+  def body(
+    carry: tuple[Array, Any], n: Array
+  ) -> tuple[tuple[Array, Any], Array | None]:
+    x, kept = carry
     # A last block that is shorter begins among what is written already.
     first = jnp.minimum(n * size, length - size)
     cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size, axis=1)
     put = lambda part: jax.lax.dynamic_update_slice_in_dim(x, part, first, 1)
     among = lambda part, t: cut(denoiser(put(part), t))
+    if memory is not None:
+      among = reading(kept, first)
     written = first + jnp.arange(size) < n * size
     held = hold(step, cut(x), cut(known) | written[None])
     block_keys = jax.vmap(lambda key: jax.random.fold_in(key, n))(keys)
     way = sample(held, among, block_keys, cut(x), times, trajectory=trajectory)
+    if memory is not None:
+      kept = memory.write(kept, way[-1] if trajectory else way, first)
     if not trajectory:
-      return put(way), None
+      return (put(way), kept), None
     way = jax.vmap(put)(way)
-    return way[-1], way[1:]
+    return (way[-1], kept), way[1:]
 
-  x, ways = jax.lax.scan(body, x_init, jnp.arange(-(-length // size)))
+  start = x_init, None if memory is None else memory.kept
+  (x, _), ways = jax.lax.scan(body, start, jnp.arange(-(-length // size)))
   if not trajectory:
     return x
   return jnp.concatenate([x_init[None], ways.reshape(-1, *x.shape)])

@@ -1,6 +1,8 @@
 """Recipes of papers: each network has its size, each recipe takes a step."""
 
+import ast
 import dataclasses
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,6 +122,18 @@ def test_every_recipe_is_in_the_docs():
   for path in PAPERS.glob('*.py'):
     row = next(x for x in rows.splitlines() if f'/{path.name})' in x)
     assert f'{SIZES[path.stem].params:,}' in row, path.stem
+
+
+@pytest.mark.parametrize('path', PAPERS.glob('*.py'), ids=lambda p: p.stem)
+def test_every_recipe_says_how_it_is_run_and_what_to_expect(path):
+  text = ast.get_docstring(ast.parse(path.read_text()))
+  assert f'python train.py --config configs/papers/{path.name}\n' in text
+  expected = r'Expected: |no\s+FID|no\s+figure|not\s+seen'
+  for words in (r'Hardware: .*not\s+run\s+here', expected):
+    assert re.search(words, text, re.DOTALL), words
+  # Or those of another recipe.
+  others = [p.name for p in PAPERS.glob('*.py') if p != path]
+  assert re.search('|'.join([r'Settings:\s', *others]), text)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,33 @@ def test_guides_and_momentums_of_a_sweep(tmp_path, capsys):
     main([*command, *flags, '--guides', str(tmp_path / 'run')])
 
 
+def test_a_classifier_in_a_sweep(tmp_path, capsys):
+  make_run(tmp_path / 'run', label=False)
+  guide = str(tmp_path / 'classifier')
+  make_classifier(guide)
+  flags = ['--features', f'classifier:{guide}', '--num', '16', '--steps', '2']
+  flags += ['--cache', str(tmp_path / 'cache'), '--batch-size', '16']
+  flags += ['--labels', 'uniform', '--classifier', guide]
+  command = ['sweep', str(tmp_path / 'run'), '--out', str(tmp_path / 'out')]
+  main([*command, *flags, '--scales', '1', '9'])
+  found = rows(tmp_path / 'out' / 'sweep.csv')
+  assert [row['scale'] for row in found] == ['1.0', '9.0']
+  stamps = [json.loads(p.read_text()) for p in tmp_path.glob('out/rows/*')]
+  assert [stamp['classifier'] for stamp in stamps] == [guide, guide]
+  values = [row[NAME] for row in found]
+  assert values[0] != values[1]
+  least = found[values.index(min(values, key=float))]
+  drawing = f'--scale {least["scale"]} --classifier {guide}'
+  assert drawing in capsys.readouterr().out
+  for more, words in {
+    f'--guides {guide} --scales 2': 'not both',
+    '--momentums 0.5 --scales 2': 'apg',
+    '--guidance apgg --scales 2': 'apgg',
+  }.items():
+    with pytest.raises(SystemExit, match=words):
+      main([*command, *flags, *more.split()])
+
+
 def test_every_combination_once():
   found = Sweep(
     'run',

@@ -11,6 +11,7 @@ from exact import keys
 from nets import jit
 
 from jaxdiff import likelihood, models
+from jaxdiff.generation.sampler import make_sampler, traced_options
 
 SPEC = tiny.text_spec(4)  # three characters, and MASK
 EVERY = jnp.asarray(strings(3, 4))
@@ -137,3 +138,53 @@ def test_blocks_that_there_are_not():
     categories.with_sampling(config_of(2), block=3)
   config = categories.with_sampling(config_of(2), block=2)
   assert models.make(config, SPEC).block == 2
+
+
+@pytest.mark.parametrize(
+  'block, sizes, length', [(1, False, 4), (2, True, 4), (4, False, 10)]
+)
+def test_a_finished_block_is_not_computed_again(block, sizes, length):
+  """With its keys and values kept, samples are the same; the last is short."""
+  spec = tiny.text_spec(length, sizes=sizes)
+  config = tiny.changed(config_of(block, steps=3), network={'depth': 2})
+  weights = tiny.random_params(config, spec, 0.4)
+  model = models.make(config, spec)
+  options, index = traced_options(config), np.arange(16)
+  draw = lambda model: jit(make_sampler(model, config.sampling))(
+    weights, options, index
+  )
+  again = draw(model._replace(memory=None))
+  np.testing.assert_array_equal(draw(model).x, again.x)
+  # A text with its past, in one pass, has the logits of its blocks in turn.
+  memory, x = model.memory(weights, {}, 16), jnp.asarray(again.x)
+  whole = jit(model.denoiser(weights, {}))(x, jnp.ones(16))
+  kept = memory.kept
+  for first in range(0, length - block + 1, block):
+    part = x[:, first : first + block]
+    read = model.denoiser(weights, {'kept': (*kept, first)})
+    logits = jit(read)(part, jnp.ones(16))
+    np.testing.assert_allclose(
+      logits, whole[:, first : first + block], atol=1e-5
+    )
+    kept = memory.write(kept, part, first)
+
+
+def test_the_cost_of_a_block_does_not_grow_with_the_past():
+  def flops(length, kept):
+    spec = tiny.text_spec(length)
+    config = tiny.changed(config_of(2), network={'width': 64})
+    model, params = models.make(config, spec), tiny.random_params(config, spec)
+    cond = {'kept': (*model.memory(params, {}, 1).kept, 0)} if kept else {}
+    x, t = jnp.zeros((1, 2 if kept else length), int), jnp.ones(1)
+    run = jax.jit(lambda x, t: model.denoiser(params, cond)(x, t))
+    return run.lower(x, t).compile().cost_analysis()['flops']
+
+  # But for the products of its queries with the keys of the past.
+  assert flops(32, True) < 1.15 * flops(16, True)
+  assert flops(16, True) < 0.2 * flops(16, False)
+
+
+def test_what_is_kept_needs_blocks_without_time(params):
+  config = categories.with_time(config_of(2))
+  assert models.make(config, SPEC).memory is None
+  assert models.make(config_of(None), SPEC).memory is None

@@ -81,6 +81,9 @@ def test_a_teacher_is_needed_and_stays(teacher, tmp_path):
   sample.main([str(tmp_path), '--steps', '2'])
   with pytest.raises(SystemExit, match='no likelihood'):
     evaluate(['likelihood', str(tmp_path)])
+  edit = '--edit interpolate --image a.png --other b.png'.split()
+  with pytest.raises(SystemExit, match='interpolate follows the ODE, and'):
+    sample.main([str(tmp_path), *edit])
   # Another one is refused.
   other = tmp_path / 'other'
   train.main([*FLAGS, '--workdir', str(other), '--seed', '1'])

@@ -5,6 +5,7 @@
   valid   fraction that passes `validity`; for molecules, RDKit and connected
   unique  fraction of different graphs
   novel   fraction outside the training set
+  polygraph  PolyGraph Discrepancy to the test set, from 0 to 1
 
 Two graphs are the same if they are isomorphic with the kinds of their nodes and
 edges; two molecules, if their canonical SMILES are. For molecules unique and
@@ -18,7 +19,7 @@ import networkx as nx
 
 from jaxdiff.data.sets import molecules
 from jaxdiff.data.sets.graph_validity import VALID
-from jaxdiff.evaluation.graphs import mmd
+from jaxdiff.evaluation.graphs import mmd, polygraph
 
 # A floor below this is rounding: no ratio to it.
 _ROUNDING = 1e-12
@@ -44,13 +45,18 @@ def report(
   Returns:
     'degree', 'clustering', 'orbits', 'spectrum': MMD^2 to the test set;
     'degree_floor' .. of the training set; 'degree_ratio' .. and 'mean_ratio'
-    to the floors that are not 0; 'valid', 'valid_floor' (of the test set),
-    'unique', 'novel', 'valid_unique_novel', 'num_samples'.
+    to the floors that are not 0; those of `polygraph.discrepancy` with
+    'polygraph_floor', of the training set; 'valid', 'valid_floor' (of the test
+    set), 'unique', 'novel', 'valid_unique_novel', 'num_samples'.
   """
   check_name(name)
   described = [mmd.describe(graphs) for graphs in (samples, train, test)]
   values = mmd.all_mmd2(described[0], described[2])
   floors = mmd.all_mmd2(described[1], described[2])
+  told = polygraph.discrepancy(described[2], described[0])
+  floor = polygraph.discrepancy(described[2], described[1])
+  if told and floor:
+    told['polygraph_floor'] = floor['polygraph']
   # Grids and trees have no triangles, and train may be test.
   ratios = {k: values[k] / floors[k] for k in values if floors[k] > _ROUNDING}
   valid = [VALID[name](graph) for graph in samples]
@@ -63,6 +69,7 @@ def report(
     **{f'{key}_floor': value for key, value in floors.items()},
     **{f'{key}_ratio': value for key, value in ratios.items()},
     **mean,
+    **told,
     'valid': sum(valid) / num,
     'valid_floor': sum(map(VALID[name], test)) / len(test),
     'unique': sum(first) / num,

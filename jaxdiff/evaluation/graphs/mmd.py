@@ -87,11 +87,7 @@ def mmd2(
   xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], sigma: float
 ) -> float:
   """Computes MMD^2 of vectors; shorter ones are padded with 0."""
-  if not len(xs) or not len(ys):
-    raise ValueError(f'both sets need graphs, got {len(xs)} and {len(ys)}')
-  size = max(len(v) for v in (*xs, *ys))
-  pad = lambda vs: np.stack([np.pad(v, (0, size - len(v))) for v in vs])
-  x, y = pad(xs).astype(np.float64), pad(ys).astype(np.float64)
+  x, y = padded(xs, ys)
 
   def mean(u: np.ndarray, v: np.ndarray) -> float:
     # Row by row: all differences at once would be n m size numbers.
@@ -99,6 +95,17 @@ def mmd2(
     return float(np.exp(-(distance**2) / (2 * sigma**2)).mean())
 
   return mean(x, x) + mean(y, y) - 2 * mean(x, y)
+
+
+def padded(
+  xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Stacks vectors of two sets, [N, D] and [M, D]; shorter ones end in 0."""
+  if not len(xs) or not len(ys):
+    raise ValueError(f'both sets need graphs, got {len(xs)} and {len(ys)}')
+  size = max(len(v) for v in (*xs, *ys))
+  pad = lambda vs: np.stack([np.pad(v, (0, size - len(v))) for v in vs])
+  return pad(xs).astype(np.float64), pad(ys).astype(np.float64)
 
 
 def _normalised(counts: np.ndarray) -> np.ndarray:
