@@ -61,7 +61,6 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
     module = PixelCategories(module, spec.categories, sizes['num_logits'])
   if 'tokens' in takes:
     module = _with_encoder(c, module)
-
   recalls = getattr(config.diffusion, 'self_conditioning', False)
 
   def init(key: Array) -> Params:

@@ -114,6 +114,7 @@ def test_guides_without_effect_are_refused():
       Sweep('run', guides=('weak',), scales=scales).rows()
 
 
+@pytest.mark.slow
 def test_guides_and_momentums_of_a_sweep(tmp_path, capsys):
   make_run(tmp_path / 'run')
   make_run(tmp_path / 'weak', seed=1)

@@ -64,6 +64,7 @@ def test_both_networks_learn_from_the_start_step_on(steps):
   assert [m['discriminator'] > 0 for _, m in steps] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_equations(steps):
   model = models.make(CONFIG, tiny.SPEC)
   network = models.autoencoder.make_network(CONFIG, tiny.SPEC)
@@ -122,6 +123,7 @@ def test_the_gradient_is_that_of_the_equations(steps):
     jax.tree.map(close, after.params[name], wanted)
 
 
+@pytest.mark.slow
 def test_the_adaptive_weight_is_of_the_whole_batch(steps):
   task = tiny.make_task(tiny.changed(CONFIG, training={'accumulate': 2}))
   before = steps[1][0]

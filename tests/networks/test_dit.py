@@ -168,6 +168,7 @@ def test_no_condition_is_the_null_label():
   assert float(jnp.abs(one - null).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter_and_are_those_of_remat(network):
   args, params, *_ = network
   policies = False, True, 'dots_with_no_batch_dims_saveable'

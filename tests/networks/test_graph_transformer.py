@@ -181,6 +181,7 @@ def test_a_masked_edge_is_no_edge():
     assert apart < 1e-5 if edge_mask else apart > 1e-2, (edge_mask, apart)
 
 
+@pytest.mark.slow
 def test_remat_and_bfloat16():
   xt, mask = graphs(sizes=(4, 3), size=4)
   args = (xt, jnp.array([0.3, 0.6]), {'mask': mask})

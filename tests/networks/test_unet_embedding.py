@@ -149,6 +149,7 @@ def test_optional_conditions_make_no_parameters():
   assert shapes(tiny(), *args, needed) == shapes(tiny(), *args, conds())
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter_and_are_those_of_remat(network):
   xt, t, params, _ = network
   plain, remat = (

@@ -68,6 +68,7 @@ def test_a_run_starts_from_another(teacher, tmp_path):
       sample.main([str(workdir), *wrong.split()])
 
 
+@pytest.mark.slow
 def test_a_teacher_is_needed_and_stays(teacher, tmp_path):
   loss = ['--diffusion.loss', 'progressive(2)', '--sampling.sampler', 'ddim']
   flags = [*FLAGS, *loss, '--workdir', str(tmp_path)]

@@ -38,6 +38,7 @@ def autoencoder(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_an_autoencoder_is_measured_drawn_and_written(autoencoder, capsys):
   measured = json.loads((autoencoder / 'evaluation/0000002.json').read_text())
   assert measured['split'] == 'test' and measured['num'] == 300
@@ -51,6 +52,7 @@ def test_an_autoencoder_is_measured_drawn_and_written(autoencoder, capsys):
     sample.main([str(autoencoder)])
 
 
+@pytest.mark.slow
 def test_samples_of_latents_are_images(autoencoder, tmp_path):
   workdir = tmp_path / 'latent'
   flags = '--condition.label --sampling.steps 2'.split()

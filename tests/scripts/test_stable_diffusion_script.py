@@ -32,6 +32,7 @@ def test_prompts_become_images(folder, tmp_path):
   assert described['scale'] == 7.5 and described['negative_prompt'] == 'a dog'
 
 
+@pytest.mark.slow
 def test_an_image_is_filled_in(folder, tmp_path):
   rng = np.random.default_rng(0)
   image = rng.integers(0, 256, (16, 16, 3), np.uint8)

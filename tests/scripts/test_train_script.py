@@ -107,6 +107,7 @@ def test_a_loss_gone_wrong_stops_the_run(tmp_path, monkeypatch):
   assert step == 4
 
 
+@pytest.mark.slow
 def test_steps_in_one_program_train_as_single_ones_do(finished, tmp_path):
   several = '--training.steps-per-execution 3 --checkpoint.every 12'.split()
   run('--workdir', tmp_path, *several, '--training.num-steps', 30)
