@@ -114,7 +114,7 @@ MADE = complete([[1.0, 1.1, 0.9]])
 def test_a_damaged_card_is_named(tmp_path, name, value):
   path = tmp_path / 'card.json'
   path.write_text(json.dumps({**MADE, name: value}))
-  if (name, value) in (('hardware', ''), ('date', ''), ('mean', -1)):
+  if (name, value) == ('mean', -1):
     results.row(results.read(path, made=True))
     return
   with pytest.raises(ValueError, match=r'card\.json is no card: ') as raised:

@@ -74,9 +74,9 @@ class Gaussian(Section):
   ] = 'v'
   # hybrid and vlb train a learned variance, nelbo the bound; mean_flow,
   # shortcut, consistency, progressive and others few steps.
-  loss: Annotated[
-    str, Name(registry.GAUSSIAN_LOSSES, kinds.gaussian, _LOSS)
-  ] = 'denoising'
+  loss: Annotated[str, Name(registry.GAUSSIAN_LOSSES, kinds.loss, _LOSS)] = (
+    'denoising'
+  )
   # The prediction whose error the loss measures; None: that of the network.
   space: Annotated[
     str | None, Name(registry.PREDICTIONS, kinds.gaussian, _PREDICTION)

@@ -134,6 +134,20 @@ def gaussian() -> dict[str, object]:
   }
 
 
+def loss() -> dict[str, object]:
+  chosen = dict.fromkeys(('space', 'weighting', 'noise', 'uncertainty'))
+  return (
+    gaussian()
+    | chosen
+    | {
+      'teacher': lambda cond: lambda xt, t: xt,
+      'times': lambda u: u,
+      'error': np.square,
+      'per_log_snr': False,
+    }
+  )
+
+
 def categorical() -> dict[str, object]:
   from jaxdiff import processes
   from jaxdiff.schedules import mixing

@@ -54,7 +54,8 @@ SPECS = {
 # is left to the slow test.
 ALIKE = (
   *('emoji', 'emoji_large', 'digits_class', 'fashion_flow', 'fashion_latent'),
-  *('names', 'text8', 'lm1b', 'planar', 'fashion_mnist'),
+  *('names', 'text8', 'lm1b', 'planar', 'fashion_mnist', 'emoji_small'),
+  *('qm9', 'digits_latent', 'fashion_mean_flow'),
 )
 
 

@@ -140,6 +140,7 @@ def test_guides_and_momentums_of_a_sweep(tmp_path, capsys):
     main([*command, *flags, '--guides', str(tmp_path / 'run')])
 
 
+@pytest.mark.slow
 def test_a_classifier_in_a_sweep(tmp_path, capsys):
   make_run(tmp_path / 'run', label=False)
   guide = str(tmp_path / 'classifier')

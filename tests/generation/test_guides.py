@@ -123,6 +123,7 @@ def test_momentum_of_apg(tmp_path):
     sampler_of(run, guidance='apg')
 
 
+@pytest.mark.slow
 def test_a_self_conditioned_model_reads_its_last_estimate():
   config = tiny.changed(
     dataclasses.replace(tiny.config, sampling=SAMPLING),

@@ -135,6 +135,7 @@ def test_the_adaptive_weight_is_of_the_whole_batch(steps):
   jax.tree.map(close, state.params, steps[2][0].params)
 
 
+@pytest.mark.slow
 def test_devices_share_the_step(steps):
   """The weight is that of gradients of the whole batch under pmap too."""
   mesh = parallel.make_mesh(devices=jax.devices()[:4])

@@ -27,6 +27,7 @@ def config_of(num_codes=None, **diffusion):
   )
 
 
+@pytest.mark.slow
 def test_training_reconstructs():
   config = config_of(likelihood='gaussian(0.3)')
   config = tiny.changed(

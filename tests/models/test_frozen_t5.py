@@ -62,6 +62,7 @@ def test_prompts_become_vectors_that_padding_does_not_change(folder):
   )
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_sampled_with_it(folder, key):
   config = config_of(folder)
   prompts = prompts_lib.make(config.condition, 'anywhere')

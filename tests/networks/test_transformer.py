@@ -228,6 +228,7 @@ def test_dropout_is_of_training_alone():
   assert float(jnp.abs(drop(0) - drop(1)).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter_and_are_those_of_remat(network):
   (xt, t, cond), params, *_ = network
   # Nor does a row of padding alone make them nan.

@@ -148,6 +148,7 @@ def test_blocks_attend_where_asked_and_in_the_middle(resolutions):
   assert names == expected
 
 
+@pytest.mark.slow
 def test_remat_changes_neither_numbers_nor_names():
   xt, t = inputs()
 

@@ -80,6 +80,7 @@ def test_sums_keep_their_size(variant):
   np.testing.assert_allclose(out, h / np.sqrt(2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_frequencies_of_time_are_not_trained():
   net = UNet(1, variant='ncsn++', **SMALL)
   xt, t = inputs()

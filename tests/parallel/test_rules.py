@@ -46,6 +46,7 @@ def test_impossible_rules_are_refused():
       c.Parallel(rules=(rule,))
 
 
+@pytest.mark.slow
 def test_memory_of_a_device_falls_as_the_state_is_divided():
   config = tiny.changed(tiny.config, network={'channels': 32})
   task = tiny.make_task(config)

@@ -49,6 +49,7 @@ def cached(dataset, config, folder):
   return latent_cache.cached(dataset, config.latent.autoencoder, str(folder))
 
 
+@pytest.mark.slow
 def test_the_training_loss_is_that_of_images(made, tmp_path):
   config, spec = made
   model = models.make(config, spec)

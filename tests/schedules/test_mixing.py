@@ -95,6 +95,7 @@ def test_fixed_cuts_32_bits_where_the_law_does():
   np.testing.assert_array_equal(x, [1, 2, 2, 3, 3])
 
 
+@pytest.mark.slow
 def test_gumbel_reaches_beyond_23_bits():
   # Of 2^25 draws the largest is above 15.9, where the default mode ends, with
   # a chance of 98 %.

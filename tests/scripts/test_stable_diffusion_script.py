@@ -17,7 +17,7 @@ def folder(tmp_path_factory):
 
 
 def draw(folder, out, *flags):
-  flags = ['--prompt', 'a cat', '--num', '2', '--steps', '2', *flags]
+  flags = ['--prompt', 'a cat', '--num', '2', '--steps', '4', *flags]
   sample.main([str(folder), '--out', str(out), *map(str, flags)])
   return np.load(out)['arr_0']
 

@@ -182,6 +182,7 @@ def test_impossible_runs_are_refused_at_once(flags, message, tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 def test_a_longer_cosine_run_says_so_and_keeps_its_history(
   finished, tmp_path, capsys
 ):
