@@ -15,7 +15,7 @@ from jaxdiff.config import registry
 
 
 class Kind(NamedTuple):
-  """What is to be built, in words, and a test that raises for other things."""
+  """The kind of a value: its name in words, a test that raises for others."""
 
   words: str
   test: Callable[[Any], object]
