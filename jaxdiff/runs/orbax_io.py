@@ -100,7 +100,8 @@ class OrbaxIO:
       directory, args=ocp.args.PyTreeSave(arrays)
     )
     if parallel.alone():
-      # Orbax prepares each leaf in Python, which takes longer than the copy.
+      # Orbax prepares each leaf in Python, which takes longer than the copy. A
+      # view would keep the next step from being given the buffers.
       copied = jax.tree.map(np.array, jax.device_get(arrays))
       self._begun = self._thread.submit(begin, copied)
       return

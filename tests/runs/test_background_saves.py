@@ -2,22 +2,45 @@
 
 import threading
 
+import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
+import pytest
 from states import abstract, assert_same, make_state
 
 from jaxdiff.runs import Checkpoints
 
 
-def test_a_save_returns_before_orbax_begins(tmp_path, monkeypatch):
-  begin, returned = ocp.AsyncCheckpointer.save, threading.Event()
+@pytest.fixture
+def returned(monkeypatch):
+  """An event that Orbax waits for before it begins a save."""
+  begin, event = ocp.AsyncCheckpointer.save, threading.Event()
 
   def late(*args, **kwargs):
-    assert returned.wait(10)
+    assert event.wait(10)
     begin(*args, **kwargs)
 
   monkeypatch.setattr(ocp.AsyncCheckpointer, 'save', late)
+  return event
+
+
+def test_a_save_returns_before_orbax_begins(tmp_path, returned):
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(1, make_state(1))
     assert checkpoints.steps() == []
+    returned.set()
+    assert_same(checkpoints.restore(abstract())[1], make_state(1))
+
+
+def test_the_next_step_is_given_the_buffers_of_a_saved_state(
+  tmp_path, returned
+):
+  state = make_state(1)
+  state = state._replace(params=jax.tree.map(jnp.copy, state.params))
+  double = jax.jit(lambda x: jax.tree.map(lambda x: 2 * x, x), donate_argnums=0)
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(1, state)
+    jax.block_until_ready(double(state.params))
+    assert state.params['dense']['kernel'].is_deleted()
     returned.set()
     assert_same(checkpoints.restore(abstract())[1], make_state(1))

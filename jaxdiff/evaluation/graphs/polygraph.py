@@ -47,7 +47,7 @@ def discrepancy(
     return {}
   rng = np.random.default_rng(seed)
   orders = [rng.permutation(size) for size in sizes]
-  bounds, chances = {}, {}
+  bounds, validated = {}, {}
   for name in mmd.STATISTICS:
     sets = mmd.padded(reference[name], samples[name])
     shuffled = [x[order] for x, order in zip(sets, orders, strict=True)]
@@ -59,9 +59,9 @@ def discrepancy(
       )
       for k in range(_FOLDS)
     ]
-    chances[name] = np.mean(folds)
+    validated[name] = np.mean(folds)
     bounds[name] = bound(first, [x[len(x) // 2 :] for x in shuffled])
-  best = max(chances, key=chances.get)
+  best = max(validated, key=validated.get)
   each = {f'polygraph_{name}': value for name, value in bounds.items()}
   return {'polygraph': bounds[best], **each}
 
