@@ -162,15 +162,19 @@ class OrbaxIO:
       barrier_sync_key_prefix=f'read{index}',
     )
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    restore = ocp.args.PyTreeRestore(
+      item={name: 0 for name in leaves},
+      restore_args={n: restore_args(leaf) for n, leaf in leaves.items()},
+      partial_restore=partial,
+    )
     with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
-      arrays = reader.restore(
-        directory,
-        args=ocp.args.PyTreeRestore(
-          item={name: 0 for name in leaves},
-          restore_args={n: restore_args(leaf) for n, leaf in leaves.items()},
-          partial_restore=partial,
-        ),
-      )
+      try:
+        arrays = reader.restore(directory, args=restore)
+      except OSError:
+        raise
+      except Exception as error:  # it may be of any type, `Exception` too
+        text = str(error.__cause__ or error).partition('\n')[0]
+        raise OSError(f'{directory} could not be read: {text}') from error
     return from_arrays(arrays, note, abstract_state)
 
   def _checkpointer(self) -> Any:

@@ -147,6 +147,7 @@ class Checkpoints:
       # A job that writes here may have removed what was being read.
       if self._agreed_steps() == saved:
         raise problem or OSError(f'{self._root}: another process says why')
+      _warn(f'what was read in {self._root} was removed meanwhile: once more')
 
   def _agreed_steps(self) -> list[int]:
     """Returns the steps that process 0 finds."""

@@ -9,6 +9,7 @@ import pytest
 from states import abstract, assert_same, make_state
 
 from jaxdiff.runs import Checkpoints
+from jaxdiff.runs.orbax_io import OrbaxIO, SaveError
 
 
 @pytest.fixture
@@ -44,3 +45,13 @@ def test_the_next_step_is_given_the_buffers_of_a_saved_state(
     assert state.params['dense']['kernel'].is_deleted()
     returned.set()
     assert_same(checkpoints.restore(abstract())[1], make_state(1))
+
+
+def test_a_save_without_a_seal_is_not_silent(tmp_path, monkeypatch):
+  """As by an Orbax that does not call back."""
+  monkeypatch.setattr(OrbaxIO, '_seal', lambda self: None)
+  with (
+    pytest.raises(SaveError, match=r'1 could not be saved.*No such file'),
+    Checkpoints(tmp_path) as checkpoints,
+  ):
+    checkpoints.save(1, make_state(1))

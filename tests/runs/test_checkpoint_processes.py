@@ -201,9 +201,12 @@ with Checkpoints(sys.argv[1], max_to_keep=1) as checkpoints:
   step = 0
   while True:
     step += 1
+    begun = time.monotonic()
     checkpoints.save(step, make_state(step, 100_000))
+    checkpoints.wait()
     print(step, flush=True)
-    time.sleep(0.3)  # or nobody could ever read one
+    # Nobody could ever read one, were the machine too busy for the pause.
+    time.sleep(max(0.3, 3 * (time.monotonic() - begun)))
 """
 
 READER = """

@@ -8,6 +8,7 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from states import abstract, assert_same, make_state
 
@@ -219,13 +220,32 @@ def test_a_run_that_writes_may_be_read(tmp_path, monkeypatch):
     return read(*args)
 
   monkeypatch.setattr(OrbaxIO, 'read', interrupted)
-  step, found = Checkpoints(tmp_path).restore(abstract())
+  with pytest.warns(RuntimeWarning, match='removed meanwhile'):
+    step, found = Checkpoints(tmp_path).restore(abstract())
   assert step == 2 and begun
   assert_same(found, make_state(2))
   begun.clear()
   (tmp_path / 'checkpoints' / '2').rename(tmp_path / 'checkpoints' / '1')
   with pytest.raises(FileNotFoundError, match=r'no step 1 in .*\[2\]'):
     Checkpoints(tmp_path).restore(abstract(), step=1)
+
+
+def test_an_error_of_no_type_while_reading_is_one_of_reading(
+  tmp_path, monkeypatch
+):
+  """TensorStore's errors come as `Exception`, of several lines."""
+  save(tmp_path, 1)
+  begun = []
+
+  def vanishing(*args, **kwargs):
+    if not begun:
+      begun.append(True)
+      save(tmp_path, 2, max_to_keep=1)
+    raise Exception('not\nthere')
+
+  monkeypatch.setattr(ocp.Checkpointer, 'restore', vanishing)
+  with pytest.raises(OSError, match='/2 could not be read: not$'):
+    Checkpoints(tmp_path).restore(abstract())
 
 
 def test_what_must_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
@@ -274,10 +294,3 @@ def test_a_failed_save_is_raised_and_harms_nothing(tmp_path):
   save(tmp_path, 4)  # 2 is not there to be written over
   names = sorted(p.name for p in (tmp_path / 'checkpoints').iterdir())
   assert names == ['1', '4']
-
-
-def test_a_save_without_a_seal_is_not_silent(tmp_path, monkeypatch):
-  """As by an Orbax that does not call back."""
-  monkeypatch.setattr(OrbaxIO, '_seal', lambda self: None)
-  with pytest.raises(SaveError, match=r'1 could not be saved.*No such file'):
-    save(tmp_path, 1)
