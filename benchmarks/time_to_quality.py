@@ -1,4 +1,4 @@
-"""Sample quality after 5, 10, 20 and 60 minutes of one core: ours and PyTorch's.
+"""Sample quality after 5, 10, 20 and 60 minutes of a core: ours and PyTorch's.
 
   pip install torch diffusers
   python -m jaxdiff.data prepare tfds:fashion_mnist
