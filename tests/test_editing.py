@@ -104,7 +104,16 @@ def fill(step, times, num=2_000):
   return np.asarray(x[:, 1])
 
 
-@pytest.mark.parametrize('solver', ['ancestral', 'ddim', 'dpmpp_2m'])
+@pytest.mark.parametrize(
+  'solver',
+  [
+    'ddim',
+    *(
+      pytest.param(name, marks=pytest.mark.slow)
+      for name in ('ancestral', 'dpmpp_2m')
+    ),
+  ],
+)
 def test_repaint_approaches_the_conditional_law(solver):
   step = {
     'ancestral': samplers.ancestral(processes.gaussian(COSINE)),

@@ -13,7 +13,10 @@ from benchmarks.families.nets import Perceptron
 
 @pytest.mark.parametrize(
   ('shape', 'network'),
-  [((2,), flow.Flow(8, 3)), ((4, 4, 1), flow.Flow(8, 2, square=4))],
+  [
+    ((2,), flow.Flow(8, 3)),
+    pytest.param((4, 4, 1), flow.Flow(8, 2, square=4), marks=pytest.mark.slow),
+  ],
 )
 def test_a_flow_is_inverted_and_its_determinant_is_the_jacobians(
   shape, network

@@ -37,6 +37,7 @@ def test_the_product_is_added_to_kernels_of_attention_alone():
     np.testing.assert_allclose(changed[path], wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_as_small_as_the_factors():
   model = models.make(CONFIG, tiny.SPEC)
   trained = models.trained(CONFIG, model, PARAMS)

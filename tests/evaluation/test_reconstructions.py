@@ -65,6 +65,7 @@ def run(tmp_path_factory, classifier):
   return config, params
 
 
+@pytest.mark.slow
 def test_the_command_measures_the_test_split(run, classifier, tmp_path, capsys):
   config, params = run
   flags = ['--features', f'classifier:{classifier[0]}', '--num', '40']

@@ -204,6 +204,7 @@ def test_from_images_to_metrics(tmp_path):
     np.testing.assert_allclose(again, first, 1e-4)
 
 
+@pytest.mark.slow
 def test_the_commit_of_a_checkout_and_elsewhere(tmp_path, monkeypatch):
   """A copy of the package in a repository of its own, then untracked in it."""
   git = shutil.which('git')

@@ -62,6 +62,7 @@ def sampler_of(workdir, **flags):
   return lambda scale=1.0: draw({**options, 'scale': scale})
 
 
+@pytest.mark.slow
 def test_a_weaker_run_guides(tmp_path):
   good, bad = make_run(tmp_path / 'a'), make_run(tmp_path / 'b', 0.5)
   at = sampler_of(good, guide=bad, scale=2.0)
@@ -110,6 +111,7 @@ def test_a_classifier_guides(tmp_path):
     sampler_of(labelled, classifier=classifier, scale=2.0)
 
 
+@pytest.mark.slow
 def test_momentum_of_apg(tmp_path):
   run = make_run(tmp_path / 'a', condition=c.Condition(label=True))
   flags = {'guidance': 'apg', 'steps': 2, 'scale': 3.0}

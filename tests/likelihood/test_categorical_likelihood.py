@@ -72,7 +72,9 @@ def test_bound_of_several_elements_falls_to_the_likelihood(noise):
   assert gaps[2] < 0.01
 
 
-@pytest.mark.parametrize('noise', PIS)
+@pytest.mark.parametrize(
+  'noise', ['uniform', pytest.param('absorbing', marks=pytest.mark.slow)]
+)
 def test_estimates_have_the_enumerated_mean(noise):
   p, pi = law(), PIS[noise]
   process = processes.categorical(SCHEDULE, pi)
@@ -142,6 +144,7 @@ def test_wrong_arguments_are_named():
     likelihood.continuous_bound(*args, num_terms=0)
 
 
+@pytest.mark.slow
 def test_numbers_and_categories_have_a_joint_bound():
   schedule = schedules.from_betas(BETAS)
   numbers = processes.gaussian(schedule, bins=None)

@@ -50,6 +50,7 @@ def test_every_term_of_the_bound_is_its_closed_form(variance):
   assert (4.5 * error < 0.1 * steps).all()
 
 
+@pytest.mark.slow
 def test_learned_variance_between_the_fixed_ones_and_in_training():
   schedule = schedules.from_betas(BETAS)
   denoise = gaussian_denoiser(schedule, MEAN, STD)

@@ -134,6 +134,7 @@ def test_the_codebook_loss_is_its_three_terms():
   np.testing.assert_allclose(metrics['error'], [0.15, 0.05], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_perceptual_error_compares_directions_of_features(key):
   features = lambda x: (x, x[:, ::2, ::2])
   error = autoencoding.perceptual_error(features)

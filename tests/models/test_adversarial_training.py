@@ -55,6 +55,7 @@ def steps(step):
   return found
 
 
+@pytest.mark.slow
 def test_both_networks_learn_from_the_start_step_on(steps):
   own = [state.params[DISCRIMINATOR] for state, _ in steps]
   same = lambda x, y: jax.tree.all(jax.tree.map(jnp.array_equal, x, y))
@@ -235,6 +236,7 @@ def test_what_does_not_fit_is_refused(change, message):
     models.make(tiny.changed(CONFIG, diffusion=change), tiny.SPEC)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_continues_bit_for_bit(step, steps, tmp_path):
   with Checkpoints(tmp_path) as store:
     store.save(2, steps[1][0])

@@ -71,6 +71,7 @@ def test_a_block_of_one_is_autoregressive_and_its_bound_exact(params):
   assert np.ptp(bits) > 0.5
 
 
+@pytest.mark.slow
 def test_a_block_of_all_is_the_masked_model(params):
   times = [1.0, 0.7, 0.3, 0.0]
   plain, whole = (bits_of_all(block, params, times) for block in (None, 4))
@@ -141,7 +142,12 @@ def test_blocks_that_there_are_not():
 
 
 @pytest.mark.parametrize(
-  'block, sizes, length', [(1, False, 4), (2, True, 4), (4, False, 10)]
+  'block, sizes, length',
+  [
+    pytest.param(1, False, 4, marks=pytest.mark.slow),
+    (2, True, 4),
+    pytest.param(4, False, 10, marks=pytest.mark.slow),
+  ],
 )
 def test_a_finished_block_is_not_computed_again(block, sizes, length):
   """With its keys and values kept, samples are the same; the last is short."""

@@ -115,6 +115,7 @@ def test_infills_that_the_model_cannot_have(tmp_path):
     read_infills(tiny.SPEC, 'a', None)
 
 
+@pytest.mark.slow
 def test_temperature_near_zero_draws_the_likeliest():
   spec = tiny.text_spec(6)
   # Of all weights only the last bias: the logits are what it is.

@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import tiny
 
 from jaxdiff import config as c
 from jaxdiff.models import networks
 
 
+@pytest.mark.slow
 def test_dropout_does_not_depend_on_the_rest_of_the_batch():
   network = c.Transformer(
     width=8, depth=1, num_heads=2, dropout=0.5, remat=True

@@ -59,6 +59,7 @@ def test_the_encoder_is_that_of_the_run_wherever_it_is(folder, tmp_path):
     prompts_lib.make(condition, 'anywhere', spec(sha256[::-1]))
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_sampled_with_it(folder, key):
   config = config_of(folder)
   prompts = prompts_lib.make(config.condition, 'anywhere')

@@ -127,6 +127,7 @@ def test_latents_are_means_or_draws(made):
     np.testing.assert_allclose(found, normalized(z, spec), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_autoencoder_is_no_constant_of_a_program(made):
   config, spec, autoencoder = made
   model = models.make(config, spec)

@@ -95,7 +95,13 @@ def test_a_network_without_a_second_time_is_refused():
 
 
 @pytest.mark.parametrize(
-  'network', [tiny.UNET, c.DiT(patch_size=4, width=8, depth=1, num_heads=2)]
+  'network',
+  [
+    tiny.UNET,
+    pytest.param(
+      c.DiT(patch_size=4, width=8, depth=1, num_heads=2), marks=pytest.mark.slow
+    ),
+  ],
 )
 def test_a_second_time_starts_without_effect(network):
   # Parameters that both have are named alike.

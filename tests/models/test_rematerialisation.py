@@ -25,6 +25,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NETWORKS)
 def test_a_policy_keeps_what_it_says(name):
   """Products that are kept are not computed again."""

@@ -51,6 +51,7 @@ def test_latents_are_smaller_by_the_factor(mults, factor):
   assert 'decoder' not in variables['params']
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_float32_and_returns_float32():
   bf16 = AutoencoderKL(**SMALL, dtype=jnp.bfloat16, remat=True)
   images = np.random.default_rng(0).uniform(-1, 1, (1, 4, 4, 3))

@@ -94,6 +94,7 @@ def network():
   return params, args, value_and_grads(net, params, *args)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter_and_are_those_of_remat(network):
   params, args, plain = network
   assert without_gradient(plain[1]) == set()

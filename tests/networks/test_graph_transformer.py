@@ -112,6 +112,7 @@ def test_everything_is_listened_to(network):
       assert np.abs(other[part] - out[part])[0].max() > 1e-3, (name, part)
 
 
+@pytest.mark.slow
 def test_alike_nodes_and_no_mask(network):
   net = GraphTransformer(None, 2, 8, 4, 6, 1, 2)
   xt, mask = graphs(sizes=(5, 5), size=5, kinds=2)
@@ -130,6 +131,7 @@ def test_a_new_network_says_nothing():
   assert all((leaf == 0).all() for leaf in jax.tree.leaves(out))
 
 
+@pytest.mark.slow
 def test_without_features_cycles_are_not_seen():
   """A hexagon and two triangles: alike to attention, not to the features."""
   hexagon = nx.to_numpy_array(nx.cycle_graph(6), dtype=int)

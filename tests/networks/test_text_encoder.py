@@ -154,6 +154,7 @@ def test_init_makes_the_parameters_of_both():
   assert params['encoder'] == shapes(small(), TOKENS)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter(network):
   params, _ = network
   _, grads = value_and_grads(conditional(), params, *inputs(), conds())

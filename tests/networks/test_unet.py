@@ -96,6 +96,7 @@ def test_kernels_have_the_glorot_variance():
   np.testing.assert_allclose(jnp.abs(flat).max(), np.sqrt(0.06), rtol=0.01)
 
 
+@pytest.mark.slow
 def test_output_depends_on_every_input_and_not_on_other_examples():
   net = small(num_classes=3)
   xt, t = inputs()

@@ -41,6 +41,7 @@ def test_published_sizes():
   assert ncsn == 56_397_827 - 9 * 256 + 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('variant', ['ddpm++', 'ncsn++'])
 def test_sums_keep_their_size(variant):
   """Of two maps of unit variance the sum, divided by sqrt(2), has it too."""

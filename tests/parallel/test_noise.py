@@ -63,6 +63,7 @@ def test_corrupted_examples_do_not_depend_on_the_number_of_shards():
     np.testing.assert_allclose(np.asarray(found), expected, atol=3e-7)
 
 
+@pytest.mark.slow
 def test_initial_parameters_do_not_depend_on_fsdp():
   """One key draws a whole array here: what jax's issue 40232 is about."""
   key, task = jax.random.key(3), tiny.make_task(tiny.config)

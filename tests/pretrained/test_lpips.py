@@ -98,7 +98,7 @@ def by_hand(state, weights, net, x, y):
 
 @pytest.mark.parametrize(
   'published, size',
-  [('vgg', (18, 16)), ('alex', (67, 40))],
+  [pytest.param('vgg', (18, 16), marks=pytest.mark.slow), ('alex', (67, 40))],
   indirect=['published'],
 )
 def test_lpips_is_the_published_distance(published, size):

@@ -114,6 +114,7 @@ def test_bound_of_one_element_is_its_likelihood(process):
     np.testing.assert_allclose(bound, -np.log(p[k]), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_pixels_fit_in_memory_and_keep_their_tails():
   process = processes.ordinal(SCHEDULE, 256, 2.0)
   constants = jax.make_jaxpr(process.posterior)(

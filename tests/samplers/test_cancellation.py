@@ -62,6 +62,7 @@ def test_of_an_estimate_that_stays_every_solver_is_exact(name):
     assert error.max() < 1e-5, (solver, error.max(axis=(1, 2)))
 
 
+@pytest.mark.slow
 def test_the_first_steps_of_gaussian_data_are_those_of_float64():
   """A second estimate is itself rounded, and counts 30 times in `heun`."""
   schedule, times = schedules.cosine(), TIMES[:3]

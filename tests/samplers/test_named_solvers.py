@@ -111,7 +111,11 @@ def test_weak_order(name, order, num_steps, monkeypatch):
   assert order - 0.2 < measured < order + 0.35
 
 
-@pytest.mark.parametrize('schedule', [FLOW, TERMINAL], ids=['flow', 'terminal'])
+@pytest.mark.parametrize(
+  'schedule',
+  [FLOW, pytest.param(TERMINAL, marks=pytest.mark.slow)],
+  ids=['flow', 'terminal'],
+)
 def test_from_pure_noise_to_pure_data(schedule):
   x = jax.random.normal(jax.random.key(3), (1000, 1))
   denoise = gaussian_denoiser(schedule, MEAN, STD)
@@ -144,6 +148,7 @@ def run(step, denoise, x, times):
   )(x)
 
 
+@pytest.mark.slow
 def test_solvers_that_meet():
   denoise = gaussian_denoiser(COSINE, MEAN, STD)
   x, times = jnp.array([[1.5], [-0.3]]), samplers.uniform_times(6)

@@ -76,6 +76,7 @@ def test_infills_and_shows(text, tmp_path, capsys):
   assert Image.open(film).n_frames > 1
 
 
+@pytest.mark.slow
 def test_text_is_the_same_on_eight_devices(text, tmp_path):
   flags = ('--num', '8', '--mode')
   one = drawn(text, tmp_path / 'a.txt', *flags, 'jit')

@@ -20,6 +20,7 @@ def python_of(name):
   return blocks
 
 
+@pytest.mark.slow
 def test_sampling_from_scripts(finished, tmp_path, monkeypatch):
   (tmp_path / 'runs').mkdir()
   (tmp_path / 'runs' / 'digits').symlink_to(finished[0])

@@ -31,6 +31,7 @@ def weights(workdir):
   return runs.load(workdir, parallel.local_mesh())
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another(teacher, tmp_path):
   workdir = tmp_path / 'few'
   flags = [*FLAGS, *MAPPED, '--workdir', str(workdir), '--init', str(teacher)]
