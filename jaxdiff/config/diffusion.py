@@ -88,7 +88,7 @@ class Gaussian(Section):
   positions: Positions = 'stratified'
   zero_terminal_snr: bool = False  # tables of betas: no signal at t = 1
   # Multiplies sigma / alpha, for larger images (SD3).
-  shift: Annotated[float, In('(0, inf)')] = 1.0
+  shift: Annotated[float, In('[0.001, 1000]')] = 1.0
   # Instead of space: a weight for the error of x0.
   weighting: Annotated[
     str | None, Name(registry.WEIGHTINGS, kinds.gaussian, _WEIGHTING)
@@ -98,7 +98,8 @@ class Gaussian(Section):
   error: Annotated[str, Name(registry.ERRORS, kinds.gaussian, _ERROR)] = (
     'square'
   )
-  offset_noise: NotNegative = 0.0  # strength of a normal for each channel
+  # Strength of a normal for each channel.
+  offset_noise: Annotated[float, In('[0, 10]')] = 0.0
   variance: Literal['small', 'large', 'learned'] = 'small'
   # The network also reads its last estimate of x0.
   self_conditioning: bool = False

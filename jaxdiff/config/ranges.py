@@ -1,6 +1,6 @@
 """Ranges of configuration values, written as annotations and checked once.
 
-  learning_rate: Annotated[float, In('(0, inf)')] = 2e-4
+  learning_rate: Annotated[float, In('(0, 10]')] = 2e-4
   schedule: Annotated[str, Name(registry.SCHEDULES)] = 'cosine'
 
 `Section` checks every field of a dataclass when it is built: its type, that a
@@ -27,7 +27,7 @@ from jaxdiff.config.kinds import Kind
 
 @dataclass(frozen=True)
 class In:
-  """An interval in the usual notation: '[0, 1)', '(0, inf)'."""
+  """An interval in the usual notation: '[0, 1)', '(0, 10]'."""
 
   text: str
 
@@ -86,8 +86,11 @@ Seed = typing.Annotated[int, In('[0, 2147483647]')]
 Fraction = typing.Annotated[float, In('[0, 1]')]
 # Widths of averages of weights, see `averages`.
 Std = typing.Annotated[float, In('(0, 0.288675]')]
-Positive = typing.Annotated[float, In('(0, inf)')]
-NotNegative = typing.Annotated[float, In('[0, inf)')]
+# Nothing here is meant to be larger; a learning rate is below 10 by far.
+Positive = typing.Annotated[float, In('(0, 1000000]')]
+NotNegative = typing.Annotated[float, In('[0, 1000000]')]
+Rate = typing.Annotated[float, In('(0, 10]')]
+Temperature = typing.Annotated[float, In('[0.000001, 1000]')]
 
 
 # Whether the checks wait until a command line is parsed.

@@ -8,7 +8,15 @@ import tyro
 
 from jaxdiff import files
 from jaxdiff.config import Config, Section, registry
-from jaxdiff.config.ranges import Count, Fraction, In, Positive, Seed, Size, Std
+from jaxdiff.config.ranges import (
+  Count,
+  Fraction,
+  In,
+  Seed,
+  Size,
+  Std,
+  Temperature,
+)
 from jaxdiff.config.sections import Sampling
 
 Steps = Annotated[int, In('[1, 1000000]')]
@@ -73,7 +81,7 @@ class SamplerFlags(Weights):
   momentum: Momentum | None = None  # of apg
   guide: str | None = None  # a workdir: guidance leads away from its estimate
   classifier: str | None = None  # its workdir: guidance leads to --labels
-  temperature: Positive | None = None  # text and graphs
+  temperature: Temperature | None = None  # text and graphs
   block: Size | None = None  # text: left to right, so many at a time
 
   @property
