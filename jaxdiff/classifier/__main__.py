@@ -86,8 +86,8 @@ class Train(c.Section):
 
 
 def main(argv: list[str] | None = None) -> None:
-  with scripts.ending('jaxdiff.classifier'):
-    command = c.parse_flags({'train': Train}, argv)
+  with scripts.ending('jaxdiff.classifier') as parsed:
+    command = parsed(c.parse_flags({'train': Train}, argv))
     parallel.start()
     command.run()
 

@@ -117,6 +117,15 @@ class Section:
       check(value, hint, flag)
 
 
+def flags_of(section: Section) -> list[str]:
+  """Returns the flags of a section and of those in it."""
+  names = [x.name for x in fields(section)]
+  inner = [getattr(section, name) for name in names]
+  found = [f'--{section.prefix}{x}'.replace('_', '-') for x in names]
+  more = [flags_of(x) for x in inner if isinstance(x, Section)]
+  return sum(more, found)
+
+
 def parse_flags(
   kind: Any, argv: Sequence[str] | None = None, default: Any = None
 ) -> Any:

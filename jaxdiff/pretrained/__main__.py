@@ -133,8 +133,8 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-  with scripts.ending('jaxdiff.pretrained'):
-    command = c.parse_flags(COMMANDS, argv)
+  with scripts.ending('jaxdiff.pretrained') as parsed:
+    command = parsed(c.parse_flags(COMMANDS, argv))
     parallel.start()
     command.run()
 
