@@ -16,7 +16,7 @@ from jaxdiff.config.ranges import Section, flags_of
 Parsed = TypeVar('Parsed', bound=Section)
 
 # Sections whose fields are also flags of other commands.
-_SHORTENED = ('sampling.', 'data.', 'training.', 'parallel.')
+_SHORTENED = ('sampling.', 'data.', 'parallel.')
 _ADVICE = {
   errno.ENOSPC: 'free some space, then the same command continues',
   errno.EDQUOT: 'free some space, then the same command continues',
@@ -84,7 +84,7 @@ def own_flags(text: str, known: Set[str]) -> str:
 
   def own(found: re.Match[str]) -> str:
     flag, section, name = found[0], found[1] or '', found[2]
-    if flag in known:
+    if {flag, f'--{section}{name.removeprefix("no-")}'} & known:
       return flag
     if section in ('', *_SHORTENED):
       for short in (f'--{name}', f'--{name}s'):

@@ -127,9 +127,10 @@ def test_the_line_is_the_last_of_the_process():
     (
       None,
       '--config configs/digits.py',
-      'smaller --scale, --training.num-steps 3, --features, --unknown',
+      'smaller --scale, --training.num-steps 3, --features, --unknown, '
+      '--network.no-remat',
       'smaller --sampling.scale, --training.num-steps 3, '
-      '--evaluation.features, --unknown',
+      '--evaluation.features, --unknown, --network.no-remat',
     ),
   ],
 )

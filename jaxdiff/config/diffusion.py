@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxdiff import names
 from jaxdiff.config import kinds, registry
-from jaxdiff.config.ranges import Count, In, Name, NotNegative, Section
+from jaxdiff.config.ranges import In, Name, NotNegative, Section, Steps
 
 # Fields of Gaussian noise -> the parameter of a loss that they set.
 PARAMETERS = {
@@ -63,7 +63,7 @@ class Gaussian(Section):
       {**registry.SCHEDULES, **registry.BETAS}, kinds.gaussian, kinds.SCHEDULE
     ),
   ] = 'cosine'
-  num_steps: Count = 1000  # T, of tables of betas and losses of T steps
+  num_steps: Steps = 1000  # T, of tables of betas and losses of T steps
   steps_from_zero: bool = False  # the network is told T t - 1, as in diffusers
   # The network is told log(sigma / alpha) / 4, and given data of the deviation
   # in prediction 'edm(0.5)' at unit size, as in EDM.
@@ -165,7 +165,7 @@ class Categorical(Section):
     str,
     Name(registry.CATEGORICAL_SCHEDULES, kinds.categorical, kinds.SCHEDULE),
   ] = 'linear'
-  num_steps: Count = 1000  # T, of losses of T steps
+  num_steps: Steps = 1000  # T, of losses of T steps
   prediction: Literal['logits', 'log_ratios'] = 'logits'
   loss: Annotated[
     str, Name(registry.CATEGORICAL_LOSSES, kinds.categorical, _LOSS)

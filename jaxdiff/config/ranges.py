@@ -81,6 +81,7 @@ class Name:
 
 # Numbers of things: none of them needs more, and 10^12 is a slip of the hand.
 Count = typing.Annotated[int, In('[1, 2147483647]')]
+Steps = typing.Annotated[int, In('[1, 1000000]')]  # of noise
 Size = typing.Annotated[int, In('[1, 65536]')]
 Seed = typing.Annotated[int, In('[0, 2147483647]')]
 Fraction = typing.Annotated[float, In('[0, 1]')]

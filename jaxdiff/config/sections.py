@@ -20,6 +20,7 @@ from jaxdiff.config.ranges import (
   Section,
   Size,
   Std,
+  Steps,
   Temperature,
 )
 
@@ -168,7 +169,7 @@ class Sampling(Section):
   sampler: Annotated[
     str, Name({**registry.CATEGORICAL_SAMPLERS, **registry.SAMPLERS})
   ] = 'ddim'
-  steps: Annotated[int, In('[1, 1000000]')] = 50
+  steps: Steps = 50
   eta: Fraction = 0.0  # ddim: 0 deterministic, 1 ancestral
   times: Annotated[str, Name(registry.GRIDS, kinds.noise)] = 'uniform'
   threshold: Annotated[

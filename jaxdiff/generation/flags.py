@@ -15,11 +15,11 @@ from jaxdiff.config.ranges import (
   Seed,
   Size,
   Std,
+  Steps,
   Temperature,
 )
 from jaxdiff.config.sections import Sampling
 
-Steps = Annotated[int, In('[1, 1000000]')]
 Scale = Annotated[float, In('[-1000, 1000]')]
 Momentum = Annotated[float, In('(-1, 1)')]
 Checkpoint = Annotated[int, In('[0, 2147483647]')]

@@ -135,6 +135,8 @@ def test_text_is_measured(text, monkeypatch):
     return [right(line) if i % 2 else 'x' for i, line in enumerate(lines)]
 
   monkeypatch.setattr(command, 'read_texts', read_texts)
+  with pytest.raises(SystemExit, match='--infills must be at most'):
+    evaluation.main(['text', str(text), '--infills', '9999999'])
   evaluation.main(['text', str(text), '--num', '8', '--infills', '4'])
   (file,) = (text / 'evaluation').glob('*.metrics.json')
   found = json.loads(file.read_text())
