@@ -39,14 +39,14 @@ def check(out: str | Path) -> tuple[Path, Path]:
   out = files.as_path(out).expanduser()
   if out.suffix != '.jaxexport':
     raise ValueError(f'a sampler is written to .jaxexport, got {out}')
+  weights = out.with_suffix('.safetensors')
+  exports.check_pair(out, weights)
   try:
     import flatbuffers  # noqa: F401 - jax.export writes by it
   except ImportError as error:
     raise ValueError(
       "a sampler is written by flatbuffers: pip install 'jaxdiff[export]'"
     ) from error
-  weights = out.with_suffix('.safetensors')
-  exports.check_pair(out, weights)
   return out, weights
 
 
