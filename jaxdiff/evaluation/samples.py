@@ -39,9 +39,9 @@ class Samples(NamedTuple):
     before, after = self.name
     default = f'{before}{metric}{after}{suffix(command, *named)}.json'
     path = files.as_path(command.out or default)
+    results.check_target(path)
     if path.suffix != '.json':
       raise ValueError(f'--out must end in .json, got {path}')
-    results.check_target(path)
     return path
 
 

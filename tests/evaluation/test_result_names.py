@@ -107,7 +107,7 @@ def test_a_result_replaces_nothing_but_a_result(tmp_path):
     return found.path('inception', parse_flags(COMMANDS, ['fid', *words]))
 
   with pytest.raises(ValueError, match='--out must end in .json'):
-    path('a.npz')
+    path('b.npz')
   (tmp_path / 'config.json').write_text('{"workdir": "runs/a"}')
   (tmp_path / 'cut.json').write_text('{"metr')
   for name in ('config.json', 'cut.json'):

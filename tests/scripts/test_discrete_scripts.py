@@ -92,7 +92,7 @@ def test_text_is_the_same_on_eight_devices(text, tmp_path):
     ('--edit img2img --image a.png', '--edit is not for'),
     ('--out a.png', r'must end in .txt or .json'),
     ('--block 0', '--block must be in'),
-    ('--temperature 0', '--temperature must be above 0'),
+    ('--temperature 0', '--temperature must be in'),
     ('--infill 1 --seeds 1,2', 'needs 1 whole numbers'),
     ('--sampler ddim', '--sampler must be one of'),
   ],
