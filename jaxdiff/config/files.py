@@ -174,12 +174,8 @@ def check_effect(config: Config, before: Config) -> None:
         )
 
 
-_LATENTS = {
-  'shape': tuple[int, int, int],
-  'shift': tuple[float, ...],
-  'scale': tuple[float, ...],
-  'sha256': str | None,
-}
+_LATENTS: dict[str, Any] = dict.fromkeys(('shift', 'scale'), tuple[float, ...])
+_LATENTS |= {'shape': tuple[int, int, int], 'sha256': str | None}
 
 
 def from_dict(

@@ -46,8 +46,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     FileNotFoundError: A run, a checkpoint or a file is missing.
     DamagedCheckpointError: No checkpoint can be trusted.
   """
-  # The run, after that of the small images where there is one. Errors come
-  # before weights are read.
+  # The run is the last of a cascade. Errors come before weights are read.
   found = stages(flags)[::-1]
   sketches = [sketch_run(path, own) for path, own in found]
   run = sketches[-1]
