@@ -40,7 +40,7 @@ class Samples(NamedTuple):
     default = f'{before}{metric}{after}{suffix(command, *named)}.json'
     path = files.as_path(command.out or default)
     results.check_target(path)
-    if path.suffix != '.json':
+    if path.suffix not in ('', '.json'):
       raise ValueError(f'--out must end in .json, got {path}')
     return path
 
