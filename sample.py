@@ -92,8 +92,8 @@ def ways(job: Job, num: int) -> Samples:
 
 
 def main(argv: list[str] | None = None) -> None:
-  with scripts.ending('sample.py'):
-    flags = parse_flags(Flags, argv)
+  with scripts.ending('sample.py') as parsed:
+    flags = parsed(parse_flags(Flags, argv))
     parallel.start()
     sample(flags)
 

@@ -79,8 +79,8 @@ checkpoints  {workdir / 'checkpoints'}
 
 
 def main(argv: list[str] | None = None) -> None:
-  with scripts.ending('train.py'):
-    config = configs.parse(argv, warm_start.published)
+  with scripts.ending('train.py') as parsed:
+    config = parsed(configs.parse(argv, warm_start.published))
     runs.start(config.parallel, configs.to_dict(config), stops=True)
     files.check_target(config.workdir, folder=True)
     train(config)

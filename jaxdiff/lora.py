@@ -35,7 +35,7 @@ def init(key: Array, params: Params, rank: int) -> Factors:
     rank: of each product.
 
   Raises:
-    ValueError: the network has no attention.
+    ValueError: the network has no attention, or the rank of a kernel is lower.
   """
   flat = {path: x for path, x in flatten_dict(params).items() if _attends(path)}
   if not flat:
@@ -43,6 +43,11 @@ def init(key: Array, params: Params, rank: int) -> Factors:
   factors = {}
   for i, (path, x) in enumerate(sorted(flat.items())):
     *lead, rows, columns = x.shape
+    if rank > min(rows, columns):
+      raise ValueError(
+        f'--lora.rank must be at most {min(rows, columns)}, the rank of '
+        f'{"/".join(path)}, got {rank}'
+      )
     draw = jax.random.normal(jax.random.fold_in(key, i), (*lead, rows, rank))
     factors[*path, 'a'] = draw / rows**0.5
     factors[*path, 'b'] = jnp.zeros((*lead, rank, columns))

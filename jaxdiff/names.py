@@ -13,7 +13,6 @@ be named wherever a name is asked for:
 import ast
 import importlib
 import inspect
-import math
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -29,6 +28,9 @@ class Value(NamedTuple):
 
 
 Table = Mapping[str, Factory | Value | str]
+
+# The largest argument that a name is ever given: 10^12 is a slip of the hand.
+_MOST_FLOAT, _MOST = 1_000_000, 2**31 - 1
 
 
 class Call(NamedTuple):
@@ -174,7 +176,7 @@ def bind(
 def _check_literals(
   factory: Factory, written: Mapping[str, Any], text: str
 ) -> None:
-  """Raises ValueError for literals of the wrong type, and for inf and nan."""
+  """Raises ValueError for literals of the wrong type, and for absurd ones."""
   if not written:
     return
   try:
@@ -183,14 +185,18 @@ def _check_literals(
     hints = {}  # annotations that only a type checker understands
   parameters = inspect.signature(factory).parameters
   for name, value in written.items():
-    if isinstance(value, float) and not math.isfinite(value):
-      raise ValueError(f'{text}: {name} must be finite, got {value}')
     default = parameters[name].default
     wanted = _scalar(hints.get(name)) or _scalar(type(default))
     if wanted and not _is(value, wanted):
       raise ValueError(
         f'{text}: {name} must be of type {wanted.__name__}, got {value!r}'
       )
+    most = _MOST_FLOAT if wanted is float else _MOST
+    for x in value if isinstance(value, list | tuple) else (value,):
+      if isinstance(x, int | float) and not -most <= x <= most:
+        raise ValueError(
+          f'{text}: {name} must be in [-{most}, {most}], got {x}'
+        )
 
 
 def _scalar(hint: Any) -> type | None:

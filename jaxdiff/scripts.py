@@ -3,13 +3,20 @@
 import contextlib
 import errno
 import logging
+import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from typing import TypeVar
 
 import jax
 
 from jaxdiff import parallel
+from jaxdiff.config.ranges import Section, flags_of
 
+Parsed = TypeVar('Parsed', bound=Section)
+
+# Sections whose fields are also flags of other commands.
+_SHORTENED = ('sampling.', 'data.', 'parallel.')
 _ADVICE = {
   errno.ENOSPC: 'free some space, then the same command continues',
   errno.EDQUOT: 'free some space, then the same command continues',
@@ -36,21 +43,63 @@ def run(main: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def ending(name: str) -> Iterator[None]:
+def ending(name: str) -> Iterator[Callable[[Parsed], Parsed]]:
   """Ends the script `name` with one line, its last, instead of a traceback.
 
   The other processes of a job are told, so that they end too.
+
+  Yields:
+    A function that is given the parsed command, and returns it: the line then
+    names no flag that this command lacks.
   """
+  known: set[str] = set()
+
+  def parsed(command: Parsed) -> Parsed:
+    known.update(flags_of(command))
+    return command
+
   try:
-    yield
+    yield parsed
   except KeyboardInterrupt:
     parallel.fail(f'{name}: interrupted; the same command continues', 130)
   except Exception as error:
     message = _message(error)
     if message is None:
       raise
-    parallel.fail(f'{name}: {message}')
+    parallel.fail(f'{name}: {own_flags(message, known)}')
   parallel.leave()
+
+
+def own_flags(text: str, known: Set[str]) -> str:
+  """Calls the flags in a message as the command at hand does.
+
+  Of --sampling.sampler, sample.py has --sampler and a sweep --samplers. What it
+  has not is of the run: --diffusion.process becomes diffusion.process. The
+  flags of another command's whole line stay.
+
+  Args:
+    text: the message.
+    known: the flags of the command; without any, the message stays.
+  """
+
+  def own(found: re.Match[str]) -> str:
+    flag, section, name = found[0], found[1] or '', found[2]
+    if {flag, f'--{section}{name.removeprefix("no-")}'} & known:
+      return flag
+    if section in ('', *_SHORTENED):
+      for short in (f'--{name}', f'--{name}s'):
+        if short in known:
+          return short
+    if section:
+      return flag[2:]
+    longer = [x for x in known if x.endswith(f'.{name}')]
+    return longer[0] if len(longer) == 1 else flag
+
+  if not known:
+    return text
+  line, python, rest = text.partition('python ')
+  line = re.sub(r'--([a-z]+\.)?([a-z][a-z0-9-]*[a-z0-9])', own, line)
+  return line + python + rest
 
 
 def _message(error: Exception) -> str | None:

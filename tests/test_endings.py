@@ -9,6 +9,9 @@ import jax
 import pytest
 
 from jaxdiff import runs, scripts
+from jaxdiff.config import parse, parse_flags
+from jaxdiff.evaluation.__main__ import COMMANDS
+from jaxdiff.generation.flags import Flags
 from jaxdiff.runs.logs import NonFiniteLossError
 
 RUN = """
@@ -90,3 +93,53 @@ def test_the_line_is_the_last_of_the_process():
     "train.py: [Errno 28] No space left on device: 'a.json': free some space, "
     'then the same command continues\n'
   )
+
+
+@pytest.mark.parametrize(
+  ('command', 'words', 'text', 'wanted'),
+  [
+    # The words that a user typed.
+    (
+      Flags,
+      'RUN',
+      '--sampling.sampler surest_first needs --diffusion.process absorbing',
+      '--sampler surest_first needs diffusion.process absorbing',
+    ),
+    (
+      Flags,
+      'RUN',
+      '--sampling.block must be 4, as --network.block',
+      '--block must be 4, as network.block',
+    ),
+    (
+      COMMANDS,
+      'sweep RUN',
+      '--sampling.sampler x; --eta and --guide at --scale 1; --num 3',
+      '--samplers x; --etas and --guides at --scales 1; --num 3',
+    ),
+    (
+      COMMANDS,
+      'likelihood RUN',
+      'need --diffusion.num-steps 3; then python sample.py RUN --sampler a',
+      'need diffusion.num-steps 3; then python sample.py RUN --sampler a',
+    ),
+    (COMMANDS, 'text RUN', 'a larger --parallel.mode', 'a larger --mode'),
+    (
+      None,
+      '--config configs/digits.py',
+      'smaller --scale, --training.num-steps 3, --features, --unknown, '
+      '--network.no-remat',
+      'smaller --sampling.scale, --training.num-steps 3, '
+      '--evaluation.features, --unknown, --network.no-remat',
+    ),
+  ],
+)
+def test_the_flags_of_a_line_are_those_of_the_command(
+  command, words, text, wanted
+):
+  words = words.split()
+  read = parse(words) if command is None else parse_flags(command, words)
+  with pytest.raises(SystemExit) as raised, scripts.ending('x') as parsed:
+    parsed(read)
+    raise ValueError(text)
+  assert raised.value.code == f'x: {wanted}'

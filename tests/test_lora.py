@@ -72,3 +72,8 @@ def test_a_network_without_attention_is_refused():
   params = {'conv_in': {'kernel': np.zeros((3, 3, 1, 4))}}
   with pytest.raises(ValueError, match='this network has none'):
     lora.init(jax.random.key(0), params, 2)
+
+
+def test_a_rank_above_that_of_a_kernel_is_refused():
+  with pytest.raises(ValueError, match='--lora.rank must be at most'):
+    lora.init(jax.random.key(0), PARAMS, 2000)

@@ -14,7 +14,7 @@ import tyro
 from jaxdiff import config as c
 from jaxdiff import models, parallel, scripts, training
 from jaxdiff.classifier.report import Accuracy
-from jaxdiff.config.ranges import Count, In, Positive, Seed, Size
+from jaxdiff.config.ranges import Count, In, Rate, Seed, Size
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import examples, loop
 
@@ -31,7 +31,7 @@ class Train(c.Section):
   workdir: str | None = None  # None: runs/classifier_NAME
   num_steps: Count = 1000
   batch_size: Annotated[int, In('[1, 1048576]')] = 128
-  learning_rate: Positive = 3e-3
+  learning_rate: Rate = 3e-3
   width: Size = 32  # channels of the first convolutions
   shift: Annotated[int, In('[0, 64]')] = (
     1  # pixels by which images are moved at random
@@ -86,8 +86,8 @@ class Train(c.Section):
 
 
 def main(argv: list[str] | None = None) -> None:
-  with scripts.ending('jaxdiff.classifier'):
-    command = c.parse_flags({'train': Train}, argv)
+  with scripts.ending('jaxdiff.classifier') as parsed:
+    command = parsed(c.parse_flags({'train': Train}, argv))
     parallel.start()
     command.run()
 

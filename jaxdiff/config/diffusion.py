@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxdiff import names
 from jaxdiff.config import kinds, registry
-from jaxdiff.config.ranges import Count, In, Name, NotNegative, Section
+from jaxdiff.config.ranges import In, Name, NotNegative, Section, Steps
 
 # Fields of Gaussian noise -> the parameter of a loss that they set.
 PARAMETERS = {
@@ -63,7 +63,7 @@ class Gaussian(Section):
       {**registry.SCHEDULES, **registry.BETAS}, kinds.gaussian, kinds.SCHEDULE
     ),
   ] = 'cosine'
-  num_steps: Count = 1000  # T, of tables of betas and losses of T steps
+  num_steps: Steps = 1000  # T, of tables of betas and losses of T steps
   steps_from_zero: bool = False  # the network is told T t - 1, as in diffusers
   # The network is told log(sigma / alpha) / 4, and given data of the deviation
   # in prediction 'edm(0.5)' at unit size, as in EDM.
@@ -88,7 +88,7 @@ class Gaussian(Section):
   positions: Positions = 'stratified'
   zero_terminal_snr: bool = False  # tables of betas: no signal at t = 1
   # Multiplies sigma / alpha, for larger images (SD3).
-  shift: Annotated[float, In('(0, inf)')] = 1.0
+  shift: Annotated[float, In('[0.001, 1000]')] = 1.0
   # Instead of space: a weight for the error of x0.
   weighting: Annotated[
     str | None, Name(registry.WEIGHTINGS, kinds.gaussian, _WEIGHTING)
@@ -98,7 +98,8 @@ class Gaussian(Section):
   error: Annotated[str, Name(registry.ERRORS, kinds.gaussian, _ERROR)] = (
     'square'
   )
-  offset_noise: NotNegative = 0.0  # strength of a normal for each channel
+  # Strength of a normal for each channel.
+  offset_noise: Annotated[float, In('[0, 10]')] = 0.0
   variance: Literal['small', 'large', 'learned'] = 'small'
   # The network also reads its last estimate of x0.
   self_conditioning: bool = False
@@ -164,7 +165,7 @@ class Categorical(Section):
     str,
     Name(registry.CATEGORICAL_SCHEDULES, kinds.categorical, kinds.SCHEDULE),
   ] = 'linear'
-  num_steps: Count = 1000  # T, of losses of T steps
+  num_steps: Steps = 1000  # T, of losses of T steps
   prediction: Literal['logits', 'log_ratios'] = 'logits'
   loss: Annotated[
     str, Name(registry.CATEGORICAL_LOSSES, kinds.categorical, _LOSS)

@@ -174,6 +174,10 @@ def check_effect(config: Config, before: Config) -> None:
         )
 
 
+_LATENTS: dict[str, Any] = dict.fromkeys(('shift', 'scale'), tuple[float, ...])
+_LATENTS |= {'shape': tuple[int, int, int], 'sha256': str | None}
+
+
 def from_dict(
   values: Mapping[str, Any], kind: Any = Config, at: str = ''
 ) -> Any:
@@ -283,8 +287,13 @@ def _check_spec(spec: Spec, categorical: bool) -> None:
     keys = set(value) if isinstance(value, dict) else None
     if value is not None and keys != (set(parts) if parts else None):
       raise ValueError(f'spec.{name} is not that of {spec.modality}: {value}')
-  latents = {'shape', 'shift', 'scale', 'sha256'}
-  if spec.latents is not None and set(spec.latents) != latents:
-    raise ValueError(f'spec.latents must have the fields {sorted(latents)}')
+  if spec.latents is not None:
+    if set(spec.latents) != set(_LATENTS):
+      raise ValueError(f'spec.latents must have the fields {sorted(_LATENTS)}')
+    for name, value in spec.latents.items():
+      check(value, _LATENTS[name], f'spec.latents.{name}')
+    shape, shift, scale = (spec.latents[x] for x in ('shape', 'shift', 'scale'))
+    if min(shape) < 1 or not len(shift) == len(scale) == shape[-1]:
+      raise ValueError('spec.latents does not fit together')
   if not isinstance((spec.data or {}).get('classes', ()), tuple):
     raise ValueError('spec.data.classes must be a list')

@@ -43,7 +43,8 @@ class UNet(Network):
   resblock_updown: bool = False
   patch_size: Size = 1  # squares of pixels as channels: faster, coarser
   time_scale: Positive = 1000.0  # largest frequency of the embedding of time
-  norm_eps: Positive = 1e-6  # added to the variance in norms; ADM: 1e-5
+  # Added to the variance in norms; ADM: 1e-5.
+  norm_eps: Annotated[float, In('(0, 1]')] = 1e-6
   num_groups: Size | None = None  # of the norms; None: by the width
   # As in Stable Diffusion: the embedding of time has cosines first.
   cosine_first: bool = False

@@ -1,6 +1,6 @@
 """Ranges of configuration values, written as annotations and checked once.
 
-  learning_rate: Annotated[float, In('(0, inf)')] = 2e-4
+  learning_rate: Annotated[float, In('(0, 10]')] = 2e-4
   schedule: Annotated[str, Name(registry.SCHEDULES)] = 'cosine'
 
 `Section` checks every field of a dataclass when it is built: its type, that a
@@ -27,7 +27,7 @@ from jaxdiff.config.kinds import Kind
 
 @dataclass(frozen=True)
 class In:
-  """An interval in the usual notation: '[0, 1)', '(0, inf)'."""
+  """An interval in the usual notation: '[0, 1)', '(0, 10]'."""
 
   text: str
 
@@ -81,13 +81,17 @@ class Name:
 
 # Numbers of things: none of them needs more, and 10^12 is a slip of the hand.
 Count = typing.Annotated[int, In('[1, 2147483647]')]
+Steps = typing.Annotated[int, In('[1, 1000000]')]  # of noise
 Size = typing.Annotated[int, In('[1, 65536]')]
 Seed = typing.Annotated[int, In('[0, 2147483647]')]
 Fraction = typing.Annotated[float, In('[0, 1]')]
 # Widths of averages of weights, see `averages`.
 Std = typing.Annotated[float, In('(0, 0.288675]')]
-Positive = typing.Annotated[float, In('(0, inf)')]
-NotNegative = typing.Annotated[float, In('[0, inf)')]
+# Nothing here is meant to be larger; a learning rate is below 10 by far.
+Positive = typing.Annotated[float, In('(0, 1000000]')]
+NotNegative = typing.Annotated[float, In('[0, 1000000]')]
+Rate = typing.Annotated[float, In('(0, 10]')]
+Temperature = typing.Annotated[float, In('[0.000001, 1000]')]
 
 
 # Whether the checks wait until a command line is parsed.
@@ -112,6 +116,15 @@ class Section:
         value.check()
       flag = f'--{self.prefix}{field.name}'.replace('_', '-')
       check(value, hint, flag)
+
+
+def flags_of(section: Section) -> list[str]:
+  """Returns the flags of a section and of those in it."""
+  names = [x.name for x in fields(section)]
+  inner = [getattr(section, name) for name in names]
+  found = [f'--{section.prefix}{x}'.replace('_', '-') for x in names]
+  more = [flags_of(x) for x in inner if isinstance(x, Section)]
+  return sum(more, found)
 
 
 def parse_flags(

@@ -15,11 +15,13 @@ from jaxdiff.config.ranges import (
   Fraction,
   In,
   Name,
-  NotNegative,
   Positive,
+  Rate,
   Section,
   Size,
   Std,
+  Steps,
+  Temperature,
 )
 
 _DENOISER = kinds.function('a denoiser', 'xt', 't')
@@ -82,16 +84,16 @@ class Optimizer(Section):
 
   prefix: ClassVar[str] = 'optimizer.'
   name: Annotated[str, Name(registry.OPTIMIZERS, kinds.rate)] = 'adam'
-  learning_rate: Positive = 2e-4
+  learning_rate: Rate = 2e-4
   schedule: Annotated[str, Name(registry.LEARNING_RATES, kinds.rate, _RATE)] = (
     'constant'
   )
   warmup_steps: Annotated[int, In('[0, 2147483647]')] = 0
-  clip_norm: Positive | None = 1.0
+  clip_norm: Positive | None = 1.0  # None: gradients are not clipped
   b1: Annotated[float, In('[0, 1)')] = 0.9
   b2: Annotated[float, In('[0, 1)')] = 0.999
-  eps: Positive = 1e-8
-  weight_decay: NotNegative = 0.0
+  eps: Annotated[float, In('(0, 1]')] = 1e-8
+  weight_decay: Annotated[float, In('[0, 10]')] = 0.0
   unit_weights: bool = False  # of EDM2: norm its kernels after every step
 
   def check(self) -> None:
@@ -167,7 +169,7 @@ class Sampling(Section):
   sampler: Annotated[
     str, Name({**registry.CATEGORICAL_SAMPLERS, **registry.SAMPLERS})
   ] = 'ddim'
-  steps: Annotated[int, In('[1, 1000000]')] = 50
+  steps: Steps = 50
   eta: Fraction = 0.0  # ddim: 0 deterministic, 1 ancestral
   times: Annotated[str, Name(registry.GRIDS, kinds.noise)] = 'uniform'
   threshold: Annotated[
@@ -181,7 +183,7 @@ class Sampling(Section):
   interval: tuple[Fraction, Fraction] = (0.0, 1.0)  # the t that are guided
   rescale: Fraction = 0.0  # phi of `guidance.rescaled`
   augment: Fraction = 0.1  # low_res: the noise level of the small image
-  temperature: Positive = 1.0  # divides logits; below 1 sharpens them
+  temperature: Temperature = 1.0  # divides logits; below 1 sharpens them
   block: Size | None = None  # text: left to right, so many at a time
   num: Count = 64
 

@@ -4,19 +4,18 @@ TFDS writes to a scratch directory and renames it, so a set is either absent or
 whole. TensorFlow is imported only to prepare a set, never to read one.
 """
 
-import contextlib
 import fcntl
 import importlib.util
 import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jaxdiff import files
-from jaxdiff.data.dataset import check_split
+from jaxdiff.data.records import damage
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -92,7 +91,7 @@ def open_builder(
       f'{command}'
     )
   folder = files.local(folder)
-  with _damage(folder):
+  with damage(folder / 'features.json'):
     features = json.loads((folder / 'features.json').read_text('utf-8'))
   if foreign := sorted(set(_foreign_classes(features))):
     raise ValueError(
@@ -102,7 +101,9 @@ def open_builder(
     )
   import tensorflow_datasets as tfds  # Half a second: only when needed.
 
-  with _damage(folder):
+  with damage(folder / 'features.json', 'or a .labels.txt beside it'):
+    tfds.features.FeaturesDict.from_config(os.fspath(folder))
+  with damage(folder / 'dataset_info.json'):
     builder = tfds.builder_from_directory(folder)
     file_format = builder.info.file_format.value
     if not builder.info.splits:
@@ -133,90 +134,6 @@ def feature(
       f'{preferred}, got {keys} among {sorted(features)}'
     )
   return preferred if preferred in keys else keys[0]
-
-
-class Records(NamedTuple):
-  """The examples of a split: `read` gives those of indices [b]."""
-
-  size: int
-  read: Callable[[Iterable[int]], list[dict[str, Any]]]
-
-
-def records(
-  builder: 'tfds.core.DatasetBuilder', split: str, keys: Collection[str]
-) -> Records:
-  """Opens a split or a slice such as 'train[:90%]'; only `keys` are decoded.
-
-  Raises:
-    ValueError: The split does not exist, or the set is damaged.
-  """
-  import tensorflow_datasets as tfds
-
-  name, splits = f'tfds:{builder.info.full_name}', builder.info.splits
-  folder = Path(builder.data_path)
-  for part in split.split('+'):
-    part = part.partition('[')[0].strip()
-    check_split(part, list(splits), name)
-    with _damage(folder):
-      _check_shards(splits[part])
-  try:
-    size = splits[split].num_examples
-  except Exception as error:
-    raise ValueError(f'{name} has no split {split!r}: {error}') from error
-  skip = tfds.decode.SkipDecoding()
-  skipped = {key: skip for key in builder.info.features if key not in keys}
-  with _damage(folder):
-    source = builder.as_data_source(split, decoders=skipped)
-
-  def read(indices: Iterable[int]) -> list[dict[str, Any]]:
-    with _damage(folder):
-      found = source.__getitems__([int(index) for index in indices])
-      # A feature under another name than that of the records.
-      lost = {key for record in found for key, x in record.items() if x is None}
-      if lost:
-        raise ValueError(f'the records have no {", ".join(sorted(lost))}')
-      return found
-
-  return Records(size, read)
-
-
-def content(
-  builder: 'tfds.core.DatasetBuilder', keys: Collection[str]
-) -> Iterator[tuple[str, bytes]]:
-  """Yields the features `keys` of about 1,000 examples of every split."""
-  for split in sorted(builder.info.splits):
-    source, part = records(builder, split, ()), f'{split} split'
-    yield part, str(source.size).encode()
-    for record in source.read(range(0, source.size, 1 + source.size // 1000)):
-      for value in (record[key] for key in keys):
-        raw = value if isinstance(value, bytes) else str(value).encode()
-        yield part, raw
-
-
-@contextlib.contextmanager
-def _damage(folder: Path) -> Iterator[None]:
-  """Names the folder of a prepared set, and the cure, in any error."""
-  try:
-    yield
-  except Exception as error:
-    # TFDS, protobuf and array_record raise what they like.
-    reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
-    raise ValueError(
-      f'the prepared set {folder} is damaged ({reason}); delete the folder and '
-      'prepare it again'
-    ) from error
-
-
-def _check_shards(split: 'tfds.core.SplitInfo') -> None:
-  """Raises ValueError unless the files have as many records as TFDS wrote."""
-  from array_record.python import array_record_module
-
-  for file, size in zip(split.filepaths, split.shard_lengths, strict=True):
-    reader = array_record_module.ArrayRecordReader(os.fspath(file))
-    found = reader.num_records()
-    reader.close()
-    if found != size:
-      raise ValueError(f'{file.name} has {found} of {size} records')
 
 
 def _foreign_classes(features: Any) -> Iterator[str]:

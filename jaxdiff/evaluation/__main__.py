@@ -39,8 +39,8 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-  with scripts.ending('jaxdiff.evaluation'):
-    command = parse_flags(COMMANDS, argv)
+  with scripts.ending('jaxdiff.evaluation') as parsed:
+    command = parsed(parse_flags(COMMANDS, argv))
     running = getattr(command, 'running', Running())
     runs.start(running, dataclasses.asdict(command))
     command.run()

@@ -73,12 +73,16 @@ def cache_folder(path: str | None) -> Path:
 
   Raises:
     ValueError: The user has no home.
+    OSError: It cannot be written to.
   """
   try:
     default = Path.home() / '.cache' / 'jaxdiff' / 'references'
-    return files.as_path(path or default)
   except RuntimeError as error:
-    raise ValueError(f'{error} Give --cache FOLDER.') from error
+    if path is None:
+      raise ValueError(f'{error} Give --cache FOLDER.') from error
+  folder = files.as_path(path or default)
+  files.check_target(folder, folder=True)
+  return folder
 
 
 def has_statistics(path: str | Path) -> bool:

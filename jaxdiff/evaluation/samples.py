@@ -39,7 +39,9 @@ class Samples(NamedTuple):
     before, after = self.name
     default = f'{before}{metric}{after}{suffix(command, *named)}.json'
     path = files.as_path(command.out or default)
-    files.check_target(path)
+    results.check_target(path)
+    if path.suffix not in ('', '.json'):
+      raise ValueError(f'--out must end in .json, got {path}')
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdiff import conditioning
-from jaxdiff.config import Config
+from jaxdiff.config import Config, Spec
 from jaxdiff.data.dataset import Cut
 from jaxdiff.data.shuffling import permutation
 from jaxdiff.generation.flags import Flags
@@ -63,33 +63,50 @@ def requested(run: Run, flags: Flags) -> Conditions:
   c, spec = run.config.condition, run.spec
   cond: Cond = {}
   null: Cond = {}
-  names: list[str] = []
+  names = requested_names(run, flags)
   cut = None
   if c.text:
     reader = prompts_lib.make(c, run.workdir, spec)
-    names = read_prompts(flags.prompt, flags.prompts)
     cond |= _encode(reader, names)
     cut = _count_cut(reader, names)
+    negative = _encode(reader, [flags.negative_prompt or ''])
+    null |= {name: x[0] for name, x in negative.items()}
+  if c.label:
+    cond['label'] = _labels(spec, flags)
+    null['label'] = np.int32(spec.num_classes)
+  if not cond:
+    return NONE
+  return Conditions('as requested', lambda index: cond, null, names, cut)
+
+
+def requested_names(run: Run, flags: Flags) -> list[str]:
+  """Returns the names of the conditions of `requested`; nothing is encoded.
+
+  Raises:
+    ValueError: An unknown label, an empty prompt, or no prompt.
+    FileNotFoundError: The file is missing.
+  """
+  c, names = run.config.condition, []
+  if c.text:
+    names = read_prompts(flags.prompt, flags.prompts)
     if flags.negative_prompt is not None and run.config.sampling.scale == 1:
       raise ValueError(
         'a negative prompt is where guidance leads away from: with --scale 1 '
         'there is no guidance, give a larger one'
       )
-    negative = _encode(reader, [flags.negative_prompt or ''])
-    null |= {name: x[0] for name, x in negative.items()}
   if c.label:
-    text = flags.labels if flags.label is None else str(flags.label)
-    labels = read_labels(text, spec.num_classes)
+    labels = _labels(run.spec, flags)
     if c.text and len(labels) != len(names):
       raise ValueError(
         f'{len(names)} prompts need as many --labels, got {len(labels)}'
       )
-    cond['label'] = labels
-    null['label'] = np.int32(spec.num_classes)
     names = names or [str(label) for label in labels]
-  if not cond:
-    return NONE
-  return Conditions('as requested', lambda index: cond, null, names, cut)
+  return names
+
+
+def _labels(spec: Spec, flags: Flags) -> np.ndarray:
+  text = flags.labels if flags.label is None else str(flags.label)
+  return read_labels(text, spec.num_classes)
 
 
 def check_taken(runs: Sequence[Run], flags: Flags) -> None:

@@ -29,8 +29,25 @@ from jax import Array, export
 from jaxdiff import files
 from jaxdiff.generation.job import Job
 from jaxdiff.generation.sampler import make_sampler
+from jaxdiff.runs import exports
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
+
+
+def check(out: str | Path) -> tuple[Path, Path]:
+  """Returns the paths of both files, where they can be written; see `save`."""
+  out = files.as_path(out).expanduser()
+  if out.suffix != '.jaxexport':
+    raise ValueError(f'a sampler is written to .jaxexport, got {out}')
+  weights = out.with_suffix('.safetensors')
+  exports.check_pair(out, weights)
+  try:
+    import flatbuffers  # noqa: F401 - jax.export writes by it
+  except ImportError as error:
+    raise ValueError(
+      "a sampler is written by flatbuffers: pip install 'jaxdiff[export]'"
+    ) from error
+  return out, weights
 
 
 def save(job: Job, out: str | Path, batch_size: int) -> Path:
@@ -46,20 +63,9 @@ def save(job: Job, out: str | Path, batch_size: int) -> Path:
       flatbuffers is missing.
     OSError: A file cannot be written.
   """
-  out = files.as_path(out).expanduser()
-  if out.suffix != '.jaxexport':
-    raise ValueError(f'a sampler is written to .jaxexport, got {out}')
+  out, weights = check(out)
   if isinstance(job.run.spec.shape, dict):
     raise ValueError('samples of graphs are no single array')
-  try:
-    import flatbuffers  # noqa: F401 - jax.export writes by it
-  except ImportError as error:
-    raise ValueError(
-      "a sampler is written by flatbuffers: pip install 'jaxdiff[export]'"
-    ) from error
-  weights = out.with_suffix('.safetensors')
-  for path in (out, weights):
-    files.check_target(path)
   draw = make_sampler(job.run.model, job.run.config.sampling)
 
   def program(arrays: Mapping[str, Array], index: Array) -> Array:

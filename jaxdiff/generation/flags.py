@@ -8,10 +8,18 @@ import tyro
 
 from jaxdiff import files
 from jaxdiff.config import Config, Section, registry
-from jaxdiff.config.ranges import Count, Fraction, In, Positive, Seed, Size, Std
+from jaxdiff.config.ranges import (
+  Count,
+  Fraction,
+  In,
+  Seed,
+  Size,
+  Std,
+  Steps,
+  Temperature,
+)
 from jaxdiff.config.sections import Sampling
 
-Steps = Annotated[int, In('[1, 1000000]')]
 Scale = Annotated[float, In('[-1000, 1000]')]
 Momentum = Annotated[float, In('(-1, 1)')]
 Checkpoint = Annotated[int, In('[0, 2147483647]')]
@@ -73,7 +81,7 @@ class SamplerFlags(Weights):
   momentum: Momentum | None = None  # of apg
   guide: str | None = None  # a workdir: guidance leads away from its estimate
   classifier: str | None = None  # its workdir: guidance leads to --labels
-  temperature: Positive | None = None  # text and graphs
+  temperature: Temperature | None = None  # text and graphs
   block: Size | None = None  # text: left to right, so many at a time
 
   @property

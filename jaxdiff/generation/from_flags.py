@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxdiff import modalities, parallel, runs
 from jaxdiff.data.dataset import Cut
 from jaxdiff.generation import conditions as conditions_lib
-from jaxdiff.generation import edits, inputs, sampler
+from jaxdiff.generation import edits, inputs, sampler, writer
 from jaxdiff.generation.flags import (
   EDITS,
   Flags,
@@ -27,8 +27,8 @@ from jaxdiff.generation.job import (
   load_run,
   name_of,
   settings,
+  sketch_run,
 )
-from jaxdiff.generation.writer import UNCOMPARED
 from jaxdiff.runs import Run
 
 # Settings of a sampler, those on which others depend first.
@@ -46,11 +46,15 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     FileNotFoundError: A run, a checkpoint or a file is missing.
     DamagedCheckpointError: No checkpoint can be trusted.
   """
-  # The run, after that of the small images where there is one.
-  loaded = [load_run(path, own, mesh) for path, own in stages(flags)][::-1]
-  run = loaded[-1]
-  _check_flags(flags, loaded)
-  rows, names, cut = condition_rows(flags, loaded)
+  # The run is the last of a cascade. Errors come before weights are read.
+  found = stages(flags)[::-1]
+  sketches = [sketch_run(path, own) for path, own in found]
+  run = sketches[-1]
+  _check_flags(flags, sketches)
+  modality = modalities.make(run.spec)
+  if flags.out:
+    writer.check_output(flags.out, modality)
+  names = condition_names(flags, sketches)
   given = read_infills(
     run.spec, flags.infill, flags.infills, flags.blank or '_'
   )
@@ -65,36 +69,30 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
   num = flags.num or -(-at_once(run.spec) // num_rows) * num_rows
   _check_num(flags, num, len(names))
   seeds = conditions_lib.read_seeds(flags.seeds, flags.seed or 0, num_rows)
+  paths = {name: getattr(flags, name) for name in ('image', 'mask', 'other')}
+  enlarged = run.config.condition.low_res is not None
+  images = inputs.read(paths, run.small_shape if enlarged else run.spec.shape)
+  edit, numbers = _edit(flags, num)
+
+  loaded = [load_run(path, own, mesh) for path, own in found]
+  run = loaded[-1]
+  rows, cut = condition_rows(flags, loaded)
   options = [
     sampler.traced_options(r.config, **each, seed=seeds, frozen=r.model.frozen)
     for r, each in zip(loaded, rows, strict=True)
   ]
-  paths = {name: getattr(flags, name) for name in ('image', 'mask', 'other')}
-  enlarged = run.config.condition.low_res is not None
-  shape = run.small_shape if enlarged else run.spec.shape
-  images = inputs.read(paths, shape)
   if enlarged and not flags.base:
     small = {'low_res': images.arrays['image'][None]}
     options[-1]['cond'] = options[-1].get('cond', {}) | small
   else:
     options[-1] |= images.arrays
   options[-1] |= {'given': given.arrays} if given else {}
-  edit, numbers = _edit(flags, num)
   if getattr(run.config.network, 'beside', 0):
-    if flags.edit != 'inpaint':
-      raise ValueError(
-        f'{flags.workdir} is trained to fill in: give --edit inpaint, --image '
-        'and --mask'
-      )
-    if (flags.jump, flags.repeats) != (None, None):
-      raise ValueError('--jump and --repeats are for models of whole images')
     beside = edits.beside(run.model, **images.arrays)
     options[-1]['cond'] = options[-1].get('cond', {}) | {'beside': beside[None]}
     edit, numbers = edits.fill(), {}
   if edit and run.spec.latents:
     edit = edits.in_latents(edit, run.model)
-  if flags.edit == 'interpolate' and names:
-    raise ValueError('--edit interpolate needs a model without conditions')
 
   draw = sampler.make_sampler(run.model, run.config.sampling, edit=edit)
   if not flags.base:
@@ -132,7 +130,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     names,
     _name(flags, run, metadata),
     metadata,
-    modalities.make(run.spec),
+    modality,
   )
 
 
@@ -198,23 +196,29 @@ def stages(flags: Flags) -> list[tuple[str, Flags]]:
   return list(found.items())
 
 
-def condition_rows(
-  flags: Flags, loaded: list[Run]
-) -> tuple[list[dict[str, Any]], list[str], Cut | None]:
-  """Returns the condition rows of each run, their names, and cut texts."""
-  conditions_lib.check_taken(loaded, flags)
-  found = [conditions_lib.requested(run, flags) for run in loaded]
-  names = next((each.names for each in found if each.names), [])
+def condition_names(flags: Flags, runs: list[Run]) -> list[str]:
+  """Returns the names of the requested conditions; nothing is encoded."""
+  conditions_lib.check_taken(runs, flags)
+  found = [conditions_lib.requested_names(run, flags) for run in runs]
+  names = next(filter(None, found), [])
   for each in found:
-    if each.names and len(each.names) != len(names):
+    if each and len(each) != len(names):
       raise ValueError(
         f'the stages of a cascade are asked for {len(names)} and '
-        f'{len(each.names)} conditions: give as many --labels as prompts'
+        f'{len(each)} conditions: give as many --labels as prompts'
       )
+  return names
+
+
+def condition_rows(
+  flags: Flags, loaded: list[Run]
+) -> tuple[list[dict[str, Any]], Cut | None]:
+  """Returns the condition rows of each run, and cut texts."""
+  found = [conditions_lib.requested(run, flags) for run in loaded]
   nothing = np.arange(0)
   rows = [each.options(nothing) if each.names else {} for each in found]
   cut = max(filter(None, (each.cut for each in found)), default=None)
-  return rows, names, cut
+  return rows, cut
 
 
 def _check_num(flags: Flags, num: int, num_rows: int) -> None:
@@ -260,6 +264,16 @@ def _check_flags(flags: Flags, loaded: list[Run]) -> None:
     raise ValueError('--edit needs a model that draws without a small image')
   if flags.edit and run.spec.modality != 'image':
     raise ValueError('--edit is for a model of images')
+  if flags.edit == 'interpolate' and {'label', 'text'} & {*run.model.takes}:
+    raise ValueError('--edit interpolate needs a model without conditions')
+  if getattr(run.config.network, 'beside', 0):
+    if flags.edit != 'inpaint':
+      raise ValueError(
+        f'{flags.workdir} is trained to fill in: give --edit inpaint, --image '
+        'and --mask'
+      )
+    if (flags.jump, flags.repeats) != (None, None):
+      raise ValueError('--jump and --repeats are for models of whole images')
 
 
 def _edit(flags: Flags, num: int) -> tuple[edits.Edit | None, dict[str, Any]]:
@@ -282,5 +296,5 @@ def _name(flags: Flags, run: Run, metadata: dict[str, Any]) -> str:
   named += ['steps', 'seed', 'checkpoint', 'animate']
   if flags.sampler and flags.sampler.isidentifier() and not flags.edit:
     named.append('sampler')
-  described = {k: x for k, x in metadata.items() if k not in UNCOMPARED}
+  described = {k: x for k, x in metadata.items() if k not in writer.UNCOMPARED}
   return name + suffix(flags, *named, content=described)

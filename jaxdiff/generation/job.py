@@ -65,19 +65,46 @@ class Job(NamedTuple):
       )
 
 
+def sketch_run(workdir: str | Path, flags: SamplerFlags) -> Run:
+  """Describes a run without its weights, its sampling changed by the flags.
+
+  Raises:
+    ValueError: A flag that does not fit the run.
+  """
+  if stable_diffusion.is_one(workdir):
+    config, spec, _ = stable_diffusion.read(
+      workdir, **_published(workdir, flags)
+    )
+  elif (flags.size, flags.prediction) != (None, None):
+    name = 'size' if flags.prediction is None else 'prediction'
+    raise ValueError(
+      f'--{name} is for Stable Diffusion; the run in {workdir} has its own'
+    )
+  else:
+    config, spec = runs.read_config(workdir)
+  try:
+    model = models.sketch(config, spec)
+  except ValueError as error:
+    raise ValueError(f'{workdir}/config.json: {error}') from error
+  run = Run(Path(config.workdir), config, spec, model, 0, None)
+  run = _adapted(run, flags)
+  sampler.make_sampler(run.model, run.config.sampling)
+  if flags.classifier:  # which is small
+    mesh = parallel.local_mesh()
+    guide = guides.load(None, flags.classifier, mesh)
+    run = guides.guided(run, guide, mesh)
+  return run
+
+
 def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   """Loads a run, its sampling changed by the flags.
 
   Raises:
     ValueError: A flag that does not fit the run; and as `runs.load`.
   """
+  sketch_run(workdir, flags)  # errors come before the weights
   if stable_diffusion.is_one(workdir):
-    run = _published(workdir, flags, mesh)
-  elif (flags.size, flags.prediction) != (None, None):
-    name = 'size' if flags.prediction is None else 'prediction'
-    raise ValueError(
-      f'--{name} is for Stable Diffusion; the run in {workdir} has its own'
-    )
+    run = stable_diffusion.load(workdir, mesh, **_published(workdir, flags))
   else:
     run = runs.load(
       workdir,
@@ -86,8 +113,18 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
       ema=flags.average,
       lora_scale=1.0 if flags.lora_scale is None else flags.lora_scale,
     )
-  run = _with_factors(run, flags)
-  config = run.config
+  run = _adapted(_with_factors(run, flags), flags)
+  guide = guides.load(flags.guide, flags.classifier, mesh)
+  return guides.guided(run, guide, mesh)
+
+
+def _adapted(run: Run, flags: SamplerFlags) -> Run:
+  """Changes the sampling of a run by the flags.
+
+  Raises:
+    ValueError: A flag that does not fit the run.
+  """
+  config, workdir = run.config, run.workdir
   if run.model.process is None:
     raise ValueError(
       f'{workdir} holds a classifier or an autoencoder: it draws no samples'
@@ -107,25 +144,22 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   for name in ('guide', 'guidance', 'momentum')[: 3 if alone else 1]:
     if getattr(flags, name) and run.config.sampling.scale == 1:
       raise ValueError(f'--{name} has no effect at scale 1: give --scale 2')
-  guide = guides.load(flags.guide, flags.classifier, mesh)
-  return guides.guided(run, guide, mesh)
+  return run
 
 
-def _published(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
-  """Loads a Stable Diffusion, which has no checkpoints and no average."""
+def _published(workdir: str | Path, flags: SamplerFlags) -> dict[str, Any]:
+  """The settings of a Stable Diffusion, without checkpoints and an average."""
   for name in ('checkpoint', 'ema', 'ema_std'):
     if getattr(flags, name) != getattr(SamplerFlags, name):
       flag = name.replace('_', '-')
       raise ValueError(f'--{flag} is for runs that were trained here')
   if flags.prediction and hub.local_path(workdir).is_dir():
     raise ValueError(f'--prediction is for a single file; {workdir} says it')
-  return stable_diffusion.load(
-    workdir,
-    mesh,
-    size=flags.size,
-    dtype=flags.dtype or 'float32',
-    prediction=flags.prediction,
-  )
+  return {
+    'size': flags.size,
+    'dtype': flags.dtype or 'float32',
+    'prediction': flags.prediction,
+  }
 
 
 def _with_factors(run: Run, flags: SamplerFlags) -> Run:
@@ -156,7 +190,8 @@ def configured(run: Run, flags: SamplerFlags) -> Run:
   config, model = configure(run.config, flags), run.model
   network = lambda config: (config.diffusion, config.network)
   if network(config) != network(run.config):
-    made = models.make(config, run.spec)
+    make = models.sketch if run.params is None else models.make
+    made = make(config, run.spec)
     model = made._replace(frozen=model.frozen)
   return run._replace(config=config, model=model)
 

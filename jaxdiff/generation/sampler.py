@@ -69,6 +69,12 @@ def make_sampler(
     raise ValueError(
       '--sampling.momentum is not for --diffusion.self-conditioning'
     )
+  block = sampling.block or model.block
+  if block is not None and block > model.spec.shape[0]:
+    raise ValueError(
+      f'--{"sampling" if sampling.block else "network"}.block must be at most '
+      f'{model.spec.shape[0]}, the length of a text, got {block}'
+    )
   grid, guide = model.grid(sampling), _guide(sampling)
   begin = _beginning(model, grid[0])
   # Settings that are wrong are found while building.
@@ -135,7 +141,6 @@ def make_sampler(
       )
       return Samples(edit(parts, options, index))
     x_init = begin(start.x)
-    block = sampling.block or model.block
     if block is not None:
       memory = None
       # Guidance has two denoisers, whose keys and values differ.

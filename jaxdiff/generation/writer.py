@@ -35,6 +35,12 @@ def check_output(out: str | os.PathLike[str], modality: Modality) -> None:
   if out.suffix:
     files.check_target(out)
     files.check_target(_beside(out))
+    known = _beside(out), _parts(out) / _METADATA
+    if out.exists() and not any(path.exists() for path in known):
+      raise ValueError(
+        f'{out} is there and no {_beside(out).name}, so nobody knows where it '
+        'is from: use another --out'
+      )
   elif out.exists() and not out.is_dir():
     raise ValueError(f'--out {out} is a file: give a folder')
 
@@ -76,7 +82,9 @@ def write(
   check_output(out, modality)
   linked = files.is_local(out) and out.is_symlink()
   target = out.resolve() if linked else out
-  folder = target.with_name(target.name + '.parts') if out.suffix else target
+  folder = _parts(target) if out.suffix else target
+  if out.suffix and _beside(target).exists():
+    _differences(_beside(target), metadata)  # one that is from a job
   found = _found(folder, metadata, modality, num)
   missing = np.array([i for i in range(num) if i not in found], int)
   file = lambda i: folder / _name(i, modality)
@@ -184,6 +192,11 @@ def _sample(path: Path, modality: Modality) -> Any:
 
 def _name(i: int, modality: Modality) -> str:
   return f'{i:06d}{modality.suffix}'
+
+
+def _parts(out: Path) -> Path:
+  """Returns the folder where the samples of a file wait."""
+  return out.with_name(out.name + '.parts')
 
 
 def _beside(out: Path) -> Path:

@@ -9,6 +9,7 @@ was built. Nothing after this asks the configuration what kind of model it is.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from jaxdiff.config import (
   Classification,
   Config,
   Gaussian,
+  Latent,
   Spec,
 )
 from jaxdiff.models.model import Model, Params, Start
@@ -29,7 +31,7 @@ from jaxdiff.models.model import Model, Params, Start
 if TYPE_CHECKING:
   from jaxdiff.losses import Loss
 
-__all__ = ['Model', 'Start', 'Trained', 'make', 'trained']
+__all__ = ['Model', 'Start', 'Trained', 'make', 'sketch', 'trained']
 
 _MAKERS = {
   Gaussian: 'jaxdiff.models.gaussian:make',
@@ -68,6 +70,28 @@ def make(
   taught = isinstance(config.diffusion, Gaussian)
   model = maker(config, spec, null or {}, *((start,) if taught else ()))
   return model._replace(init=lambda key: _replaced(model.init(key), start))
+
+
+def sketch(config: Config, spec: Spec) -> Model:
+  """Builds the model for checks of settings: no weights are read.
+
+  It does not decode latents, and has no features that its loss compares.
+  """
+  if spec.latents is not None:
+    inner = spec._replace(modality='latent', shape=spec.latents['shape'])
+    config = dataclasses.replace(config, latent=Latent())
+    return make(config, inner)._replace(spec=spec)
+  return make(without_features(config), spec)
+
+
+def without_features(config: Config) -> Config:
+  """Returns a configuration without the features that a loss compares."""
+  if not isinstance(config.diffusion, Autoencoding):
+    return config
+  own = dataclasses.replace(
+    config.diffusion, perceptual=None, perceptual_weight=1.0
+  )
+  return dataclasses.replace(config, diffusion=own)
 
 
 class Trained(NamedTuple):

@@ -1,7 +1,9 @@
 """The processes of a job: their start and end, and what all of them must do."""
 
+import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,13 +47,21 @@ def start(
   global _peers
   cpu.divide_convolutions()
   cpu.compile_quickly()
+  _keep_compiled()
   if coordinator:
     jax.config.update('jax_enable_preemption_service', stops)
+  later = 2 * int(timeout) + 60  # than `Peers`, who have more to say
   if coordinator == 'auto':
-    seconds = max(1, int(timeout))
+    problem = (
+      f'of the processes that coordinator auto has found, not all came within '
+      f'{timeout:g} s: start all, or give a larger --parallel.timeout'
+    )
+    waiting = threading.Timer(timeout, end, (f'\n{problem}', 1))
+    waiting.daemon = True
+    waiting.start()
     try:
       jax.distributed.initialize(
-        initialization_timeout=seconds, heartbeat_timeout_seconds=seconds
+        initialization_timeout=later, heartbeat_timeout_seconds=later
       )
     except (ValueError, RuntimeError) as error:
       raise OSError(
@@ -59,21 +69,43 @@ def start(
         'under Slurm, Open MPI and Kubernetes: give host:port of process 0 '
         f'({" ".join(str(error).split())})'
       ) from error
+    finally:
+      waiting.cancel()
+    _peers = _found_peers(timeout)
   elif coordinator:
     from jaxdiff.parallel.peers import Peers
 
     _peers = Peers(coordinator, num_processes, process_id, timeout)
-    # Later than `Peers`, who have more to say.
-    seconds = 2 * int(timeout) + 60
     jax.distributed.initialize(
-      coordinator, num_processes, process_id, heartbeat_timeout_seconds=seconds
+      coordinator, num_processes, process_id, heartbeat_timeout_seconds=later
     )
-  if not jax.config.jax_compilation_cache_dir:
-    try:
-      cache = Path.home() / '.cache' / 'jaxdiff' / 'xla'
-    except RuntimeError:  # HOME is not set: nowhere to keep anything
-      return
+
+
+def _keep_compiled() -> None:
+  if jax.config.jax_compilation_cache_dir:
+    return
+  with contextlib.suppress(RuntimeError):  # HOME is not set: nowhere to keep it
+    cache = Path.home() / '.cache' / 'jaxdiff' / 'xla'
     jax.config.update('jax_compilation_cache_dir', str(cache))
+
+
+def _found_peers(timeout: float) -> Any:
+  """Connects the processes that jax has found, at a free port of process 0.
+
+  Returns None for one process, and where no port is open between them: then jax
+  alone notices a lost one.
+  """
+  from jaxdiff.parallel import peers
+
+  index, num = process()
+  if num == 1:
+    return None
+  address = gather_texts(peers.free_address() if index == 0 else '')[0]
+  try:
+    return peers.Peers(address, num, index, timeout, min(timeout, 30))
+  except OSError as error:
+    print(f'no watch over lost processes: {error}', file=sys.stderr)
+    return None
 
 
 def advise(advice: Callable[[], str]) -> None:

@@ -25,21 +25,30 @@ class Peers:
     address: host:port of process 0.
     num: number of processes.
     index: of this one.
-    timeout: seconds to wait for a process that is not there yet, or is silent.
+    timeout: seconds to wait for a process that is silent.
+    patience: seconds to wait for one that is not there yet; None: as many.
 
   Raises:
     OSError: a process is missing; the message names it.
   """
 
-  def __init__(self, address: str, num: int, index: int, timeout: float):
+  def __init__(
+    self,
+    address: str,
+    num: int,
+    index: int,
+    timeout: float,
+    patience: float | None = None,
+  ):
     self.advice: Callable[[], str] = lambda: 'start all processes again'
     self._index, self._timeout = index, timeout
     self._ending = threading.Lock()
     host, _, port = address.rpartition(':')
+    wait = timeout if patience is None else patience
     if index == 0:
-      self._connections = _call(int(port), num, timeout)
+      self._connections = _call(int(port), num, wait)
     else:
-      self._connections = {0: _answer(host, int(port), index, num, timeout)}
+      self._connections = {0: _answer(host, int(port), index, num, wait)}
     self._listening = [
       threading.Thread(target=self._listen, args=peer, daemon=True)
       for peer in self._connections.items()
@@ -90,6 +99,19 @@ class Peers:
     self._ending.acquire()  # for ever: only one line is the last
     self._tell('failed', reason)
     end(f'\n{line}', code)  # threads of jax wait for those that are gone
+
+
+def free_address() -> str:
+  """Returns host:port of this machine, as the others of a job reach it."""
+  host = socket.gethostname()
+  with (
+    contextlib.suppress(OSError),  # no network: a name will do
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way,
+  ):
+    way.connect(('192.0.2.1', 9))  # an address of no machine; nothing is sent
+    host = way.getsockname()[0]
+  with _server(0) as free:
+    return f'{host}:{free.getsockname()[1]}'
 
 
 class _Connection:

@@ -18,7 +18,7 @@ if __name__ == '__main__':
 import tyro
 
 from jaxdiff import config as c
-from jaxdiff import hub, models, parallel, runs, scripts
+from jaxdiff import files, hub, models, parallel, runs, scripts
 from jaxdiff.config.ranges import In, Seed, Size
 from jaxdiff.generation import exported
 from jaxdiff.generation.flags import Flags, SamplerFlags, changed
@@ -69,6 +69,7 @@ class Export(c.Section):
   ema: bool = True  # the averaged weights
 
   def run(self) -> None:
+    exports.check(self.out)
     mesh = parallel.local_mesh()
     run = runs.load(
       self.workdir, mesh, checkpoint=self.checkpoint, ema=self.ema
@@ -87,6 +88,7 @@ class ExportLora(c.Section):
   ema: bool = True  # the averaged factors
 
   def run(self) -> None:
+    files.check_target(self.out)
     run = runs.load(
       self.workdir,
       parallel.local_mesh(),
@@ -119,6 +121,7 @@ class ExportSampler(SamplerFlags):
   def run(self) -> None:
     own = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)}
     out = own.pop('out')
+    exported.check(out)
     job = make_job(Flags(**own), parallel.local_mesh())
     weights = exported.save(job, out, self.batch_size)
     print(f'{out}: the sampler of {self.workdir}; its arrays: {weights}')
@@ -133,8 +136,8 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-  with scripts.ending('jaxdiff.pretrained'):
-    command = c.parse_flags(COMMANDS, argv)
+  with scripts.ending('jaxdiff.pretrained') as parsed:
+    command = parsed(c.parse_flags(COMMANDS, argv))
     parallel.start()
     command.run()
 

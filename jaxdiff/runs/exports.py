@@ -37,12 +37,35 @@ def save(run: Run, out: str | Path) -> None:
     ValueError: The file does not end in .safetensors.
     OSError: A file cannot be written.
   """
-  out, described = _paths(files.as_path(out).expanduser())
+  out, described = check(out)
   layout = _layout(run.config, run.spec, run.params)
   state = layout.export(run.params)
   content = safetensors.numpy.save(state)
   files.save(out, lambda file: file.write_bytes(content))
   files.write_json(described, c.describe(run.config, run.spec))
+
+
+def check(out: str | Path) -> tuple[Path, Path]:
+  """Returns the paths of both files, where they can be written; see `save`."""
+  paths = _paths(files.as_path(out).expanduser())
+  check_pair(*paths)
+  return paths
+
+
+def check_pair(first: Path, beside: Path) -> None:
+  """Checks that a file can be written, and a second one of its name beside it.
+
+  Raises:
+    OSError: as `files.check_target`; or the second one is there without the
+      first, so it is of something else.
+  """
+  files.check_target(first)
+  files.check_target(beside)
+  if beside.exists() and not first.exists():
+    raise FileExistsError(
+      f'{beside} is there, and {first.name} would be written with another '
+      f'{beside.name}: give another name'
+    )
 
 
 def load(path: str | Path, workdir: str) -> Published:

@@ -1,6 +1,7 @@
 """The training loop of a run: steps, logs, checkpoints, reports, stopping."""
 
 import contextlib
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from jaxdiff.runs.logs import Log, Tracker
 from jaxdiff.runs.store import Checkpoints
 from jaxdiff.runs.traces import Trace
 from jaxdiff.training import Task
+
+_MOST = 10**12  # numbers in a state
 
 
 class Report(NamedTuple):
@@ -58,7 +61,8 @@ def fit(
     The averaged weights, a whole copy on this process's first device.
 
   Raises:
-    ValueError: the workdir holds a run of another configuration.
+    ValueError: the workdir holds a run of another configuration; or the
+      network is larger than any machine.
     NonFiniteLossError: the loss is nan or infinite.
   """
   workdir, c = files.as_path(config.workdir), config.training
@@ -68,6 +72,12 @@ def fit(
   check_alike(described)
   key = jax.random.key(config.seed)
   abstract = jax.eval_shape(task.init, key)
+  num = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
+  if num > _MOST:
+    raise ValueError(
+      f'parameters, averages and the optimizer are {num:.1e} numbers, and '
+      f'{_MOST:.0e} is the most: take a smaller network'
+    )
   sharding = parallel.state_sharding(
     abstract, mesh, rules=config.parallel.rules
   )

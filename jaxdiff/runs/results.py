@@ -60,6 +60,23 @@ def save(
   return result
 
 
+def check_target(path: Path) -> None:
+  """Checks that a result can be written, and that it replaces only another.
+
+  Raises:
+    OSError: as `files.check_target`, or the file there is no result.
+  """
+  files.check_target(path)
+  if not path.exists():
+    return
+  try:
+    found = json.loads(files.read_text(path))
+  except (ValueError, RecursionError):
+    found = None
+  if not isinstance(found, dict) or not {'metrics', 'commit'} & found.keys():
+    raise FileExistsError(f'{path} is there and no result: give another --out')
+
+
 def config_sha256(workdir: str | Path) -> str:
   """Computes a hash of a run's configuration, wherever its workdir is."""
   described = describe(*read_config(workdir))

@@ -1,7 +1,6 @@
 """A run on disk: the model that a workdir holds."""
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxdiff import averages, files, models, parallel
-from jaxdiff.config import Autoencoding, Config, Spec
+from jaxdiff.config import Config, Spec
 from jaxdiff.models import Model
 from jaxdiff.models.model import Params
 from jaxdiff.runs.config_json import read_config
@@ -60,10 +59,8 @@ def load(
     DamagedCheckpointError: no checkpoint can be trusted.
   """
   config, spec = read_config(workdir)
-  if isinstance(config.diffusion, Autoencoding):
-    # Features that its loss compares are for training alone.
-    own = replace(config.diffusion, perceptual=None, perceptual_weight=1.0)
-    config = replace(config, diffusion=own)
+  # Features that a loss compares are for training alone.
+  config = models.without_features(config)
   try:
     model = models.make(config, spec)
   except ValueError as error:

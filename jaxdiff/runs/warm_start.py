@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
-from jaxdiff import parallel
+from jaxdiff import files, parallel
 from jaxdiff.config import Config, Spec, describe, registry
 from jaxdiff.models.model import Params
 from jaxdiff.runs.config_json import differences, read_config
@@ -78,8 +78,10 @@ def load(config: Config, spec: Spec) -> tuple[Config, Spec, Params]:
     return config, spec, None
   from jaxdiff.runs import stable_diffusion
 
-  loss = getattr(config.diffusion, 'loss', '')
-  taught = loss.partition('(')[0] in registry.DISTILLING
+  if files.absolute(config.init) == files.absolute(config.workdir):
+    raise ValueError(f'--init {config.init} is the --workdir itself')
+  loss = _loss_of(config)
+  taught = loss in registry.DISTILLING
   continues = bool(Checkpoints(config.workdir).steps())
   saved = read_config(config.workdir)[1].init if continues else None
   if stable_diffusion.is_one(config.init):
@@ -106,8 +108,20 @@ def load(config: Config, spec: Spec) -> tuple[Config, Spec, Params]:
       raise ValueError(
         f'--init {config.init} has {name} {old!r}, and this run has {new!r}'
       )
+  # The student of fewer steps alone may be taught by one of more.
+  kept = 'progressive' if loss == 'progressive' else None
+  teacher = _loss_of(found.config)
+  if taught and teacher in registry.ENDS and teacher != kept:
+    raise ValueError(
+      f'--init {config.init} was trained by {teacher}: it estimates where the '
+      f'ODE ends, and the teacher of {loss} must estimate E[x0 | xt]'
+    )
   params = jax.device_get(found.params())
   return config, spec._replace(init=digest(params)), params
+
+
+def _loss_of(config: Config) -> str:
+  return getattr(config.diffusion, 'loss', '').partition('(')[0]
 
 
 def _stable_diffusion(

@@ -140,7 +140,7 @@ def test_the_command_learns_and_continues(tmp_path, folder, capsys):
   ('flags', 'message'),
   [
     (['digits', '--num-steps', '0'], 'num-steps must be in'),
-    (['digits', '--learning-rate', '-1'], 'learning-rate must be above 0'),
+    (['digits', '--learning-rate', '-1'], 'learning-rate must be in'),
     (['digits', '--width', '0'], 'width must be in'),
     (['digits', '--shift', '-1'], 'shift must be in'),
     (['no-such-set'], 'no-such-set'),

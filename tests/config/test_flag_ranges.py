@@ -1,8 +1,13 @@
 """Absurd values of flags: each is refused by its name, and nothing is run."""
 
+import inspect
+from typing import get_args, get_type_hints
+
 import pytest
 
-from jaxdiff.config import parse, parse_flags
+from jaxdiff.classifier.__main__ import Train
+from jaxdiff.config import Config, Section, parse, parse_flags
+from jaxdiff.config.ranges import check
 from jaxdiff.evaluation.__main__ import COMMANDS
 from jaxdiff.generation.flags import Flags
 
@@ -98,3 +103,48 @@ def test_numbers_that_float32_lacks_and_empty_names(flag, value, capsys):
 def test_flags_of_training(flag, value, capsys):
   read = lambda words: parse(['--config', 'configs/digits.py', *words])
   refused(read, (f'{flag}={value}',), flag, capsys)
+
+
+def numbers():
+  """Yields each field of a number: its section's class, its name, its hint."""
+  todo = [Config, Flags, Train, *COMMANDS.values()]
+  while todo:
+    kind = todo.pop()
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+      if name == 'prefix':
+        continue
+      parts = (hint, *get_args(hint))
+      todo += [
+        x for x in parts if inspect.isclass(x) and issubclass(x, Section)
+      ]
+      if {int, float} & {y for x in parts for y in (x, *get_args(x))}:
+        yield kind, name, hint
+
+
+def test_every_number_has_a_largest_value():
+  found = {(kind.__name__, name): hint for kind, name, hint in numbers()}
+  assert ('Optimizer', 'learning_rate') in found and len(found) > 100
+  for (kind, name), hint in found.items():
+    for value in (10**20, 1e20, -1e20, (1e20,) * 6):
+      with pytest.raises(ValueError, match='^--absurd must be'):
+        check(value, hint, '--absurd')
+        print(kind, name, value)
+
+
+@pytest.mark.parametrize(
+  ('flag', 'value'),
+  [
+    ('--optimizer.learning-rate', '11'),
+    ('--optimizer.clip-norm', '1e20'),
+    ('--optimizer.schedule', 'power(exponent=1e20)'),
+    ('--optimizer.schedule', 'power(steps=99999999999)'),
+    ('--optimizer.name', 'sgd(momentum=1e20)'),
+    ('--diffusion.schedule', 've(0.01, 1e20)'),
+    ('--diffusion.weighting', 'min_snr(1e20)'),
+    ('--diffusion.times', 'log_normal(-1e20)'),
+    ('--sampling.times', 'karras(rho=1e20)'),
+    ('--sampling.sampler', 'edm_stochastic(s_churn=1e20)'),
+  ],
+)
+def test_absurd_numbers_in_training(flag, value, capsys):
+  test_flags_of_training(flag, value, capsys)

@@ -6,7 +6,7 @@ from measured import make_run
 
 from jaxdiff import runs
 from jaxdiff.config import parse_flags
-from jaxdiff.evaluation import measuring, samples
+from jaxdiff.evaluation import measuring, references, samples
 from jaxdiff.evaluation.__main__ import COMMANDS
 from jaxdiff.evaluation.flags import Drawing, Running
 from jaxdiff.generation import conditions
@@ -96,3 +96,28 @@ def test_labels_of_a_model_without_are_refused(workdir):
   samples.check_data_name('digits', None, conditions.NONE)
   with pytest.raises(ValueError, match='--data-name has no effect'):
     samples.check_data_name('digits', 'x.npz', conditions.NONE)
+
+
+def test_a_result_replaces_nothing_but_a_result(tmp_path):
+  np.savez(tmp_path / 'a.npz', arr_0=noise(4))
+  found = samples.of_files(str(tmp_path / 'a.npz'), None, Drawing())
+
+  def path(out):
+    words = ['--samples', 'a.npz', '--out', str(tmp_path / out)]
+    return found.path('inception', parse_flags(COMMANDS, ['fid', *words]))
+
+  with pytest.raises(ValueError, match='--out must end in .json'):
+    path('b.npz')
+  (tmp_path / 'config.json').write_text('{"workdir": "runs/a"}')
+  (tmp_path / 'cut.json').write_text('{"metr')
+  for name in ('config.json', 'cut.json'):
+    with pytest.raises(FileExistsError, match='is there and no result'):
+      path(name)
+  (tmp_path / 'old.json').write_text('{"metrics": {}}')
+  assert path('old.json') == tmp_path / 'old.json'
+
+
+def test_a_cache_that_cannot_be_written_is_found_first(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(FileExistsError, match='a folder was to be written'):
+    references.cache_folder(str(tmp_path / 'file'))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import jax
@@ -10,11 +11,13 @@ import pytest
 from measured import make_classifier, make_run
 from PIL import Image
 
+from jaxdiff.config import parse_flags
 from jaxdiff.evaluation import measuring, tables
 from jaxdiff.evaluation.__main__ import main
 from jaxdiff.evaluation.commands import sweep
-from jaxdiff.evaluation.commands.sweep import Sweep
+from jaxdiff.evaluation.commands.sweep import Sweep, command
 from jaxdiff.evaluation.flags import Drawing
+from jaxdiff.generation.flags import Flags
 
 NAME = 'FD (classifier/pool, digits, seed 0)'
 
@@ -240,3 +243,12 @@ def test_table_and_plot(tmp_path):
     '2.0',
     '4.0',
   ]
+
+
+def test_the_command_of_a_row_can_be_typed():
+  row = Drawing(sampler='unipc(order=3)', steps=5, ema_std=0.1, guide='a b')
+  words = shlex.split(command('runs/x y', row))
+  assert words[:3] == ['python', 'sample.py', 'runs/x y']
+  flags = parse_flags(Flags, words[2:])
+  assert (flags.sampler, flags.steps) == ('unipc(order=3)', 5)
+  assert (flags.ema_std, flags.guide, flags.ema) == (0.1, 'a b', True)

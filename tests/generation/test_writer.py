@@ -138,3 +138,14 @@ def test_a_file_is_known_by_what_is_beside_it(tmp_path):
   assert writer.is_written(out, METADATA)
   assert not writer.is_written(out, {**METADATA, 'seed': 1})
   assert json.loads((tmp_path / 'x.npz.json').read_text()) == METADATA
+
+
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
+  (tmp_path / 'x.npz').write_bytes(b'mine')
+  with pytest.raises(ValueError, match='x.npz is there and no x.npz.json'):
+    write(tmp_path / 'x.npz', draw=fail)
+  (tmp_path / 'x.npz.json').write_text('{"mine": 1}')
+  with pytest.raises(ValueError, match='x.npz.json is not from a job'):
+    write(tmp_path / 'x.npz', draw=fail)
+  assert (tmp_path / 'x.npz').read_bytes() == b'mine'
+  assert names(tmp_path) == ['x.npz', 'x.npz.json']

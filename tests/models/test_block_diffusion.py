@@ -139,6 +139,9 @@ def test_blocks_that_there_are_not():
     categories.with_sampling(config_of(2), block=3)
   config = categories.with_sampling(config_of(2), block=2)
   assert models.make(config, SPEC).block == 2
+  longer = categories.with_sampling(config_of(99), block=None)
+  with pytest.raises(ValueError, match=r'--network.block must be at most \d+,'):
+    make_sampler(models.make(longer, SPEC), longer.sampling)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from jaxdiff.parallel import peers
 
 PEERS = Path(__file__).parents[2] / 'jaxdiff' / 'parallel' / 'peers.py'
 # By its path, for the package imports jax, which takes a second.
@@ -119,3 +122,20 @@ def test_who_does_not_come_is_named():
     assert lines[i].startswith('of 4 processes 1, 3 did not come within 2 s')
   lines, _ = job({1: WAIT}, num=2, timeout=1)
   assert lines[1].startswith('process 0 did not come to 127.0.0.1:')
+
+
+def test_a_free_address_is_reached():
+  address = peers.free_address()
+  found = {}
+  join = lambda i: found.update({i: peers.Peers(address, 2, i, 30, 10)})
+  threads = [threading.Thread(target=join, args=(i,)) for i in (0, 1)]
+  for run in (lambda t: t.start(), lambda t: t.join()):
+    for thread in threads:
+      run(thread)
+  assert set(found) == {0, 1}
+  leaving = threading.Thread(target=found[1].leave)
+  leaving.start()
+  found[0].leave()
+  leaving.join()
+  with pytest.raises(TimeoutError, match='of 2 processes 1 did not come'):
+    peers.Peers(peers.free_address(), 2, 0, 30, 0.1)

@@ -141,6 +141,20 @@ def test_wrong_weights_are_refused(workdir, tmp_path):
       exports.load(path, 'elsewhere')
 
 
+def test_a_file_of_something_else_is_not_replaced(workdir, tmp_path):
+  described = workdir / 'config.json'
+  before = described.read_bytes()
+  (tmp_path / 'x.safetensors').write_text('weights of something else')
+  for words in (
+    ['export', str(workdir), str(workdir / 'config.safetensors')],
+    ['export-sampler', str(workdir), str(tmp_path / 'x.jaxexport')],
+  ):
+    with pytest.raises(SystemExit, match='give another name'):
+      main(words)
+  assert described.read_bytes() == before
+  assert not list(tmp_path.glob('x.jaxexport'))
+
+
 def test_the_library_of_the_file_may_be_missing(workdir, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'flatbuffers', None)
   job = make_job(Flags(workdir=str(workdir)), parallel.local_mesh())

@@ -30,6 +30,10 @@ def replaced(**sections):
   return c.describe(dataclasses.replace(CONFIG, **changed), tiny.SPEC)
 
 
+LATENTS = {'shape': (2, 2, 2), 'shift': [0.0] * 2, 'scale': [1.0] * 2}
+LATENTS |= {'sha256': None}
+
+
 @pytest.fixture
 def run(tmp_path):
   """A workdir with a checkpoint of step 40, as far as its names tell."""
@@ -102,6 +106,8 @@ def test_what_must_not_change_is_named_in_one_line(run):
     lambda text: changed(text, 'spec.shape', [8, 0, 1]),
     lambda text: changed(text, 'spec.data', 3),
     lambda text: changed(text, 'spec.unknown', 3),
+    lambda text: changed(text, 'spec.latents', LATENTS | {'scale': {'a': 1}}),
+    lambda text: changed(text, 'spec.latents', LATENTS | {'scale': [1.0]}),
     lambda text: changed(text, 'history', 3),
     lambda text: changed(text, 'diffusion.kind', []),
     lambda text: changed(text, 'network.channels', 10**30),

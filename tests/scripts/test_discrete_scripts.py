@@ -92,7 +92,7 @@ def test_text_is_the_same_on_eight_devices(text, tmp_path):
     ('--edit img2img --image a.png', '--edit is not for'),
     ('--out a.png', r'must end in .txt or .json'),
     ('--block 0', '--block must be in'),
-    ('--temperature 0', '--temperature must be above 0'),
+    ('--temperature 0', '--temperature must be in'),
     ('--infill 1 --seeds 1,2', 'needs 1 whole numbers'),
     ('--sampler ddim', '--sampler must be one of'),
   ],
@@ -135,6 +135,8 @@ def test_text_is_measured(text, monkeypatch):
     return [right(line) if i % 2 else 'x' for i, line in enumerate(lines)]
 
   monkeypatch.setattr(command, 'read_texts', read_texts)
+  with pytest.raises(SystemExit, match='--infills must be at most'):
+    evaluation.main(['text', str(text), '--infills', '9999999'])
   evaluation.main(['text', str(text), '--num', '8', '--infills', '4'])
   (file,) = (text / 'evaluation').glob('*.metrics.json')
   found = json.loads(file.read_text())

@@ -86,6 +86,11 @@ def test_a_teacher_is_needed_and_stays(teacher, tmp_path):
   edit = '--edit interpolate --image a.png --other b.png'.split()
   with pytest.raises(SystemExit, match='interpolate follows the ODE, and'):
     sample.main([str(tmp_path), *edit])
+  # Its student may be one of fewer steps, and not of another kind.
+  kind = ['--diffusion.loss', 'consistency_distillation', '--init']
+  kind += [str(tmp_path), '--sampling.sampler', 'lcm', '--workdir']
+  with pytest.raises(SystemExit, match='of consistency_distillation must esti'):
+    train.main([*FLAGS, *kind, str(tmp_path / 'student')])
   # Another one is refused.
   other = tmp_path / 'other'
   train.main([*FLAGS, '--workdir', str(other), '--seed', '1'])
@@ -104,9 +109,16 @@ def test_settings_that_do_not_fit(teacher, tmp_path):
       'needs --diffusion.weighting None'
     ),
     '--diffusion.loss shortcut(finest=3)': 'power of two',
+    f'--workdir {teacher}': 'is the --workdir itself',
     '--diffusion.loss shortcut --diffusion.schedule rectified_flow': (
       "has diffusion.schedule 'cosine'"
     ),
   }.items():
     with pytest.raises(SystemExit, match=text):
       train.main([*flags, *wrong.split()])
+
+
+def test_a_network_larger_than_any_machine(tmp_path):
+  wide = '--network.width 65536 --network.depth 1024 --workdir'.split()
+  with pytest.raises(SystemExit, match='is the most: take a smaller network'):
+    train.main([*FLAGS, *wide, str(tmp_path / 'run')])

@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import time
 
 import pytest
 from digits_run import FLAGS
@@ -46,3 +47,15 @@ def test_a_full_disk_of_one_ends_all_with_what_is_saved(tmp_path, full):
     assert re.search('could not be saved, older ones are whole: File too', line)
   out, _ = Job(tmp_path, 2, 1, '--training.num-steps', '8').end()
   assert 'continues from step 4' in out[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('lost', [0, 1])
+def test_a_lost_process_that_slurm_started_is_named(tmp_path, lost):
+  flags = '--training.num-steps', '100000'
+  job = Job(tmp_path, 2, 1, *flags, slurm=True)
+  while not (tmp_path / 'metrics.jsonl').exists():
+    time.sleep(0.5)
+  job.processes[lost].kill()
+  _, said = job.processes[1 - lost].communicate(timeout=60)
+  assert f'process {lost} has died' in said.splitlines()[-1]

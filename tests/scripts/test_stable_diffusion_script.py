@@ -9,6 +9,7 @@ import tiny_stable_diffusion
 from PIL import Image
 
 import sample
+from jaxdiff.runs import stable_diffusion
 
 
 @pytest.fixture(scope='module')
@@ -115,7 +116,7 @@ UNET, SCHEDULER = 'unet/config.json', 'scheduler/scheduler_config.json'
     (UNET, {'act_fn': 'gelu'}, "act_fn must be 'silu', got 'gelu'"),
     (UNET, {'new': 1}, "'new' is no known field"),
     (UNET, {'in_channels': 7}, 'the U-Net has 7 channels of latents'),
-    (UNET, {'in_channels': 9}, 'wrong: conv_in.weight'),
+    (UNET, {'in_channels': 9}, 'is trained to fill in: give --edit inpaint'),
     (UNET, {'layers_per_block': 2}, 'missing: down_blocks.0.attentions.1'),
     (UNET, {'attention_head_dim': [2, 2, 2]}, 'must be a size, or 2 of them'),
     (SCHEDULER, {'thresholding': True}, 'thresholding must be False, got True'),
@@ -144,9 +145,22 @@ def test_faults_are_named_in_one_line(folder, tmp_path, name, change, message):
     (('--checkpoint', 1), '--checkpoint is for runs that were trained here'),
     (('--label', 1), 'not trained on --label'),
     (('--sizes', 1, 2), '--sizes must be six numbers, for SDXL'),
+    (('--times', 'karras(rho=-1)'), '--times=karras'),
+    (('--times', 'leading(offset=400)'), '--times=leading.*not decreasing'),
+    (('--sampler', 'surest_first'), '--sampler must be one of'),
+    (('--sampler', 'flow_map'), '--sampler flow_map needs diffusion.loss'),
+    (('--block', 2), '--block is for categories'),
+    (('--seeds', '1,2'), '--seeds needs 1 whole numbers'),
+    (('--infill', 'a_'), '--infill is for a model of text'),
+    (('--edit', 'img2img', '--image', 'gone.png'), 'gone.png'),
+    (('--negative-prompt', 'b', '--scale', 1), 'no guidance, give a larger'),
+    (('--out', 'a.txt'), '--out must end in .png'),
+    (('--show',), '--show is not for a model'),
   ],
 )
-def test_flags_that_do_not_fit(folder, tmp_path, flags, message):
+def test_flags_that_do_not_fit(folder, tmp_path, flags, message, monkeypatch):
+  # They are found before any weights are read.
+  monkeypatch.setattr(stable_diffusion, 'load', None)
   with pytest.raises(SystemExit, match=message):
     draw(folder, tmp_path / 'a.npz', *flags)
 

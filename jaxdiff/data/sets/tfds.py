@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxdiff.data import prepared
+from jaxdiff.data import prepared, records
 from jaxdiff.data.dataset import CACHE_BYTES, Arrays, Dataset, from_files
 from jaxdiff.data.images import decode_images
 from jaxdiff.data.loading import call
@@ -68,6 +68,12 @@ def load_images(
   )
   label, caption = (dict(features).get(k) for k in ('label', 'caption'))
   has_label = isinstance(label, tfds.features.ClassLabel)
+  if has_label and len(label.names) != label.num_classes:
+    raise ValueError(
+      f'{builder.data_path}/label.labels.txt is damaged: it has '
+      f'{len(label.names)} of {label.num_classes} classes; delete the folder '
+      'and prepare it again'
+    )
   has_captions = isinstance(caption, tfds.features.Text)
   *sides, channels = features[key].shape
   if image_size is not None:
@@ -80,12 +86,16 @@ def load_images(
   shape = (*sides, 1 if channels == 1 else 3)
   used = (key, *['label'] * has_label, *['caption'] * has_captions)
   # Images stay encoded: TFDS would decode them without the checks here.
-  source = prepared.records(builder, split, ('label', 'caption'))
+  captions = ('caption',) * has_captions
+  source = records.open_split(builder, split, ('label', *captions), captions)
 
   def gather(indices: np.ndarray) -> Arrays:
     records = source.read(indices)
     named = [
-      (io.BytesIO(record[key]), f'{index} of {name} {split}')
+      (
+        io.BytesIO(record[key]),
+        f'{index} of {name} {split}, {source.file(index)}',
+      )
       for index, record in zip(indices, records, strict=True)
     ]
     arrays = {'x0': decode_images(named, shape, image_size)}
@@ -108,6 +118,6 @@ def load_images(
     has_captions=has_captions,
     class_names=tuple(label.names) if has_label else (),
     splits=tuple(builder.info.splits),
-    content=lambda: prepared.content(builder, used),
+    content=lambda: records.content(builder, used),
   )
   return from_files(dataset, cache_bytes)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxdiff import hub
-from jaxdiff.data import prepared
+from jaxdiff.data import prepared, records
 from jaxdiff.data.dataset import Arrays, Cut, Dataset, spread
 from jaxdiff.data.sets.text_files import windows
 from jaxdiff.data.vocabulary import code_points, lookup
@@ -66,16 +66,17 @@ def load(
   key = prepared.feature(
     builder, 'text', lambda f: isinstance(f, tfds.features.Text)
   )
-  records = prepared.records(builder, split, (key,))
   model = None if tokenizer is None else read_library(tokenizer)
+  texts = () if model is None else (key,)
+  source = records.open_split(builder, split, (key,), texts)
 
   def content() -> Iterator[tuple[str, bytes]]:
-    yield from prepared.content(builder, (key,))
+    yield from records.content(builder, (key,))
     if tokenizer is not None:
       yield 'tokenizer', hub.local_path(tokenizer).read_bytes()
 
   def running(split: str) -> str:
-    source = prepared.records(builder, split, (key,))
+    source = records.open_split(builder, split, (key,), (key,))
     return '\n'.join(r[key].decode() for r in source.read(range(source.size)))
 
   # By the largest split: a slice of a set of examples is none of running text.
@@ -101,7 +102,7 @@ def load(
     ]
 
   def read(indices: np.ndarray) -> list[Sequence[int]]:
-    return encode([record[key] for record in records.read(indices)])
+    return encode([record[key] for record in source.read(indices)])
 
   def gather(indices: np.ndarray) -> Arrays:
     x0 = np.zeros((len(indices), length), np.int32)
@@ -111,7 +112,7 @@ def load(
       mask[row, : len(ids)] = True
     return {'x0': x0, 'mask': mask}
 
-  some = spread(records.size, min(records.size, 1000))
+  some = spread(source.size, min(source.size, 1000))
   num_cut = sum(len(ids) > length for ids in read(some))
   if model is not None:
     model.enable_truncation(length)  # keeps a special token at the end
@@ -120,7 +121,7 @@ def load(
     name=name,
     split=split,
     modality='text',
-    size=records.size,
+    size=source.size,
     shape=(length,),
     num_classes=None,
     gather=gather,

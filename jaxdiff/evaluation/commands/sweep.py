@@ -1,6 +1,7 @@
 """Command `sweep`: one table of many samplers of a run."""
 
 import itertools
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,7 +60,8 @@ class Sweep(Section):
     """Measures all rows and writes the table after each."""
     machine = measuring.machine(self.running)
     out, rows = self.table(), self.rows()
-    files.check_target(out.with_name(out.name + '.csv'))
+    for ending in ('.csv', '.md', '.png'):
+      files.check_target(out.with_name(out.name + ending))
     own = Drawing(checkpoint=self.checkpoint, data_name=self.data_name)
     loaded = {
       row.average: samples.load(
@@ -178,6 +180,6 @@ def read_row(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
 def command(workdir: str, row: Drawing) -> str:
   """Returns the command that draws the samples of a row."""
   flags = changed(row, 'labels', 'data_name', 'ema')
-  words = [f'--{k.replace("_", "-")} {v}' for k, v in flags.items()]
+  pairs = ((f'--{k.replace("_", "-")}', f'{v}') for k, v in flags.items())
   last = [] if row.ema else ['--no-ema']
-  return ' '.join(['python sample.py', workdir, *words, *last])
+  return shlex.join(['python', 'sample.py', workdir, *sum(pairs, ()), *last])

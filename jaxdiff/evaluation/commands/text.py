@@ -39,10 +39,15 @@ class Text(Kept):
     if scorer is not None:
       # Characters that it does not know are found before the work.
       scorer.encode([''.join(train.symbols)])
-    job, path = drawing.draw(self, 'text', '.json')
     infills = self.infills
     if infills is None:
       infills = min(1000, len(test)) if sums else 0
+    if infills > len(test):
+      raise ValueError(
+        f'--infills must be at most {len(test)}, the texts of the test split, '
+        f'got {infills}'
+      )
+    job, path = drawing.draw(self, 'text', '.json')
     name = '' if self.infills is None else f'_infills{infills}'
     name += f'_{scorer.sha256[:8]}' if scorer else ''
     out = path.with_name(f'{path.stem}{name}.metrics.json')
