@@ -166,6 +166,25 @@ def joined(tree: Any, sharding: Any) -> Any:
   return jax.tree.map(join, tree, sharding)
 
 
+def host_copy(arrays: dict[str, Any]) -> dict[str, Any]:
+  """Copies arrays to the host; of each, a process copies what it holds.
+
+  No buffer is shared, so that the next step may be given those of `arrays`.
+  """
+  if alone():
+    return jax.tree.map(np.array, jax.device_get(arrays))
+  where = {
+    name: x.sharding.with_memory_kind('pinned_host')
+    for name, x in arrays.items()
+  }
+  # One program: `device_put` takes 0.2 ms of Python for each array.
+  return jax.block_until_ready(jax.jit(_same, out_shardings=where)(arrays))
+
+
+def _same(x: Any) -> Any:
+  return x
+
+
 def gather(tree: Any, mesh: Mesh) -> Any:
   """A whole copy of each array on this process's first device.
 
