@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,8 +33,9 @@ def start(
   be fast is settled too (`cpu`), so call this before anything else of jax.
 
   Args:
-    coordinator: None for one process; 'auto' where jax finds the others by
-      itself (TPU pods, SLURM, ...); else host:port of process 0.
+    coordinator: None for one process; 'auto' under Slurm, and where jax finds
+      the others by itself (TPU pods, Kubernetes, ...); else host:port of
+      process 0.
     num_processes: with host:port, how many there are.
     process_id: with host:port, which one this is.
     timeout: seconds to wait for a process that is not there or falls silent.
@@ -46,12 +48,23 @@ def start(
   cpu.divide_convolutions()
   cpu.compile_quickly()
   if coordinator:
+    from jaxdiff.parallel import peers
+
     jax.config.update('jax_enable_preemption_service', stops)
+  if coordinator == 'auto' and (found := peers.slurm(os.environ)):
+    coordinator, num_processes, process_id = found
   if coordinator == 'auto':
     seconds = max(1, int(timeout))
+    line = (
+      f'not all processes came within {seconds} s: start all, or give a larger '
+      '--parallel.timeout'
+    )
+    # Before jax, which would end the process with a trace of its own.
+    late = threading.Timer(seconds, end, (line, 1))
+    late.start()
     try:
       jax.distributed.initialize(
-        initialization_timeout=seconds, heartbeat_timeout_seconds=seconds
+        initialization_timeout=seconds + 60, heartbeat_timeout_seconds=seconds
       )
     except (ValueError, RuntimeError) as error:
       raise OSError(
@@ -59,10 +72,10 @@ def start(
         'under Slurm, Open MPI and Kubernetes: give host:port of process 0 '
         f'({" ".join(str(error).split())})'
       ) from error
+    finally:
+      late.cancel()
   elif coordinator:
-    from jaxdiff.parallel.peers import Peers
-
-    _peers = Peers(coordinator, num_processes, process_id, timeout)
+    _peers = peers.Peers(coordinator, num_processes, process_id, timeout)
     # Later than `Peers`, who have more to say.
     seconds = 2 * int(timeout) + 60
     jax.distributed.initialize(

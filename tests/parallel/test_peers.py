@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jaxdiff.parallel import peers
+
 PEERS = Path(__file__).parents[2] / 'jaxdiff' / 'parallel' / 'peers.py'
 # By its path, for the package imports jax, which takes a second.
 START = """
@@ -111,6 +113,28 @@ def test_a_process_that_hangs_is_named():
     assert err.endswith('process 1 has been silent for 1 s; step 4 is saved\n')
   finally:
     hung.kill()
+
+
+@pytest.mark.parametrize(
+  ('nodes', 'host'),
+  [
+    ('localhost', 'localhost'),
+    ('a1,b2', 'a1'),
+    ('gpu-[007-015,021],other', 'gpu-007'),
+    ('n[3,5]', 'n3'),
+  ],
+)
+def test_a_task_of_slurm_knows_where_process_0_is(nodes, host):
+  environ = {
+    'SLURM_JOB_ID': '4099',
+    'SLURM_STEP_NODELIST': nodes,
+    'SLURM_NTASKS': '8',
+    'SLURM_PROCID': '3',
+    'SLURM_LOCALID': '1',
+  }
+  assert peers.slurm(environ) == (f'{host}:61443', 8, 3)
+  del environ['SLURM_PROCID']
+  assert peers.slurm(environ) is None
 
 
 def test_who_does_not_come_is_named():
