@@ -271,6 +271,8 @@ def main(argv: list[str] | None = None) -> None:
   )
   flags, rest = parser.parse_known_args(argv)
   jax.config.update('jax_platforms', 'cpu')  # the host computes nothing on TPUs
+  # A program that is kept can be read only where there are TPUs.
+  jax.config.update('jax_enable_compilation_cache', False)
   try:
     config = configs.parse(['--config', flags.config, *rest])
     spec = _spec(config, flags)
@@ -288,10 +290,8 @@ def main(argv: list[str] | None = None) -> None:
       print('\n'.join(report(config, chip, num, plan)), flush=True)
       if not flags.largest:
         break
-      config = dataclasses.replace(
-        config,
-        training=dataclasses.replace(config.training, batch_size=2 * size),
-      )
+      larger = dataclasses.replace(config.training, batch_size=2 * size)
+      config = dataclasses.replace(config, training=larger)
   except (ValueError, OSError, MemoryError) as error:
     sys.exit(f'jaxdiff.plan: {error}')
 
