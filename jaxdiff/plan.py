@@ -57,6 +57,7 @@ def topology(name: str) -> tuple[Chip, list[Any]]:
     ('TPU_SKIP_MDS_QUERY', '1'),
     ('TPU_ACCELERATOR_TYPE', f'{chip.accelerator}-16'),
     ('TPU_WORKER_HOSTNAMES', 'localhost'),
+    ('ALLOW_MULTIPLE_LIBTPU_LOAD', '1'),  # several plans at once
   ):
     os.environ.setdefault(variable, value)
   try:
@@ -266,9 +267,7 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument(
     '--largest', action='store_true', help='double the batch until it is full'
   )
-  parser.add_argument(
-    '--sample', action='store_true', help='the sampler, not the train step'
-  )
+  parser.add_argument('--sample', action='store_true', help='plan the sampler')
   flags, rest = parser.parse_known_args(argv)
   jax.config.update('jax_platforms', 'cpu')  # the host computes nothing on TPUs
   # A program that is kept can be read only where there are TPUs.
