@@ -96,7 +96,7 @@ with Checkpoints(sys.argv[1]) as checkpoints:
 
   # The save returns when the state is copied. What follows needs no order.
   begin, returned = ocp.AsyncCheckpointer.save, threading.Event()
-  late = lambda *args, **kwargs: returned.wait(20) and begin(*args, **kwargs)
+  late = lambda *args, **kwargs: returned.wait(90) and begin(*args, **kwargs)
   ocp.AsyncCheckpointer.save = late
   state = sharded(2, devices)
   checkpoints.save(2, state)
