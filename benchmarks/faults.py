@@ -189,15 +189,25 @@ def stop(run: Run) -> float:
   return took
 
 
-def saves(run: Run, rounds: int, steps: int = 10) -> dict[str, float]:
-  """Measures a step alone and during a save, and what of a save blocks."""
-  config, spec = runs.read_config(run.workdir)
-  task, mesh = _task(config, spec), parallel.make_mesh()
-  state = task.init(jax.random.key(0))
-  sharding = parallel.state_sharding(state, mesh)
+def saves(
+  config: configs.Config, folder: Path, rounds: int, steps: int = 10
+) -> dict[str, float]:
+  """Measures a step alone and during a save, and what of a save blocks.
+
+  Args:
+    config: of a run, whose data are there. All processes of the job call.
+    folder: of the checkpoints.
+    rounds: saves, of which the medians are returned.
+    steps: between them, and during each.
+  """
+  read = examples.load(config, config.workdir)
+  task, mesh = _task(config, read.spec), parallel.make_mesh()
+  abstract = jax.eval_shape(task.init, jax.random.key(0))
+  sharding = parallel.state_sharding(abstract, mesh)
+  state = parallel.initialise(task.init, jax.random.key(0), sharding)
   step = parallel.compile_train_step(task.step, mesh, sharding)
-  dataset = examples.load(config, run.workdir, spec=spec).dataset
-  batch = next(data.batches(dataset, config.training.batch_size, seed=0))
+  size, part = config.training.batch_size, parallel.process()
+  batch = next(data.batches(read.dataset, size, seed=0, part=part))
   state, _ = jax.block_until_ready(step(state, batch))
   seconds: dict[str, list[float]] = {}
 
@@ -214,7 +224,7 @@ def saves(run: Run, rounds: int, steps: int = 10) -> dict[str, float]:
     state, metrics = step(state, batch)
     return metrics
 
-  with Checkpoints(run.workdir.parent / 'saves') as checkpoints:
+  with Checkpoints(folder) as checkpoints:
     for i in range(1, rounds + 1):
       timed('step', one, steps)
       copied = state._replace(key=jax.random.key_data(state.key))
@@ -268,7 +278,8 @@ def main(options: Options) -> None:
       restored.append(time.perf_counter() - start)
     size = sum(x.nbytes for x in jax.tree.leaves(state)) / 1e6
     say(f'restore of {size:.1f} MB', f'{np.median(restored):.2f} s')
-    found = saves(run, 3 * options.rounds)
+    config, _ = runs.read_config(run.workdir)
+    found = saves(config, root / 'saves', 3 * options.rounds)
     for name, seconds in found.items():
       share = seconds / found['step']
       say(name, f'{1e3 * seconds:.1f} ms, {share:.0%} of a step')

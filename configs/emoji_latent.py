@@ -1,8 +1,8 @@
 """Text to image on real emoji in latents of 8x8x8, from their names.
 
-  python train.py --config configs/emoji_autoencoder.py --data.name folder:PATH
-  python train.py --config configs/emoji_latent.py --data.name folder:PATH
-  python sample.py runs/emoji_latent --prompt "red heart"
+python train.py --config configs/emoji_autoencoder.py --data.name folder:PATH
+python train.py --config configs/emoji_latent.py --data.name folder:PATH
+python sample.py runs/emoji_latent --prompt "red heart"
 """
 
 import dataclasses

@@ -57,6 +57,7 @@ def topology(name: str) -> tuple[Chip, list[Any]]:
     ('TPU_SKIP_MDS_QUERY', '1'),
     ('TPU_ACCELERATOR_TYPE', f'{chip.accelerator}-16'),
     ('TPU_WORKER_HOSTNAMES', 'localhost'),
+    ('ALLOW_MULTIPLE_LIBTPU_LOAD', '1'),  # several plans at once
   ):
     os.environ.setdefault(variable, value)
   try:
@@ -266,11 +267,11 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument(
     '--largest', action='store_true', help='double the batch until it is full'
   )
-  parser.add_argument(
-    '--sample', action='store_true', help='the sampler, not the train step'
-  )
+  parser.add_argument('--sample', action='store_true', help='plan the sampler')
   flags, rest = parser.parse_known_args(argv)
   jax.config.update('jax_platforms', 'cpu')  # the host computes nothing on TPUs
+  # A program that is kept can be read only where there are TPUs.
+  jax.config.update('jax_enable_compilation_cache', False)
   try:
     config = configs.parse(['--config', flags.config, *rest])
     spec = _spec(config, flags)
@@ -288,10 +289,8 @@ def main(argv: list[str] | None = None) -> None:
       print('\n'.join(report(config, chip, num, plan)), flush=True)
       if not flags.largest:
         break
-      config = dataclasses.replace(
-        config,
-        training=dataclasses.replace(config.training, batch_size=2 * size),
-      )
+      larger = dataclasses.replace(config.training, batch_size=2 * size)
+      config = dataclasses.replace(config, training=larger)
   except (ValueError, OSError, MemoryError) as error:
     sys.exit(f'jaxdiff.plan: {error}')
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import attention, checks, layers
+from jaxdiff.networks import attention, checks, layers, upsampled
 from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.codebook import Codebook, Quantized
 
@@ -227,7 +227,7 @@ class Decoder(nn.Module):
       if level:
         size = (2 * h.shape[1], 2 * h.shape[2])
         name = f'up_{level}'
-        h = layers.conv_of_upsampled(h, width, size, net.dtype, name)
+        h = upsampled.conv_of_upsampled(h, width, size, net.dtype, name)
     return _out(net, h, self.features)
 
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
 from jaxdiff.networks.layers import Dense
@@ -40,12 +41,18 @@ def stacked(
   of later blocks into earlier ones, which took most of a training step at depth
   6.
 
+  Where a mesh is in use, parameters divided over it are gathered block by
+  block, and again in the backward pass with `remat`.
+
   Args:
     block: Its `__call__` takes (state, *inputs), and returns (state, output).
     depth: Number of blocks.
     remat: As in `rematerialised`.
     in_axes: For each input 0, where every block has its own, or nn.broadcast.
   """
+  if not jax.sharding.get_abstract_mesh().empty:
+    gather = lambda params: jax.tree.map(_gathered, params)
+    block = nn.map_variables(block, 'params', gather, init=True, mutable=True)
   return nn.scan(
     rematerialised(block, remat, prevent_cse=False),
     variable_axes={'params': 0},
@@ -53,6 +60,16 @@ def stacked(
     in_axes=in_axes,
     length=depth,
   )
+
+
+@jax.custom_jvp
+def _gathered(x: Array) -> Array:
+  """The whole array on each device of the mesh."""
+  return jax.lax.with_sharding_constraint(x, PartitionSpec())
+
+
+# A gradient is divided as its parameter is, not gathered: so says its user.
+_gathered.defjvp(lambda primals, tangents: (_gathered(*primals), *tangents))
 
 
 def modulation(

@@ -7,7 +7,6 @@ returns; means, variances and softmax are float32 whatever it is.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -182,37 +181,6 @@ def conv3x3(
     padding=padding,
     conv_general_dilated=convolve,
     name=name,
-  )
-
-
-def conv_of_upsampled(
-  x: jax.Array,
-  features: int,
-  size: tuple[int, int],
-  dtype: DTypeLike,
-  name: str,
-) -> jax.Array:
-  """`conv3x3` of `upsample`: [B, ceil(H/2), ceil(W/2), C] -> [B, H, W, C'].
-
-  On a CPU, in float32, without the map between the two.
-  """
-  exact = size == (2 * x.shape[1], 2 * x.shape[2])
-  if exact and dtype == jnp.float32:
-    return conv3x3(features, dtype, name, convolve=_convolve_upsampled)(x)
-  return conv3x3(features, dtype, name)(upsample(x, size))
-
-
-def _convolve_upsampled(
-  x: jax.Array, w: jax.Array, *args: Any, **settings: Any
-) -> jax.Array:
-  """As `nn.Conv` calls it: the 3x3 convolution of x doubled both ways."""
-
-  def direct(x, w):
-    doubled = upsample(x, (2 * x.shape[1], 2 * x.shape[2]))
-    return jax.lax.conv_general_dilated(doubled, w, *args, **settings)
-
-  return jax.lax.platform_dependent(
-    x, w, cpu=convolution.of_doubled, default=direct
   )
 
 

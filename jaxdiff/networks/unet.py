@@ -30,7 +30,14 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxdiff.networks import attention, embedding, layers, smooth, unet_checks
+from jaxdiff.networks import (
+  attention,
+  embedding,
+  layers,
+  smooth,
+  unet_checks,
+  upsampled,
+)
 from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.embedding import Cond
 from jaxdiff.networks.fourier import Fourier
@@ -238,7 +245,7 @@ class UNet(nn.Module):
         if self.resblock_updown:
           h = residual(h, width, name, partial(double, size=size))
         else:
-          h = layers.conv_of_upsampled(h, width, size, self.dtype, name)
+          h = upsampled.conv_of_upsampled(h, width, size, self.dtype, name)
 
     norm = layers.group_norm(
       h.shape[-1], self.norm_eps, jnp.float32, 'norm_out', self.num_groups

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxdiff.parallel import cpu
 from jaxdiff.parallel.mesh import AXIS, divided, replicated
 
+_STACKED = "'blocks"  # of the names that `networks.blocks.stacked` is given
 Axis = Any  # None | int | a tree of NamedSharding
 
 
@@ -138,14 +139,21 @@ def _gathering(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
   """The step with its divided parameters gathered before they are used.
 
   XLA would divide the products as the parameters are, and move the examples of
-  all devices to each of them, layer by layer.
+  all devices to each of them, layer by layer. Stacked blocks gather their own,
+  one block at a time.
   """
   if mesh.shape['fsdp'] == 1:
     return step
 
+  def gather(path: Any, x: Any) -> Any:
+    if _STACKED in jax.tree_util.keystr(path):
+      return x
+    return jax.lax.with_sharding_constraint(x, replicated(mesh))
+
   def gathered(state: Any, *args: Any, **named: Any) -> Any:
-    whole = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
-    return step(state._replace(params=whole), *args, **named)
+    whole = jax.tree_util.tree_map_with_path(gather, state.params)
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return step(state._replace(params=whole), *args, **named)
 
   return gathered
 

@@ -16,7 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxdiff import files, parallel
@@ -89,26 +88,18 @@ class OrbaxIO:
 
     Raises:
       TypeError: a leaf of `state` is not an array.
-      SaveError: the save could not start, in a job of several processes; in
-        that of one `wait` raises it.
     """
     import orbax.checkpoint as ocp
 
     arrays, note = to_arrays(state)
     self._saving = directory, note
-    begin = lambda arrays: self._checkpointer().save(
-      directory, args=ocp.args.PyTreeSave(arrays)
+    # Orbax prepares each leaf in Python, and processes wait for one another.
+    # That takes longer than the copy, so a thread does it.
+    copied = parallel.host_copy(arrays)
+    begin = lambda: self._checkpointer().save(
+      directory, args=ocp.args.PyTreeSave(copied)
     )
-    if parallel.alone():
-      # Orbax prepares each leaf in Python, which takes longer than the copy. A
-      # view would keep the next step from being given the buffers.
-      copied = jax.tree.map(np.array, jax.device_get(arrays))
-      self._begun = self._thread.submit(begin, copied)
-      return
-    try:  # processes wait for one another, and each has a part of the arrays
-      begin(arrays)
-    except Exception as error:
-      raise self._save_error(directory, error) from error
+    self._begun = self._thread.submit(begin)
 
   def wait(self) -> None:
     """Waits for the save in progress.
@@ -181,11 +172,18 @@ class OrbaxIO:
     import orbax.checkpoint as ocp
 
     if self._orbax is None:
+      # With their numbers processes meet at the coordinator. Without, at a sum
+      # over all devices, which would come between those of a step.
+      _, num = parallel.process()
+      together = ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes=set(range(num))
+      )
       # Not its CheckpointManager, which quietly declines any step up to the
       # newest on disk: after falling back, just the ones to be saved.
       self._orbax = ocp.AsyncCheckpointer(
-        ocp.PyTreeCheckpointHandler(),
+        ocp.PyTreeCheckpointHandler(multiprocessing_options=together),
         async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        multiprocessing_options=together,
       )
     return self._orbax
 

@@ -85,7 +85,8 @@ class Checkpoints:
 
     Args:
       step: larger than every step saved so far.
-      state: tree of jax and numpy arrays, typed PRNG keys among them.
+      state: tree of jax arrays, typed PRNG keys among them; in a job of one
+        process numpy arrays too.
 
     Raises:
       ValueError: if `step` or a newer one is already saved.

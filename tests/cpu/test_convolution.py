@@ -13,7 +13,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxdiff.cpu import convolution
 from jaxdiff.cpu.convolution import conv_general_dilated, of_doubled
-from jaxdiff.networks import layers
+from jaxdiff.networks import layers, upsampled
 
 NAMES = ('NHWC', 'HWIO', 'NHWC')
 
@@ -130,14 +130,15 @@ def test_gradients_have_the_usual_dimensions(arrays):
   assert found(theirs) != [usual] * 3
 
 
-def test_a_doubled_map_need_not_be_made(arrays):
+@pytest.mark.parametrize('convolve', [of_doubled, upsampled.phases])
+def test_a_doubled_map_need_not_be_made(arrays, convolve):
   """Its values and all derivatives."""
   x, w, v, u = arrays
   cotangent = jax.random.normal(jax.random.key(1), (4, 16, 12, 5))
 
   def both(x, w):
     doubled = layers.upsample(x, (16, 12))
-    return {'ours': run(of_doubled, x, w), 'theirs': theirs(doubled, w)}
+    return {'ours': run(convolve, x, w), 'theirs': theirs(doubled, w)}
 
   got = jax.jit(both)(x, w)
   np.testing.assert_allclose(got['ours'], got['theirs'], atol=1e-5)
@@ -163,7 +164,7 @@ def test_a_map_that_is_cropped_is_made(arrays):
     @nn.compact
     def __call__(self, x):
       size = (15, 11)
-      got = layers.conv_of_upsampled(x, 5, size, jnp.float32, 'conv')
+      got = upsampled.conv_of_upsampled(x, 5, size, jnp.float32, 'conv')
       kernel = self.variables['params']['conv']['kernel']
       return got, theirs(layers.upsample(x, size), kernel)
 

@@ -1,5 +1,8 @@
 """Sharding rules, and the memory that dividing a state saves."""
 
+import dataclasses
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -78,6 +81,28 @@ def test_memory_of_a_device_falls_as_the_state_is_divided():
   assert used[8][0] < 0.25 * used[1][0]
   # Or XLA for TPUs divides products as parameters are, and moves the examples.
   assert gathered == {1: 0, 8: len(jax.tree.leaves(abstract.params))}
+
+
+@pytest.mark.parametrize('remat', [False, True])
+def test_stacked_blocks_are_gathered_one_at_a_time(remat):
+  """By name outside of their loop, whose arrays have 5 layers, or inside."""
+  network = c.DiT(width=8, depth=5, num_heads=2, patch_size=4, remat=remat)
+  task = tiny.make_task(dataclasses.replace(tiny.config, network=network))
+  abstract = jax.eval_shape(task.init, jax.random.key(0))
+  batch = {'x0': jax.ShapeDtypeStruct((8, 8, 8, 1), jnp.float32), 'cond': {}}
+  mesh = parallel.make_mesh(8)
+  sharding = parallel.state_sharding(abstract, mesh, min_size=1)
+  text = parallel.jit_train_step(task.step, mesh, sharding).lower(
+    abstract, batch
+  )
+  found = re.findall(
+    r'sdy.sharding_constraint .*: tensor<(.*)>', text.as_text()
+  )
+  blocks = jax.tree.leaves(abstract.params['blocks'])
+  others = len(jax.tree.leaves(abstract.params)) - len(blocks)
+  assert {x.shape[0] for x in blocks} == {5}
+  assert not any(shape.startswith('5x') for shape in found)
+  assert len(found) == others + (1 + remat) * len(blocks)
 
 
 class Device:

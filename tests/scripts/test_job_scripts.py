@@ -67,16 +67,19 @@ def test_a_loss_gone_wrong_is_named_by_all(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_peer_that_never_starts_is_named(tmp_path):
-  job = Job(tmp_path, 2, 1, '--parallel.timeout', '3')
+@pytest.mark.parametrize('slurm', [False, True])
+def test_a_peer_that_never_starts_is_named(tmp_path, slurm):
+  job = Job(tmp_path, 2, 1, '--parallel.timeout', '3', slurm=slurm)
   job.processes.pop().kill()
   _, (last,) = job.end(1)
   assert re.search('of 2 processes 1 did not come within 3 s', last), last
 
 
 @pytest.mark.slow
-def test_a_peer_that_dies_is_named_with_what_is_saved(tmp_path):
-  job = Job(tmp_path, 2, 1, '--training.num-steps', '100000')
+@pytest.mark.parametrize('slurm', [False, True])
+def test_a_peer_that_dies_is_named_with_what_is_saved(tmp_path, slurm):
+  flags = '--training.num-steps', '100000'
+  job = Job(tmp_path, 2, 1, *flags, slurm=slurm)
   while not Checkpoints(tmp_path).steps():
     assert all(p.poll() is None for p in job.processes), job.end()
     time.sleep(0.05)
