@@ -35,6 +35,8 @@ SPECS = {
   'emoji': image(32, 32, 3),
   'emoji_small': image(8, 8, 3),
   'emoji_large': image(32, 32, 3),
+  'emoji_autoencoder': image(32, 32, 3),
+  'emoji_latent': image(32, 32, 3),
   'digits_categories': DIGITS._replace(
     categories=256, marginals=(1 / 256,) * 256
   ),
@@ -55,7 +57,8 @@ SPECS = {
 ALIKE = (
   *('emoji', 'emoji_large', 'digits_class', 'fashion_flow', 'fashion_latent'),
   *('names', 'text8', 'lm1b', 'planar', 'fashion_mnist', 'emoji_small'),
-  *('qm9', 'digits_latent', 'fashion_mean_flow'),
+  *('qm9', 'digits_latent', 'fashion_mean_flow', 'emoji_autoencoder'),
+  'emoji_latent',
 )
 
 
