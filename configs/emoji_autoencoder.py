@@ -2,7 +2,9 @@
 
   python train.py --config configs/emoji_autoencoder.py --data.name folder:PATH
 
-Its latents are diffused by emoji_latent.py.
+689,083 parameters, 3,000 steps of 32. 9 CPU minutes, on two cores with other
+work (2026-11-28, Python 3.13, jax 0.12.0.1). Expected: PSNR 29.0 dB, SSIM
+0.916. Its latents are diffused by emoji_latent.py.
 """
 
 from jaxdiff import config as c
