@@ -59,7 +59,12 @@ def test_fields_of_gaussian_noise_are_unknown(field):
     (TEXT, tiny.text_spec(), dict(times='karras'), 'is for Gaussian noise'),
     (TEXT, tiny.text_spec(), dict(guidance='apg'), 'is for real numbers'),
     (TEXT, tiny.text_spec(), dict(block=0), 'block must be in .1, .*got 0'),
-    (TEXT, tiny.text_spec(), dict(temperature=0.0), 'above 0.*got 0'),
+    (
+      TEXT,
+      tiny.text_spec(),
+      dict(temperature=0.0),
+      r'must be in \[0.000001, .*got 0',
+    ),
     (TEXT, tiny.text_spec(), dict(eta=0.5), 'sampling.eta is for real numbers'),
     (TEXT, tiny.text_spec(), dict(times='log_snr'), 'is for Gaussian noise'),
     (
