@@ -1,4 +1,4 @@
-"""What a save by several processes holds of a step.
+"""Time that a save by several processes holds a training step.
 
   python -m benchmarks.job_saves
   python -m benchmarks.job_saves --processes 4 --flags --optimizer.name sgd
