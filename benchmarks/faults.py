@@ -196,7 +196,6 @@ def saves(
 
   Args:
     config: of a run, whose data are there. All processes of the job call.
-    folder: of the checkpoints.
     rounds: saves, of which the medians are returned.
     steps: between them, and during each.
   """
