@@ -52,8 +52,8 @@ def main(options: Options) -> None:
       subprocess.Popen([*command, '--index', f'{i}', *flags])
       for i in range(options.processes)
     ]
-    for job in jobs:
-      job.wait()
+    if any([job.wait() for job in jobs]):
+      sys.exit('a process has failed: see above')
 
 
 def run(options: Options) -> None:

@@ -67,7 +67,7 @@ def open_split(
     indices = [int(index) for index in indices]
     try:
       found = source.__getitems__(indices)
-    except Exception:
+    except Exception:  # array_record and TFDS raise what they like
       for index in indices:
         with damage(file(index), f'record {index} of {split}'):
           source[index]
