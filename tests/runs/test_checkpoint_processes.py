@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 
@@ -45,6 +46,18 @@ def start(script, *args, **environment):
     stderr=subprocess.PIPE,
     text=True,
   )
+
+
+def ends(processes):
+  """What each process wrote; those that do not end are killed and say why."""
+  late = threading.Timer(100, lambda: [p.kill() for p in processes])
+  late.start()
+  try:
+    return [process.communicate() for process in processes]
+  finally:
+    late.cancel()
+    for process in processes:
+      process.kill()
 
 
 @pytest.mark.parametrize('kills', [3, pytest.param(20, marks=pytest.mark.slow)])
@@ -96,17 +109,22 @@ with Checkpoints(sys.argv[1]) as checkpoints:
 
   # The save returns when the state is copied. What follows needs no order.
   begin, returned = ocp.AsyncCheckpointer.save, threading.Event()
-  late = lambda *args, **kwargs: returned.wait(90) and begin(*args, **kwargs)
+  def late(*args, **kwargs):
+    assert returned.wait(40), 'the save did not return'
+    return begin(*args, **kwargs)
   ocp.AsyncCheckpointer.save = late
   state = sharded(2, devices)
   checkpoints.save(2, state)
-  assert checkpoints.steps() == [1]
   jax.tree.map(lambda x: x.delete(), state)
   if process:
     returned.set()
   for n in range(5):
     assert parallel.from_first(n) == n
+  # By now process 0 has set the damaged one aside, and not begun to save.
+  steps = checkpoints.steps()
+  parallel.from_first(0)
   returned.set()
+  assert steps == [1], steps
   step, found = checkpoints.restore(abstract_on(devices))
   assert step == 2, step
   assert_shards(found, 2)
@@ -183,11 +201,7 @@ def test_processes_and_devices_may_change(tmp_path):
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
   processes = [start(JOB, run, nothing, port, i) for i in range(2)]
-  try:
-    results = [process.communicate(timeout=100) for process in processes]
-  finally:
-    for process in processes:
-      process.kill()
+  results = ends(processes)
   errors = [error for _, error in results]
   for output, _ in results:
     said = 'seed is 0 on process 0 and 1 on process 1\ndone\n'
@@ -258,15 +272,12 @@ def test_a_job_may_read_what_another_writes(tmp_path):
   writer = start(WRITER, tmp_path)
   for _ in range(2):
     assert writer.stdout.readline()
-  readers = [start(READER, tmp_path, port, i) for i in range(2)]
   try:
-    for reader in readers:
-      output, errors = reader.communicate(timeout=100)
-      assert reader.returncode == 0, errors
-      assert output.endswith('all read\n')
+    readers = [start(READER, tmp_path, port, i) for i in range(2)]
+    for output, errors in ends(readers):
+      assert output.endswith('all read\n'), errors
   finally:
-    for process in (writer, *readers):
-      process.kill()
+    writer.kill()
 
 
 def test_orbax_is_imported_only_when_needed():
