@@ -24,6 +24,7 @@ from jaxdiff.runs.leaves import (
   differences,
   from_arrays,
   named_leaves,
+  note_of,
   to_arrays,
 )
 
@@ -76,7 +77,8 @@ class OrbaxIO:
     self._orbax: Any = None
     self._thread = ThreadPoolExecutor(1)
     self._begun: Future[None] | None = None
-    self._saving: tuple[Path, dict[str, Any]] | None = None
+    self._saving: Path | None = None
+    self._note: dict[str, Any] = {}
 
   @property
   def saving(self) -> bool:
@@ -91,14 +93,15 @@ class OrbaxIO:
     """
     import orbax.checkpoint as ocp
 
-    arrays, note = to_arrays(state)
-    self._saving = directory, note
+    copied = parallel.host_copy(to_arrays(state))
+    self._saving = directory
+
     # Orbax prepares each leaf in Python, and processes wait for one another.
     # That takes longer than the copy, so a thread does it.
-    copied = parallel.host_copy(arrays)
-    begin = lambda: self._checkpointer().save(
-      directory, args=ocp.args.PyTreeSave(copied)
-    )
+    def begin() -> None:
+      self._note = note_of(state)
+      self._checkpointer().save(directory, args=ocp.args.PyTreeSave(copied))
+
     self._begun = self._thread.submit(begin)
 
   def wait(self) -> None:
@@ -114,9 +117,9 @@ class OrbaxIO:
         self._begun.result()
       self._checkpointer().wait_until_finished()
       if parallel.is_primary():  # an Orbax without the callback would be silent
-        seals.read_note(self._saving[0])
+        seals.read_note(self._saving)
     except Exception as error:
-      raise self._save_error(self._saving[0], error) from error
+      raise self._save_error(self._saving, error) from error
     self._saving = None
 
   def close(self) -> None:
@@ -189,10 +192,10 @@ class OrbaxIO:
 
   def _seal(self) -> None:
     """Orbax's thread calls this on process 0, just before the rename."""
-    path, note = self._saving
+    path = self._saving
     if files.is_local(path):
       (path,) = path.parent.glob(f'{path.name}{_UNFINISHED}*')
-    seals.seal(path, note, skip=_UNSEALED)
+    seals.seal(path, self._note, skip=_UNSEALED)
 
   def _save_error(self, directory: Path, error: Exception) -> SaveError:
     # A checkpointer that has failed to write its metadata would raise that
