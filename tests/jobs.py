@@ -18,7 +18,7 @@ EACH = (
 class Job:
   """Processes of train.py that share a workdir, each with some devices."""
 
-  def __init__(self, workdir, num, devices, *flags, slurm=False, limits=None):
+  def __init__(self, workdir, num, devices, *flags, launcher=None, limits=None):
     with socket.socket() as free:
       free.bind(('127.0.0.1', 0))
       address = f'127.0.0.1:{free.getsockname()[1]}'
@@ -26,7 +26,7 @@ class Job:
       ['--parallel.num-processes', f'{num}']
       + [*('--parallel.process-id', f'{i}', '--parallel.coordinator', address)]
     )
-    found = lambda i: {
+    slurm = lambda i: {
       'SLURM_JOB_ID': f'{os.getpid()}',
       'SLURM_STEP_NODELIST': 'localhost',
       'SLURM_STEP_NUM_NODES': '1',
@@ -34,7 +34,12 @@ class Job:
       'SLURM_PROCID': f'{i}',
       'SLURM_LOCALID': f'{i}',
     }
-    if slurm:
+    kubernetes = lambda i: {
+      'TPU_WORKER_ID': f'{i}',
+      'TPU_WORKER_HOSTNAMES': ','.join(['localhost'] * num),
+    }
+    found = {'slurm': slurm, 'kubernetes': kubernetes}.get(launcher)
+    if launcher:
       of = lambda i: ['--parallel.coordinator', 'auto']
     force = f'--xla_force_host_platform_device_count={devices}'
     environment = {
@@ -49,7 +54,7 @@ class Job:
         + of(i) * (num > 1)
         + [*flags],
         cwd=ROOT,
-        env={**environment, **(found(i) if slurm else {})},
+        env={**environment, **(found(i) if found else {})},
         preexec_fn=(limits or {}).get(i),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

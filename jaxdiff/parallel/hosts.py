@@ -35,9 +35,9 @@ def start(
   be fast is settled too (`cpu`), so call this before anything else of jax.
 
   Args:
-    coordinator: None for one process; 'auto' under Slurm, and where jax finds
-      the others by itself (TPU pods, Kubernetes, ...); else host:port of
-      process 0.
+    coordinator: None for one process; 'auto' under Slurm, with TPUs on GKE, and
+      where jax finds the others by itself (TPU VMs, Open MPI, ...); else
+      host:port of process 0.
     num_processes: with host:port, how many there are.
     process_id: with host:port, which one this is.
     timeout: seconds to wait for a process that is not there or falls silent.
@@ -51,11 +51,11 @@ def start(
   cpu.compile_quickly()
   _keep_compiled()
   if coordinator:
-    from jaxdiff.parallel import peers
+    from jaxdiff.parallel import launchers, peers
 
     jax.config.update('jax_enable_preemption_service', stops)
   later = 2 * int(timeout) + 60  # than `Peers`, who have more to say
-  if coordinator == 'auto' and (found := peers.slurm(os.environ)):
+  if coordinator == 'auto' and (found := launchers.place(os.environ)):
     coordinator, num_processes, process_id = found
   if coordinator == 'auto':
     line = (

@@ -7,7 +7,6 @@ after minutes, and ends a process without a word that a user understands.
 
 import contextlib
 import json
-import re
 import socket
 import threading
 import time
@@ -17,26 +16,6 @@ from typing import Any, NoReturn
 from jaxdiff.parallel.hosts import end
 
 _RETRY = 0.2  # seconds
-
-
-def slurm(environ: Mapping[str, str]) -> tuple[str, int, int] | None:
-  """Reads a task of a Slurm step from its variables.
-
-  Args:
-    environ: of the process.
-
-  Returns:
-    host:port of process 0, the number of processes and the index of this one;
-    None elsewhere. The port depends on the job alone, as in jax.
-  """
-  names = 'JOB_ID', 'STEP_NODELIST', 'NTASKS', 'PROCID', 'LOCALID'
-  if not all(f'SLURM_{name}' in environ for name in names):
-    return None
-  job, nodes, num, index, _ = (environ[f'SLURM_{name}'] for name in names)
-  # The first of node1,node2 or of node[01-04,07].
-  first = re.match(r'([^,[]+)(?:\[(\w+))?', nodes)
-  host = ''.join(filter(None, first.groups()))
-  return f'{host}:{61440 + int(job) % 4096}', int(num), int(index)
 
 
 class Peers:

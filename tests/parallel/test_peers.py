@@ -116,28 +116,6 @@ def test_a_process_that_hangs_is_named():
     hung.kill()
 
 
-@pytest.mark.parametrize(
-  ('nodes', 'host'),
-  [
-    ('localhost', 'localhost'),
-    ('a1,b2', 'a1'),
-    ('gpu-[007-015,021],other', 'gpu-007'),
-    ('n[3,5]', 'n3'),
-  ],
-)
-def test_a_task_of_slurm_knows_where_process_0_is(nodes, host):
-  environ = {
-    'SLURM_JOB_ID': '4099',
-    'SLURM_STEP_NODELIST': nodes,
-    'SLURM_NTASKS': '8',
-    'SLURM_PROCID': '3',
-    'SLURM_LOCALID': '1',
-  }
-  assert peers.slurm(environ) == (f'{host}:61443', 8, 3)
-  del environ['SLURM_PROCID']
-  assert peers.slurm(environ) is None
-
-
 def test_who_does_not_come_is_named():
   lines, _ = job({0: WAIT, 2: WAIT}, num=4, timeout=2)
   for i in (0, 2):

@@ -53,7 +53,7 @@ def test_a_full_disk_of_one_ends_all_with_what_is_saved(tmp_path, full):
 @pytest.mark.parametrize('lost', [0, 1])
 def test_a_lost_process_that_slurm_started_is_named(tmp_path, lost):
   flags = '--training.num-steps', '100000'
-  job = Job(tmp_path, 2, 1, *flags, slurm=True)
+  job = Job(tmp_path, 2, 1, *flags, launcher='slurm')
   while not (tmp_path / 'metrics.jsonl').exists():
     time.sleep(0.5)
   job.processes[lost].kill()

@@ -51,9 +51,10 @@ def test_a_job_continues_on_any_number_of_processes_and_devices(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_find_one_another_under_slurm(tmp_path):
+@pytest.mark.parametrize('launcher', ['slurm', 'kubernetes'])
+def test_processes_find_one_another_by_their_launcher(tmp_path, launcher):
   """As far as its variables tell."""
-  job = Job(tmp_path, 2, 1, '--training.num-steps', '4', slurm=True)
+  job = Job(tmp_path, 2, 1, '--training.num-steps', '4', launcher=launcher)
   job.end()
   assert list(losses(tmp_path)) == [1, 2, 3, 4]
 
@@ -68,19 +69,19 @@ def test_a_loss_gone_wrong_is_named_by_all(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('slurm', [False, True])
-def test_a_peer_that_never_starts_is_named(tmp_path, slurm):
-  job = Job(tmp_path, 2, 1, '--parallel.timeout', '3', slurm=slurm)
+@pytest.mark.parametrize('launcher', [None, 'slurm', 'kubernetes'])
+def test_a_peer_that_never_starts_is_named(tmp_path, launcher):
+  job = Job(tmp_path, 2, 1, '--parallel.timeout', '3', launcher=launcher)
   job.processes.pop().kill()
   _, (last,) = job.end(1)
   assert re.search('of 2 processes 1 did not come within 3 s', last), last
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('slurm', [False, True])
-def test_a_peer_that_dies_is_named_with_what_is_saved(tmp_path, slurm):
+@pytest.mark.parametrize('launcher', [None, 'slurm', 'kubernetes'])
+def test_a_peer_that_dies_is_named_with_what_is_saved(tmp_path, launcher):
   flags = '--training.num-steps', '100000'
-  job = Job(tmp_path, 2, 1, *flags, slurm=slurm)
+  job = Job(tmp_path, 2, 1, *flags, launcher=launcher)
   while not Checkpoints(tmp_path).steps():
     assert all(p.poll() is None for p in job.processes), job.end()
     time.sleep(0.05)
