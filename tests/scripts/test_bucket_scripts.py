@@ -55,3 +55,38 @@ def test_a_run_in_a_bucket_survives_a_kill(finished, launch, bucket):
     here = np.asarray(Image.open(file))
   there = np.asarray(Image.open(finished[0] / 'x.png'))
   np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.slow
+def test_runs_in_a_bucket_are_evaluated_there(launch, bucket, tmp_path):
+  """The numbers are those of the same run on a disk."""
+
+  def run(module, *flags):
+    command = [sys.executable, '-m', f'jaxdiff.{module}', *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+  def evaluated(root):
+    """Trains a run and its judge under a root, and measures there."""
+    process = launch(f'{root}/run', '--training.num-steps', '4')
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    training = ['--num-steps', '4', '--batch-size', '16', '--width', '4']
+    run(
+      'classifier', 'train', 'digits', '--workdir', f'{root}/judge', *training
+    )
+    features = ['--features', f'classifier:{root}/judge', '--num', '8']
+    few = ['--num', '4', '--steps', '4', '--no-ode']
+    run('evaluation', 'likelihood', f'{root}/run', *few)
+    of = ['--samples', f'{root}/run', '--steps', '2']
+    run('evaluation', 'fid', *of, *features, '--out', f'{root}/fid.json')
+    run('evaluation', 'sweep', f'{root}/run', '--steps', '1', '2', *features)
+    out = files.as_path(root)
+    (bound,) = out.glob('run/evaluation/likelihood*.json')
+    read = lambda path: json.loads(files.read_text(path))
+    rows = sorted(out.glob('run/sweep/rows/*.json'), key=lambda p: p.name)
+    assert len(rows) == 2
+    metrics = [read(path)['metrics'] for path in (out / 'fid.json', *rows)]
+    return read(bound)['bound'], metrics
+
+  assert evaluated(str(tmp_path)) == evaluated(bucket)

@@ -38,7 +38,7 @@ class Likelihood(Weights):
   steps: Steps | None = None
   # Random terms of the bound; None: all, for categories at most 32.
   num_terms: Steps | None = None
-  batch_size: Batch = 128
+  batch_size: Batch = 128  # examples at a time
   ode: bool = True  # numbers: also the probability-flow ODE
   seed: Seed = 0
   data_name: str | None = None  # where the data of the run are now
