@@ -25,6 +25,7 @@ from jaxdiff.evaluation.graphs import mmd
 
 LEAST = 8  # graphs of a set, of which half are in four folds
 _FOLDS = 4
+_ROUNDING = 1e-12  # of a mean: the standard deviation that a constant can have
 _RIDGE = 1.0  # of standardised statistics, the weight of |w|^2 / 2
 
 
@@ -75,7 +76,8 @@ def bound(fitted: Sequence[np.ndarray], held: Sequence[np.ndarray]) -> float:
   """
   both = np.concatenate(fitted)
   center, scale = both.mean(0), both.std(0)
-  unit = lambda x: (x - center) / np.where(scale > 0, scale, 1.0)
+  constant = scale <= _ROUNDING * np.abs(center)
+  unit = lambda x: (x - center) / np.where(constant, 1.0, scale)
   weights = _logistic(*map(unit, fitted))
   reference, samples = map(unit, held)
   nats = _nats(weights, reference, 1) + _nats(weights, samples, -1)
