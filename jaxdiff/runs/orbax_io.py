@@ -10,8 +10,10 @@ within; its documentation promises a call "after the async save operation is
 complete". `v1.load` reads what is written here.
 """
 
+import errno
 import os
 import re
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,24 @@ def remove(directory: Path) -> None:
   else:
     (directory / _MARK).unlink(missing_ok=True)
   files.remove(directory)
+
+
+def remove_unfinished(root: Path) -> None:
+  """Removes what interrupted saves have left.
+
+  Other threads of a save that has failed may still write: it is tried again
+  while a folder is not empty.
+  """
+  tries = 100
+  for path in unfinished(root):
+    for left in reversed(range(tries)):
+      try:
+        files.remove(path)
+        break
+      except OSError as error:
+        if error.errno != errno.ENOTEMPTY or not left:
+          raise
+        time.sleep(0.1)
 
 
 class OrbaxIO:

@@ -224,8 +224,7 @@ class Checkpoints:
       self._path(step).rename(aside)
       _warn(f'damaged checkpoint {self._path(step)} is now {aside}')
     self._damaged = set()
-    for path in orbax_io.unfinished(self._root):
-      files.remove(path)
+    orbax_io.remove_unfinished(self._root)
 
   def _newest_good(
     self, candidates: Sequence[int]

@@ -49,6 +49,7 @@ SPECS = {
   'planar': tiny.graph_spec(64),
   'planar_small': tiny.graph_spec(24, sizes=True),
   'qm9': tiny.graph_spec(9, kinds=4, sizes=True),
+  'qm9_small': tiny.graph_spec(9, kinds=4, sizes=True),
 }
 
 
@@ -57,8 +58,8 @@ SPECS = {
 ALIKE = (
   *('emoji', 'emoji_large', 'digits_class', 'fashion_flow', 'fashion_latent'),
   *('names', 'text8', 'lm1b', 'planar', 'fashion_mnist', 'emoji_small'),
-  *('qm9', 'digits_latent', 'fashion_mean_flow', 'emoji_autoencoder'),
-  'emoji_latent',
+  *('qm9', 'qm9_small', 'digits_latent', 'fashion_mean_flow'),
+  *('emoji_autoencoder', 'emoji_latent'),
 )
 
 

@@ -1,5 +1,6 @@
 """A save holds a step for the copy to the host, not for what Orbax prepares."""
 
+import os
 import threading
 
 import jax
@@ -55,3 +56,23 @@ def test_a_save_without_a_seal_is_not_silent(tmp_path, monkeypatch):
     Checkpoints(tmp_path) as checkpoints,
   ):
     checkpoints.save(1, make_state(1))
+
+
+def test_what_a_failed_save_still_writes_is_removed(tmp_path, monkeypatch):
+  """Its threads may add a file while the folder is being emptied."""
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(1, make_state(1))
+  left = tmp_path / 'checkpoints' / '2.orbax-checkpoint-tmp'
+  (left / 'part').mkdir(parents=True)
+  rmdir, late = os.rmdir, iter(['a', 'b'])
+
+  def while_one_writes(name, **options):
+    if name == 'part' and (written := next(late, None)):
+      (left / 'part' / written).touch()
+    return rmdir(name, **options)
+
+  monkeypatch.setattr(os, 'rmdir', while_one_writes)
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(3, make_state(3))
+  names = sorted(p.name for p in (tmp_path / 'checkpoints').iterdir())
+  assert names == ['1', '3'] and next(late, None) is None
