@@ -100,6 +100,11 @@ SLOW = (
   'cfg_imagenet64',
   'd3pm_text8_uniform',
   'digress_community',
+  # Other sizes of a network that is there.
+  'adm_imagenet128',
+  'edm2_xs_imagenet512',
+  'iddpm_imagenet64',
+  'ldm8_lsun256',
 )
 
 

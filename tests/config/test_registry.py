@@ -72,13 +72,15 @@ def test_schedules_of_the_configuration():
   'diffusion',
   [
     {'weighting': 'p2(1.0)', 'error': 'huber(0.5)', 'offset_noise': 0.1},
-    {'space': 'eps'},
+    pytest.param({'space': 'eps'}, marks=pytest.mark.slow),
     {'schedule': 'edm', 'prediction': 'edm(0.5)', 'times': 'log_normal'},
     {'schedule': 'rectified_flow', 'times': 'logit_normal(0, 1)'},
-    {'weighting': 'sigmoid(-1)', 'per_log_snr': True},
+    pytest.param(
+      {'weighting': 'sigmoid(-1)', 'per_log_snr': True}, marks=pytest.mark.slow
+    ),
     {'loss': 'nelbo'},
     LEARNED,
-    {**LEARNED, 'loss': 'hybrid(0.01)'},
+    pytest.param({**LEARNED, 'loss': 'hybrid(0.01)'}, marks=pytest.mark.slow),
     {**LEARNED, 'loss': 'vlb'},
   ],
   ids=lambda d: '-'.join(map(str, d.values())),

@@ -78,7 +78,9 @@ def test_report_of_gaussian_data(tmp_path):
   assert Image.open(path).size[0] > 500
 
 
-@pytest.mark.parametrize('mode', ['jit', 'pmap'])
+@pytest.mark.parametrize(
+  'mode', ['jit', pytest.param('pmap', marks=pytest.mark.slow)]
+)
 def test_numbers_do_not_depend_on_batches_or_devices(mode):
   # 11 examples: the last batch is filled up, and what fills it is not counted.
   x0 = np.round((images(11) + 1) * 127.5) / 127.5 - 1

@@ -97,6 +97,7 @@ def test_few_graphs_have_none():
   assert polygraph.discrepancy(random(0.3, 8), random(0.3, 9))
 
 
+@pytest.mark.slow
 def test_it_is_in_the_report_beside_its_floor():
   parts = graph_sets.make('community_small')
   train, test = parts['train'], parts['test']

@@ -79,7 +79,7 @@ def test_gradients_reach_every_parameter(everything):
 
 def test_a_new_network_outputs_zero():
   net = tiny(**SWITCHES)
-  params = net.init(jax.random.key(0), *inputs())['params']
+  params = jax.jit(net.init)(jax.random.key(0), *inputs())['params']
   np.testing.assert_array_equal(forward(net)(params, *inputs()), 0.0)
 
 

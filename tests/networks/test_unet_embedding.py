@@ -59,6 +59,7 @@ def network():
   return xt, t, params, lambda cond: apply(params, xt, t, cond)
 
 
+@pytest.mark.slow
 def test_stable_diffusion_has_the_published_parameter_count():
   net = UNet(
     4,

@@ -33,6 +33,7 @@ def count(**settings):
   return sum(x.size for x in jax.tree.leaves(shapes))
 
 
+@pytest.mark.slow
 def test_published_sizes():
   """The authors' count has nine numbers of augmentation as well."""
   assert count(variant='ddpm++') == 55_733_891 - 9 * 128

@@ -113,11 +113,14 @@ def assert_is_its_folder(path, folder):
     np.testing.assert_array_equal(*tokens)
 
 
-@pytest.mark.parametrize('name', ['a.safetensors', 'a.ckpt'])
+@pytest.mark.parametrize(
+  'name', ['a.safetensors', pytest.param('a.ckpt', marks=pytest.mark.slow)]
+)
 def test_a_file_is_its_folder(folder, tmp_path, name):
   assert_is_its_folder(saved(original(folder), tmp_path / name), folder)
 
 
+@pytest.mark.slow
 def test_a_file_of_xl_is_its_folder(tmp_path):
   folder = tiny.write(tmp_path / 'folder', tiny.XL)
   euler = checkpoint_versions.XL_SCHEDULER

@@ -110,7 +110,9 @@ PAIRS = b')' + b''.join(b'q%ch%c\x86' % (i, i) for i in range(60))
 ORDERED = b'ccollections\nOrderedDict\n'
 
 
-@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize(
+  'legacy', [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_hostile_pickles(legacy, tmp_path):
   pickles = [
     b'}' + DEEP + b'Ns.',

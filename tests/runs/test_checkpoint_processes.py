@@ -263,6 +263,7 @@ print('all read')
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_job_may_read_what_another_writes(tmp_path):
   """Two processes; the only checkpoint goes whenever the next is there."""

@@ -164,6 +164,7 @@ def test_the_library_of_the_file_may_be_missing(workdir, tmp_path, monkeypatch):
     exported.save(job, tmp_path / 'x', 2)
 
 
+@pytest.mark.slow
 def test_the_sampler_in_a_file_draws_the_same(workdir, tmp_path):
   pytest.importorskip('flatbuffers')
   out = tmp_path / 'x.jaxexport'

@@ -49,7 +49,13 @@ def paths(schedule, denoise, x, times):
   return solve(x), np.hypot(*schedule(times))[:, None, None]
 
 
-@pytest.mark.parametrize('name', SCHEDULES)
+@pytest.mark.parametrize(
+  'name',
+  [
+    'cosine',
+    *(pytest.param(n, marks=pytest.mark.slow) for n in ('cosine_betas', 've')),
+  ],
+)
 def test_of_an_estimate_that_stays_every_solver_is_exact(name):
   """eps stays too, so that x = alpha x0 + sigma eps at every time."""
   schedule, x0 = SCHEDULES[name], jnp.asarray(X0, jnp.float32)
