@@ -209,7 +209,10 @@ def host_copy(arrays: dict[str, Any]) -> dict[str, Any]:
   No buffer is shared, so that the next step may be given those of `arrays`.
   """
   if alone():
-    return jax.tree.map(np.array, jax.device_get(arrays))
+    for x in arrays.values():
+      if isinstance(x, jax.Array):
+        x.copy_to_host_async()
+    return {name: np.array(x) for name, x in arrays.items()}
   copy = _copier(tuple(x.sharding for x in arrays.values()))
   copied = jax.block_until_ready(copy(list(arrays.values())))
   return dict(zip(arrays, copied, strict=True))
