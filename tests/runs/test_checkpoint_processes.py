@@ -49,7 +49,7 @@ def start(script, *args, **environment):
 
 
 def ends(processes):
-  """What each process wrote; those that do not end are killed and say why."""
+  """Output and errors of each process; after 100 s all are killed."""
   late = threading.Timer(100, lambda: [p.kill() for p in processes])
   late.start()
   try:
