@@ -39,7 +39,9 @@ def run(main: Callable[[], None]) -> None:
     if not error.code:
       raise
     code = error.code
-    parallel.end(*(code, 1) if isinstance(code, str) else ('', code))
+    from jaxdiff.parallel.peers import end
+
+    end(*(code, 1) if isinstance(code, str) else ('', code))
 
 
 @contextlib.contextmanager

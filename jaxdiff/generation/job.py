@@ -104,7 +104,8 @@ def load_run(workdir: str | Path, flags: SamplerFlags, mesh: Mesh) -> Run:
   """
   sketch_run(workdir, flags)  # errors come before the weights
   if stable_diffusion.is_one(workdir):
-    run = stable_diffusion.load(workdir, mesh, **_published(workdir, flags))
+    settings = _published(workdir, flags)
+    run = runs.load_stable_diffusion(workdir, mesh, **settings)
   else:
     run = runs.load(
       workdir,

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdiff import files
-from jaxdiff.models.encodings import CHUNK, kept
-from jaxdiff.models.prompts import Prompts
+from jaxdiff.models.encodings import CHUNK, Prompts, kept
 from jaxdiff.networks.embedding import sinusoidal
 from jaxdiff.pretrained import clip_folder
 

@@ -1,8 +1,9 @@
-"""Encodings of prompts, the last few thousand kept: sets repeat captions."""
+"""Encodings of prompts, the last few thousand kept: data repeat captions."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,24 @@ CHUNK = 32  # prompts encoded at a time
 KEPT = 4096  # prompts whose encodings stay: 1 GB of 77 x 768 floats
 
 Rows = dict[str, np.ndarray]
+
+
+class Prompts(NamedTuple):
+  """The reader of prompts of a run.
+
+  encode: prompts [N] -> {name: [N, ...]}, conditions that its network takes.
+  count: a prompt -> its number of tokens with both ends; above `length` it is
+    truncated.
+  length: the largest number of tokens.
+  dims: of the sequence and of the vector that prompts become.
+  sha256: of the vocabulary and the weights, if they are in files.
+  """
+
+  encode: Callable[[Sequence[str]], dict[str, np.ndarray]]
+  count: Callable[[str], int]
+  length: int
+  dims: tuple[int, int]
+  sha256: str = ''
 
 
 def kept(

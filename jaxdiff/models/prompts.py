@@ -1,34 +1,13 @@
 """Prompts: text to the conditions that a network takes."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from jaxdiff import files
 from jaxdiff.config import Condition, Spec
+from jaxdiff.models.encodings import Prompts
 
 VOCABULARY = 'tokenizer.json'  # of byte pairs, in the workdir
 READER = 'reader of captions'  # its hash in `Spec.data`
-
-
-class Prompts(NamedTuple):
-  """The reader of prompts of a run.
-
-  encode: prompts [N] -> {name: [N, ...]}, conditions that its network takes.
-  count: a prompt -> its number of tokens with both ends; above `length` it is
-    truncated.
-  length: the largest number of tokens.
-  dims: of the sequence and of the vector that prompts become.
-  sha256: of the vocabulary and the weights, if they are in files.
-  """
-
-  encode: Callable[[Sequence[str]], dict[str, np.ndarray]]
-  count: Callable[[str], int]
-  length: int
-  dims: tuple[int, int]
-  sha256: str = ''
 
 
 def make(

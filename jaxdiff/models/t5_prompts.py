@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from jaxdiff import files, hub, tokenizers
-from jaxdiff.models.encodings import CHUNK, kept
-from jaxdiff.models.prompts import Prompts
+from jaxdiff.models.encodings import CHUNK, Prompts, kept
 from jaxdiff.pretrained.t5_weights import load_t5
 
 

@@ -1,19 +1,19 @@
 """Checks of the settings of a U-Net, and of the image that it is given."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from flax import linen as nn
 from jax import Array
 
 from jaxdiff.networks import checks
 
-if TYPE_CHECKING:
-  from jaxdiff.networks.unet import UNet
 
+def check(net: nn.Module, xt: Array, t: Array) -> None:
+  """Raises ValueError for settings out of range, or that do not fit the image.
 
-def check(net: UNet, xt: Array, t: Array) -> None:
-  """Raises ValueError for settings out of range, or that fit not the image."""
+  Args:
+    net: a `UNet`.
+    xt: its image [B, H, W, C].
+    t: its times [B].
+  """
   if not net.channel_mults:
     raise ValueError('channel_mults must name at least one level, got none')
   sizes = 'out_channels', 'channels', 'channel_mults', 'num_res_blocks'

@@ -63,7 +63,7 @@ def start(
       f'{timeout:g} s: start all, or give a larger --parallel.timeout'
     )
     # Before jax, which would end the process with a trace of its own.
-    late = threading.Timer(timeout, end, (f'\n{line}', 1))
+    late = threading.Timer(timeout, peers.end, (f'\n{line}', 1))
     late.daemon = True
     late.start()
     try:
@@ -237,13 +237,3 @@ def gather(tree: Any, mesh: Mesh) -> Any:
   if not all(x.is_fully_replicated for x in jax.tree.leaves(tree)):
     tree = jax.jit(lambda x: x, out_shardings=replicated(mesh))(tree)
   return jax.tree.map(lambda x: x.addressable_data(0), tree)
-
-
-def end(line: str, code: int) -> NoReturn:
-  """Says a last line and ends the process: libraries have more to say."""
-  sys.stdout.flush()
-  sys.stderr.flush()
-  stderr = os.dup(2)
-  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-  os.write(stderr, line.encode() + b'\n' if line else b'')
-  os._exit(code)

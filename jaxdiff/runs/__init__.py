@@ -1,7 +1,7 @@
 """A run on disk: its configuration, examples, checkpoints and logs."""
 
 from jaxdiff.runs.config_json import check_continues, read_config, start
-from jaxdiff.runs.run import Run, digest, load
+from jaxdiff.runs.run import Run, digest, load, load_stable_diffusion
 from jaxdiff.runs.store import Checkpoints, DamagedCheckpointError
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
   'check_continues',
   'digest',
   'load',
+  'load_stable_diffusion',
   'read_config',
   'start',
 ]

@@ -127,6 +127,29 @@ def load(
   return made(jax.tree.map(jax.device_put, combined, sharding))
 
 
+def load_stable_diffusion(path: str | Path, mesh: Mesh, **settings: Any) -> Run:
+  """Loads a published Stable Diffusion.
+
+  Args:
+    path: the folder, or the single file.
+    mesh: the weights go to each of its devices.
+    **settings: of `stable_diffusion.read`.
+
+  Raises:
+    FileNotFoundError, ValueError: as `stable_diffusion.read`.
+  """
+  from jaxdiff.runs import stable_diffusion
+
+  config, spec, read_params = stable_diffusion.read(path, **settings)
+  model = models.make(config, spec)
+  everywhere = parallel.replicated(mesh)
+  model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
+  dtype = config.network.dtype
+  params = jax.tree.map(lambda x: x.astype(dtype), read_params())
+  params = jax.device_put(params, everywhere)
+  return Run(Path(config.workdir), config, model.spec, model, 0, params)
+
+
 def base_params(config: Config, spec: Spec, mesh: Mesh) -> Any:
   """Loads the weights of --init, beside which factors were trained.
 
@@ -134,7 +157,7 @@ def base_params(config: Config, spec: Spec, mesh: Mesh) -> Any:
     FileNotFoundError: They are not there.
     ValueError: They are others.
   """
-  from jaxdiff.runs import stable_diffusion  # which makes a Run
+  from jaxdiff.runs import stable_diffusion
 
   init = config.init
   try:

@@ -8,16 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-from jax.sharding import Mesh
-
 from jaxdiff import config as c
-from jaxdiff import hub, models, parallel
+from jaxdiff import hub
 from jaxdiff.models.model import Params
 from jaxdiff.pretrained import checkpoint_file
 from jaxdiff.pretrained.unet_config import TextUNet
 from jaxdiff.runs import published_parts
-from jaxdiff.runs.run import Run
 
 
 def is_one(path: str | Path) -> bool:
@@ -34,24 +30,6 @@ class Described(NamedTuple):
   config: c.Config
   spec: c.Spec
   params: Callable[[], Params]
-
-
-def load(path: str | Path, mesh: Mesh, **settings: Any) -> Run:
-  """Loads a Stable Diffusion.
-
-  Args:
-    path: The folder, or the single file.
-    mesh: The weights go to each of its devices.
-    **settings: Of `read`.
-  """
-  config, spec, read_params = read(path, **settings)
-  model = models.make(config, spec)
-  everywhere = parallel.replicated(mesh)
-  model = model._replace(frozen=jax.device_put(model.frozen, everywhere))
-  dtype = config.network.dtype
-  params = jax.tree.map(lambda x: x.astype(dtype), read_params())
-  params = jax.device_put(params, everywhere)
-  return Run(Path(config.workdir), config, model.spec, model, 0, params)
 
 
 def read(

@@ -12,11 +12,10 @@ import tiny_stable_diffusion as tiny
 import torch_written
 from safetensors.numpy import load_file, save_file
 
-from jaxdiff import parallel
+from jaxdiff import parallel, runs
 from jaxdiff.pretrained import checkpoint_file, checkpoint_versions
 from jaxdiff.pretrained.checkpoint_file import AUTOENCODER, TEXT, UNET, Version
 from jaxdiff.pretrained.clip_folder import read_text, zeros_for_empty
-from jaxdiff.runs import stable_diffusion
 
 torch_modules = torch_written.torch_modules
 WEIGHTS = 'diffusion_pytorch_model.safetensors'
@@ -100,7 +99,7 @@ def assert_is_its_folder(path, folder):
     (folder / 'tokenizer/merges.txt').read_bytes()
   )
   mesh = parallel.local_mesh()
-  ours, theirs = (stable_diffusion.load(p, mesh) for p in (path, folder))
+  ours, theirs = (runs.load_stable_diffusion(p, mesh) for p in (path, folder))
   assert_equal(ours.params, theirs.params)
   assert_equal(ours.model.frozen, theirs.model.frozen)
   assert ours.spec.text_dims == theirs.spec.text_dims
@@ -153,13 +152,13 @@ def test_shards_are_the_whole(folder, tmp_path):
   path = copy / 'unet' / f'{WEIGHTS}.index.json'
   path.write_text(json.dumps({'weight_map': index}))
   mesh = parallel.local_mesh()
-  ours, theirs = (stable_diffusion.load(x, mesh) for x in (copy, folder))
+  ours, theirs = (runs.load_stable_diffusion(x, mesh) for x in (copy, folder))
   assert_equal(ours.params, theirs.params)
   (copy / 'unet' / 'part-1.safetensors').unlink()
   (copy / 'vae' / WEIGHTS).unlink()
   missing = f'unet/part-1.safetensors, vae/{WEIGHTS} are missing'
   with pytest.raises(FileNotFoundError, match=missing):
-    stable_diffusion.load(copy, mesh)
+    runs.load_stable_diffusion(copy, mesh)
 
 
 def test_open_clip_without_its_last_block(tmp_path, monkeypatch):
@@ -186,21 +185,21 @@ def test_faults(folder, tmp_path):
   state, mesh = original(folder), parallel.local_mesh()
   path = saved(state, tmp_path / 'a.safetensors')
   with pytest.raises(FileNotFoundError, match='put merges.txt of'):
-    stable_diffusion.load(path, mesh)
+    runs.load_stable_diffusion(path, mesh)
   (tmp_path / 'merges.txt').write_text('')
   with pytest.raises(ValueError, match='of the first, whose'):
-    stable_diffusion.load(path, mesh, prediction='v')
+    runs.load_stable_diffusion(path, mesh, prediction='v')
   name = f'{UNET}out.2.bias'
   del state[name]
   with pytest.raises(ValueError, match=r'missing: out\.2\.bias'):
-    stable_diffusion.load(saved(state, tmp_path / 'b.safetensors'), mesh)
+    runs.load_stable_diffusion(saved(state, tmp_path / 'b.safetensors'), mesh)
   wide = {checkpoint_file._WIDTH: np.zeros((4, tiny.WIDTH + 1), np.float32)}
   path = saved(state | wide, tmp_path / 'c.safetensors')
   with pytest.raises(ValueError, match='give --prediction v'):
-    stable_diffusion.load(path, mesh)
+    runs.load_stable_diffusion(path, mesh)
   refiner = {checkpoint_file._WIDTH_XL: np.zeros((4, 1280), np.float32)}
   with pytest.raises(ValueError, match='1280 as that of the refiner of XL'):
-    stable_diffusion.load(saved(refiner, tmp_path / 'e.safetensors'), mesh)
+    runs.load_stable_diffusion(saved(refiner, tmp_path / 'e.safetensors'), mesh)
   other = {'x': np.zeros(2, np.float32)}
   with pytest.raises(ValueError, match='it has no such U-Net'):
-    stable_diffusion.load(saved(other, tmp_path / 'd.safetensors'), mesh)
+    runs.load_stable_diffusion(saved(other, tmp_path / 'd.safetensors'), mesh)

@@ -12,7 +12,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 from tiny_pipelines import SIDE, STEPS, pipeline, relative, torch
 
-from jaxdiff import parallel
+from jaxdiff import parallel, runs
 from jaxdiff.generation import edits
 from jaxdiff.generation.sampler import make_sampler, traced_options
 from jaxdiff.models import prompts
@@ -22,7 +22,6 @@ from jaxdiff.pretrained.autoencoder_weights import (
   autoencoder_state,
 )
 from jaxdiff.pretrained.clip_weights import clip_text_network
-from jaxdiff.runs import stable_diffusion
 from jaxdiff.runs.examples import with_null
 
 
@@ -45,7 +44,7 @@ def sampler(run):
 )
 def test_the_image_is_that_of_the_pipeline(version, gain, negative, tmp_path):
   pipe = pipeline(version, gain, tmp_path / 'sd')
-  run = stable_diffusion.load(tmp_path / 'sd', parallel.local_mesh())
+  run = runs.load_stable_diffusion(tmp_path / 'sd', parallel.local_mesh())
   config, model = run.config, run.model
   encode = prompts.make(config.condition, run.workdir, run.spec).encode
   rows = with_null(
@@ -142,7 +141,7 @@ def test_names_of_the_single_file_of_sdxl():
 def test_a_network_that_fills_in(tmp_path):
   """The mask and the masked image stand beside the latents, nine channels."""
   pipe = pipeline('inpaint', 1.0, tmp_path / 'sd')
-  run = stable_diffusion.load(tmp_path / 'sd', parallel.local_mesh())
+  run = runs.load_stable_diffusion(tmp_path / 'sd', parallel.local_mesh())
   rng = np.random.default_rng(0)
   image = rng.uniform(-1, 1, (2 * SIDE, 2 * SIDE, 3)).astype(np.float32)
   mask = rng.uniform(size=(2 * SIDE, 2 * SIDE, 1)) < 0.5
