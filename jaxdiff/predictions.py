@@ -11,11 +11,13 @@ a the pair (xt, y) determines both:
 
 An error in y is an error in x0 times sigma / d, which turns a loss in any space
 into a loss in any other. All functions are for one example: t is a scalar and
-arrays are [...]; `jax.vmap` makes the batch.
+arrays are [...]; `jax.vmap` makes the batch. `clean_apply` is for a batch.
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -25,6 +27,7 @@ from jaxdiff.checks import number
 from jaxdiff.schedules import Schedule
 
 Kind = Callable[[Schedule, ArrayLike], tuple[Array, Array]]
+Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_keys=None)
 
 
 def x0(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
@@ -164,3 +167,20 @@ def x0_error(kind: Kind, schedule: Schedule, t: ArrayLike) -> Array:
   a, b = kind(schedule, t)
   alpha, sigma = schedule(t)
   return jnp.square(sigma / (alpha * b - sigma * a))
+
+
+def clean_apply(apply: Apply, kind: Kind, schedule: Schedule) -> Apply:
+  """Turns the prediction of a network into E[x0 | xt].
+
+  Args:
+    apply: the network, (params, xt[B, ...], t[B], cond, dropout_keys=None).
+  """
+
+  def clean(params: Any, xt: Array, t: Array, *args: Any) -> Array:
+    y = apply(params, xt, t, *args)
+    # Unequal shapes would broadcast.
+    chex.assert_equal_shape([y, xt])
+    one = lambda y, xt, t: to_x0(kind, schedule, y, xt, t)
+    return jax.vmap(one)(y, xt, t)
+
+  return clean

@@ -11,6 +11,6 @@ floor, is what it has memorised.
   WORKDIR/classifier.json          their SHA-256, the data set, the accuracy
 """
 
-from jaxdiff.classifier.files import About, Trained, load, save
+from jaxdiff.models.classifier_files import About, Trained, load, save
 
 __all__ = ['About', 'Trained', 'load', 'save']

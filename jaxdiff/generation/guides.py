@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jaxdiff import guidance, parallel, runs
-from jaxdiff.classifier import files as classifiers
 from jaxdiff.config import registry
 from jaxdiff.models import Model
+from jaxdiff.models import classifier_files as classifiers
 from jaxdiff.models.model import Cond, Params
 from jaxdiff.models.prompts import READER
 from jaxdiff.runs import Run

@@ -19,11 +19,10 @@ from jaxdiff import predictions
 from jaxdiff.checks import number
 from jaxdiff.losses.time_sampling import Times, continuous
 from jaxdiff.losses.weightings import Weighting
-from jaxdiff.predictions import Kind
+from jaxdiff.predictions import Apply, Kind, clean_apply
 from jaxdiff.schedules import NoiseLevel, Schedule, log_snr
 
 Params = Mapping[str, Any]
-Apply = Callable[..., Any]  # (params, xt, t, cond, dropout_keys=None)
 Batch = Mapping[str, Any]
 LossValue = tuple[Array, dict[str, Array]]  # per_example[B], metrics
 Loss = Callable[[Any, Array, Batch], LossValue]
@@ -67,23 +66,6 @@ class Noisy(NamedTuple):
   t: Array  # [B]
   target: Array  # [B, ...]
   dropout_keys: Array  # [B]
-
-
-def clean_apply(apply: Apply, kind: Kind, schedule: Schedule) -> Apply:
-  """Turns the prediction of a network into E[x0 | xt].
-
-  Args:
-    apply: the network, (params, xt[B, ...], t[B], cond, dropout_keys=None).
-  """
-
-  def clean(params: Any, xt: Array, t: Array, *args: Any) -> Array:
-    y = apply(params, xt, t, *args)
-    # Unequal shapes would broadcast.
-    chex.assert_equal_shape([y, xt])
-    to_x0 = lambda y, xt, t: predictions.to_x0(kind, schedule, y, xt, t)
-    return jax.vmap(to_x0)(y, xt, t)
-
-  return clean
 
 
 def corruption(

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxdiff import classifier
+from jaxdiff.models import classifier_files
 from jaxdiff.models.model import Params
 from jaxdiff.pretrained import resize
 from jaxdiff.pretrained.dinov2_weights import load_dinov2
@@ -43,7 +43,7 @@ def load(text: str) -> Space:
 
 
 def _classifier(workdir: str) -> Space:
-  network, params, about, sha256 = classifier.load(workdir)
+  network, params, about, sha256 = classifier_files.load(workdir)
 
   def features(params: Params, images: Array) -> Sequence[Array]:
     return network.apply({'params': params}, images).maps

@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxdiff.checks import number, whole
-from jaxdiff.losses import Apply
+from jaxdiff.predictions import Apply
 from jaxdiff.samplers.sampling import Denoiser, Solver, Step, as_solver, sample
 
 

@@ -14,8 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxdiff import processes
 from jaxdiff.checks import number
-from jaxdiff.losses import Apply, clean_apply
-from jaxdiff.predictions import Kind
+from jaxdiff.predictions import Apply, Kind, clean_apply
 from jaxdiff.processes import Process
 from jaxdiff.schedules import Schedule
 
