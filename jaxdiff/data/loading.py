@@ -47,7 +47,8 @@ def load(
 
   Raises:
     ValueError: The name or the split is unknown, the set does not take an
-      option, or an example does not fit.
+      option, an example does not fit, or images have no pixels or more than 4
+      channels.
     FileNotFoundError: The file or folder does not exist or is empty, or a TFDS
       set is not prepared; the message has the command that prepares it.
   """
@@ -74,7 +75,18 @@ def load(
   if kind not in SETS and dataset.content is Dataset.content:
     found = dataset
     dataset = dataclasses.replace(dataset, content=lambda: sample(found))
+  if dataset.modality == 'image':
+    _check_images(name, dataset.shape)
   return dataclasses.replace(dataset, name=name)
+
+
+def _check_images(name: str, shape: tuple[int, ...]) -> None:
+  """Raises ValueError for images [H, W, C] that could not be drawn."""
+  if len(shape) != 3 or min(shape) < 1 or shape[2] > 4:
+    raise ValueError(
+      f'images must be [H, W, C] with C from 1 to 4, and {name!r} has '
+      f'{list(shape)}'
+    )
 
 
 def call(
