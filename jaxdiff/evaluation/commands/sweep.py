@@ -1,6 +1,7 @@
 """Command `sweep`: one table of many samplers of a run."""
 
 import itertools
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -178,16 +179,24 @@ class Sweep(Section):
 def read_row(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
   """Reads the result of a row, which has these fields and more.
 
+  The versions are those of the program that measured it.
+
   Raises:
     ValueError: It is damaged.
   """
   row = files.read_json(path, 'the row')
   metrics = row.get('metrics') if isinstance(row, dict) else None
   measured = isinstance(metrics, dict) and all(
-    isinstance(x, dict) and isinstance(x.get('value'), float | int)
+    isinstance(x, dict) and type(x.get('value')) in (float, int)
     for x in metrics.values()
   )
-  if not (metrics and measured and fields.keys() <= row.keys()):
+  written = json.loads(json.dumps(fields))
+  same = metrics and all(
+    row.get(name) == value
+    for name, value in written.items()
+    if name != 'versions'
+  )
+  if not (metrics and measured and same):
     raise ValueError(
       f'{path} is damaged: delete it, and the same command measures it again'
     )
