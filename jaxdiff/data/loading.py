@@ -107,7 +107,8 @@ def call(
     raise ValueError(f'data.name must be {form!r}, got {name!r}')
   for option, flag in _FLAGS.items():
     if option in given and option not in parameters:
-      takes = ', '.join(_FLAGS[n] for n in parameters if n in _FLAGS)
+      known = (_FLAGS[n] for n in parameters if n in _FLAGS)
+      takes = ', '.join(flag for flag in known if flag.startswith('--'))
       raise ValueError(f'{name!r} takes {takes or "no options"}, got {flag}')
     if option in needed and option not in given:
       raise ValueError(f'{name!r} needs {flag}')
