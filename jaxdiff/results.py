@@ -30,32 +30,13 @@ import numpy as np
 import tyro
 
 from jaxdiff import files, recipes, scripts
+from jaxdiff.cards import MADE, WRITTEN, Card, check_commands, read
 from jaxdiff.config import Section, parse, parse_flags, to_dict
-from jaxdiff.config.ranges import NotNegative, Seed, check
 from jaxdiff.runs import read_config, results
 from jaxdiff.runs.config_json import differences
+from jaxdiff.runs.store import Checkpoints
 
-Card = dict[str, Any]
-_Words = tuple[str, ...]
-WRITTEN = {
-  'title': str,
-  'setup': tuple[_Words, ...],
-  'train': _Words,
-  'measure': _Words,
-  'metric': str,
-  'train_seeds': tuple[Seed, ...],
-  'seeds': tuple[Seed, ...],
-}
-MADE = {
-  'runs': tuple[dict[str, Any], ...],
-  'mean': float,
-  'std_samplings': NotNegative,
-  'std_trainings': NotNegative | None,
-  'tolerance': dict[str, float],
-  'minutes': NotNegative,
-  'hardware': str,
-  'date': str,
-}
+__all__ = ['MADE', 'WRITTEN', 'Make', 'Render', 'Verify', 'read']
 
 
 @dataclass(frozen=True)
@@ -68,6 +49,10 @@ class Make(Section):
   def run(self) -> None:
     card = read(self.card)
     folder = files.as_path(self.runs) / Path(self.card).stem
+    # What cannot work is found out before hours of it.
+    check_commands(card)
+    files.check_target(self.card)
+    files.check_target(folder, folder=True)
     start = time.monotonic()
     setup(card)
     made = []
@@ -98,10 +83,14 @@ class Verify(Section):
   def run(self) -> None:
     card = read(self.card, made=True)
     first = card['runs'][0]
+    check_commands(card)
+    if self.workdir:
+      check_run(card, files.as_path(self.workdir))
+    else:
+      files.check_target(self.scratch, folder=True)
     setup(card)
-    if self.scratch is None:
+    if self.workdir:
       workdir, kind = files.as_path(self.workdir), 'run'
-      check_run(card, workdir)
     else:
       print(
         f'trains again; it took {card["minutes"]:.0f} minutes with all seeds'
@@ -135,33 +124,6 @@ class Render(Section):
 
 
 COMMANDS = {'make': Make, 'verify': Verify, 'render': Render}
-
-
-def read(path: str | Path, made: bool = False) -> Card:
-  """Reads a card.
-
-  Raises:
-    ValueError: it lacks fields, or has them of another type.
-  """
-  card = files.read_json(files.as_path(path), 'the card')
-  wanted = {**WRITTEN, **MADE} if made else WRITTEN
-  missing = [n for n in wanted if not isinstance(card, dict) or n not in card]
-  if missing:
-    raise ValueError(f'{path} is no card, it lacks {missing}')
-  tuples = lambda x: tuple(map(tuples, x)) if isinstance(x, list) else x
-  said = f'{path} is no card:'
-  for name, hint in wanted.items():
-    check(tuples(card[name]), hint, f'{said} {name}')
-    if not card[name] and name in ('measure', 'train_seeds', 'seeds', 'runs'):
-      raise ValueError(f'{said} {name} is empty')
-  for command in card['setup']:
-    if not ''.join(command[:1]).startswith(('jaxdiff.', 'benchmarks.')):
-      raise ValueError(f'{said} setup is for modules of jaxdiff, got {command}')
-  if made:
-    for kind in ('run', 'training'):
-      check(card['tolerance'].get(kind), NotNegative, f'{said} tolerance')
-    check(card['runs'][0].get('seed'), Seed, f'{said} seed of runs')
-  return card
 
 
 def completed(
@@ -211,7 +173,7 @@ def row(card: Card) -> str:
 
 
 def check_run(card: Card, workdir: Path) -> None:
-  """Raises ValueError unless a run was trained as a card says."""
+  """Raises ValueError unless a run was trained to the end as a card says."""
   wanted = to_dict(parse(card['train']))
   found = to_dict(read_config(workdir)[0])
   other = [
@@ -221,6 +183,11 @@ def check_run(card: Card, workdir: Path) -> None:
   ]
   if other:
     raise ValueError(f'{workdir} is another run: ' + '; '.join(other))
+  step, last = max(Checkpoints(workdir).steps(), default=0), wanted['training']
+  if step < last['num_steps']:
+    raise ValueError(
+      f'{workdir} is at step {step} of {last["num_steps"]}: train it to the end'
+    )
 
 
 def setup(card: Card) -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import io
 import logging
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Set
 from typing import TypeVar
@@ -33,6 +35,10 @@ def run(main: Callable[[], None]) -> None:
   threading.excepthook = lambda _: None
   for library in ('absl', 'asyncio', 'gcsfs'):
     logging.getLogger(library).setLevel(logging.CRITICAL)
+  # A name may have characters that the terminal or the log has not.
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors='backslashreplace')
   try:
     main()
   except SystemExit as error:

@@ -26,7 +26,7 @@ def main():
   thread = threading.Thread(target=fail)
   thread.start()
   thread.join()
-  print('begun')
+  print('begun caf\\udce9')
   with scripts.ending('train.py'):
     raise OSError(28, 'No space left on device', 'a.json')
 
@@ -88,7 +88,7 @@ def test_the_line_is_the_last_of_the_process():
     text=True,
     timeout=100,
   )
-  assert run.returncode == 1 and run.stdout == 'begun\n'
+  assert run.returncode == 1 and run.stdout == 'begun caf\\udce9\n'
   assert run.stderr == (
     "train.py: [Errno 28] No space left on device: 'a.json': free some space, "
     'then the same command continues\n'

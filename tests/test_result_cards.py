@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from jaxdiff import results
+from jaxdiff.config import Spec, describe, parse
+from jaxdiff.runs.config_json import save_config
 
 CARD = {
   'title': 'Digits: bits/dim',
@@ -106,6 +108,10 @@ MADE = complete([[1.0, 1.1, 0.9]])
     ('measure', []),
     ('setup', [['pip', 'install', 'x']]),
     ('setup', [[]]),
+    ('measure', ['likelihood', 'runs/digits']),
+    ('measure', ['sweep', '{run}']),
+    ('train', ['--seed', '3']),
+    ('train', ['--workdir=runs/digits']),
     ('runs', [{}]),
     ('mean', float('nan')),
     ('tolerance', {'run': 1.0}),
@@ -128,6 +134,33 @@ def test_other_json_is_no_card(tmp_path, content):
   path.write_text(content)
   with pytest.raises(ValueError, match=r'is no card, it lacks'):
     results.read(path)
+
+
+def test_what_cannot_work_is_found_out_first(tmp_path, monkeypatch):
+  path, runs = tmp_path / 'card.json', tmp_path / 'runs'
+  monkeypatch.setattr(results, '_run', lambda *command: 1 / 0)
+  make = results.Make(card=str(path), runs=str(runs))
+  for change, message in (
+    ({'train': ['--training.num-steps', '0']}, '--training.num-steps must be'),
+    ({'measure': ['text', '{run}', '--num', '0']}, '--num must be in'),
+    ({}, 'is a file, and a folder was to be written'),
+  ):
+    path.write_text(json.dumps(CARD | change))
+    (runs / 'card').parent.mkdir(exist_ok=True)
+    (runs / 'card').write_text('in the way')
+    with pytest.raises((ValueError, OSError), match=message):
+      make.run()
+  path.write_text(json.dumps(CARD | {'train': ['--unknown', '3']}))
+  with pytest.raises(SystemExit):
+    make.run()
+
+
+def test_an_unfinished_run_is_not_verified(tmp_path):
+  config = parse(CARD['train'])
+  save_config(tmp_path, describe(config, Spec('image', (8, 8, 1))))
+  (tmp_path / 'checkpoints' / '500').mkdir(parents=True)
+  with pytest.raises(ValueError, match=r'is at step 500 of \d+: train it to'):
+    results.check_run(CARD, tmp_path)
 
 
 @pytest.mark.slow

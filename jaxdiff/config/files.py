@@ -8,16 +8,16 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
 
 from jaxdiff import files
-from jaxdiff.config import migration, registry
+from jaxdiff.config import migration
 from jaxdiff.config.config import Config
-from jaxdiff.config.diffusion import Categorical, Gaussian
+from jaxdiff.config.diffusion import Categorical
+from jaxdiff.config.effects import check_effect
 from jaxdiff.config.ranges import Count, check, parse_flags
 
 
@@ -109,69 +109,6 @@ def parse(
   config = parse_flags(Config, argv, default)
   check_effect(config, default)
   return config
-
-
-# Settings -> those without which they have no effect.
-_NEEDS = {
-  'network.remat_policy': ('network.remat',),
-  'condition.drop': ('condition.label', 'condition.text'),
-  'condition.augment': ('condition.low_res',),
-  'sampling.augment': ('condition.low_res',),
-  'latent.num': ('latent.autoencoder',),
-  'latent.cache': ('latent.autoencoder',),
-  'diffusion.perceptual_weight': ('diffusion.perceptual',),
-  'diffusion.adversarial_weight': ('diffusion.adversary',),
-  'diffusion.adversarial_start': ('diffusion.adversary',),
-  'lora.alpha': ('lora.rank',),
-  'condition.sizes': ('condition.clip',),
-  'parallel.timeout': ('parallel.coordinator',),
-}
-for _name in ('length', 'vocab_size', 'width', 'depth', 'num_heads', 'clip'):
-  _NEEDS[f'condition.{_name}'] = ('condition.text',)
-for _name in ('scale', 'guidance', 'interval', 'rescale'):
-  _NEEDS[f'sampling.{_name}'] = ('condition.label', 'condition.text')
-for _name in ('features', 'weights', 'resize', 'num'):
-  _NEEDS[f'evaluation.{_name}'] = ('evaluation.every',)
-
-
-def check_effect(config: Config, before: Config) -> None:
-  """Checks that each flag has an effect; a file may say more than it needs.
-
-  Raises:
-    ValueError: a setting without effect differs from `before`, the file's.
-  """
-  flag = lambda path: f'--{path}'.replace('_', '-')
-  for path, needs in _NEEDS.items():
-    section, _, name = path.partition('.')
-    # A field of one kind of diffusion is None for the others.
-    value, old = (
-      getattr(getattr(c, section), name, None) for c in (config, before)
-    )
-    if value != old and not any(attrgetter(n)(config) for n in needs):
-      raise ValueError(
-        f'{flag(path)} needs {" or ".join(map(flag, needs))}, without which it '
-        'has no effect'
-      )
-  if config.sampling.eta != before.sampling.eta:
-    registry.check_eta('--sampling.eta', config.sampling.sampler)
-  rules, one = config.parallel.rules, config.parallel.fsdp == 1
-  if one and rules != before.parallel.rules:
-    raise ValueError('--parallel.rules needs --parallel.fsdp above 1')
-  if isinstance(config.diffusion, Gaussian | Categorical):
-    return
-  kind = type(config.diffusion).__name__
-  num = config.sampling.num
-  same_number = dataclasses.replace(before.sampling, num=num)
-  for new, old in (
-    (config.condition, before.condition),
-    (config.sampling, same_number),
-  ):
-    for name, value in vars(new).items():
-      if value != getattr(old, name):
-        raise ValueError(
-          f'{flag(new.prefix + name)} has no effect: a model of diffusion '
-          f'{kind} draws no samples'
-        )
 
 
 _LATENTS: dict[str, Any] = dict.fromkeys(('shift', 'scale'), tuple[float, ...])

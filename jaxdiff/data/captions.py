@@ -48,6 +48,7 @@ def read_captions(
         f'files and captions must be strings, got {name!r}: {caption!r} in '
         f'{file}'
       )
+    _check_text(caption, file)
     image = file.parent / name
     if image in captions:
       raise ValueError(f'{file} has two captions of {name}')
@@ -67,6 +68,14 @@ def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
       raise ValueError(f'{name} is there twice')
     found[name] = value
   return found
+
+
+def _check_text(text: str, file: Path) -> None:
+  """Raises ValueError for half a character, which JSON can write."""
+  try:
+    text.encode()
+  except UnicodeEncodeError:
+    raise ValueError(f'{file} has half a character in {text!r}') from None
 
 
 def listed(files: Sequence[Path | str]) -> str:

@@ -47,7 +47,8 @@ def load(
 
   Raises:
     ValueError: The name or the split is unknown, the set does not take an
-      option, or an example does not fit.
+      option, an example does not fit, or images have no pixels or more than 4
+      channels.
     FileNotFoundError: The file or folder does not exist or is empty, or a TFDS
       set is not prepared; the message has the command that prepares it.
   """
@@ -74,7 +75,18 @@ def load(
   if kind not in SETS and dataset.content is Dataset.content:
     found = dataset
     dataset = dataclasses.replace(dataset, content=lambda: sample(found))
+  if dataset.modality == 'image':
+    _check_images(name, dataset.shape)
   return dataclasses.replace(dataset, name=name)
+
+
+def _check_images(name: str, shape: tuple[int, ...]) -> None:
+  """Raises ValueError for images [H, W, C] that could not be drawn."""
+  if len(shape) != 3 or min(shape) < 1 or shape[2] > 4:
+    raise ValueError(
+      f'images must be [H, W, C] with C from 1 to 4, and {name!r} has '
+      f'{list(shape)}'
+    )
 
 
 def call(
@@ -95,7 +107,8 @@ def call(
     raise ValueError(f'data.name must be {form!r}, got {name!r}')
   for option, flag in _FLAGS.items():
     if option in given and option not in parameters:
-      takes = ', '.join(_FLAGS[n] for n in parameters if n in _FLAGS)
+      known = (_FLAGS[n] for n in parameters if n in _FLAGS)
+      takes = ', '.join(flag for flag in known if flag.startswith('--'))
       raise ValueError(f'{name!r} takes {takes or "no options"}, got {flag}')
     if option in needed and option not in given:
       raise ValueError(f'{name!r} needs {flag}')

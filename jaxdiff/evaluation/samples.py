@@ -18,7 +18,7 @@ from jaxdiff.evaluation.flags import MACHINE, Drawing
 from jaxdiff.evaluation.measuring import Machine
 from jaxdiff.generation import conditions
 from jaxdiff.generation.conditions import Conditions
-from jaxdiff.generation.flags import changed, suffix
+from jaxdiff.generation.flags import changed, of_network, suffix
 from jaxdiff.generation.job import job_of_run, load_run
 from jaxdiff.runs import Run, examples, results
 
@@ -154,6 +154,7 @@ def of_run(
     'config_sha256': results.config_sha256(run.workdir),
     **job.metadata,
     **drawing.guides,
+    **of_network(drawing),
   }
   name = f'{run.workdir}/evaluation/', f'_{job.name}'
   return Samples(dataset, fields, name, job.draw)

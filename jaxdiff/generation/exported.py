@@ -11,8 +11,9 @@
 
 `arrays` are the parameters, 'params/...', and the options: 'options/seed',
 'options/scale', the conditions 'options/cond/...' of which sample i has row i
-modulo their number, and so on. They may be changed. The index is int32 [B], B
-that of the export. The samples are those of sample.py.
+modulo their number, and so on. They may be changed. With --guide or
+--classifier the parameters are 'params/own/...' and 'params/guide/...'. The
+index is int32 [B], B that of the export. The samples are those of sample.py.
 """
 
 from collections.abc import Mapping
@@ -67,13 +68,19 @@ def save(job: Job, out: str | Path, batch_size: int) -> Path:
   if isinstance(job.run.spec.shape, dict):
     raise ValueError('samples of graphs are no single array')
   draw = make_sampler(job.run.model, job.run.config.sampling)
+  guided = isinstance(job.params, tuple)
+  parts = ('own', 'guide')
+  params = dict(zip(parts, job.params, strict=True)) if guided else job.params
 
   def program(arrays: Mapping[str, Array], index: Array) -> Array:
     tree = unflatten_dict(arrays, sep='/')
-    return draw(tree['params'], tree['options'], index).x
+    params = tree['params']
+    if guided:
+      params = tuple(params[name] for name in parts)
+    return draw(params, tree['options'], index).x
 
   index = np.arange(batch_size, dtype=np.int32)
-  tree: Any = {'params': job.params, 'options': job.options(index)}
+  tree: Any = {'params': params, 'options': job.options(index)}
   # Numbers of Python have no type until they are arrays.
   tree = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), tree)
   arrays = flatten_dict(jax.device_get(tree), sep='/')

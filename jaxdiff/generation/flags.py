@@ -240,6 +240,15 @@ def changed(flags: Any, *except_for: str) -> dict[str, Any]:
   return found
 
 
+def of_network(flags: SamplerFlags) -> dict[str, Any]:
+  """Returns the changed flags on which samples depend by the network alone.
+
+  The weights, the sampler and the guides have their own fields of metadata.
+  """
+  names = 'dtype', 'size', 'sizes', 'prediction'
+  return {k: x for k, x in changed(flags).items() if k in names}
+
+
 def suffix(flags: Any, *except_for: str, content: Any = None) -> str:
   """Names the changed flags in a file name: numbers, and a hash of the rest.
 

@@ -16,6 +16,7 @@ from jaxdiff.generation.flags import (
   Flags,
   changed,
   configure,
+  of_network,
   suffix,
 )
 from jaxdiff.generation.infills import read_infills
@@ -34,8 +35,6 @@ from jaxdiff.runs import Run
 # Settings of a sampler, those on which others depend first.
 _SETTINGS = ('sampler', 'guidance', 'steps', 'eta', 'times', 'threshold')
 _SETTINGS += ('scale', 'momentum')
-# Flags on which images depend, beside those of the sampler.
-_OF_THE_NETWORK = 'dtype', 'size', 'sizes'
 
 
 def make_job(flags: Flags, mesh: Mesh) -> Job:
@@ -113,7 +112,7 @@ def make_job(flags: Flags, mesh: Mesh) -> Job:
     paths={'base': flags.base, **images.paths, **flags.guides},
     **images.hashes,
     **({'edit': flags.edit, **numbers} if edit else {}),
-    **{k: x for k, x in changed(flags).items() if k in _OF_THE_NETWORK},
+    **of_network(flags),
   )
   if flags.base:
     metadata['base'] = settings(loaded[0])

@@ -77,6 +77,8 @@ def load(workdir: str | os.PathLike) -> Trained:
     raise ValueError(
       f'{workdir / _ABOUT} is damaged ({error}): {advice}'
     ) from error
+  if not (workdir / _WEIGHTS).is_file():
+    raise FileNotFoundError(f'{workdir / _WEIGHTS} is missing: {advice}')
   content = (workdir / _WEIGHTS).read_bytes()
   if hashlib.sha256(content).hexdigest() != sha256:
     raise ValueError(

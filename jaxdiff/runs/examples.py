@@ -59,6 +59,8 @@ def load(
     if spec is None:
       raise
     raise FileNotFoundError(f'{error}; data that moved: {flag}') from None
+  if training and config.data.flip and dataset.modality != 'image':
+    raise ValueError(f'--data.flip is for images, and {dataset.name} has none')
   if isinstance(config.diffusion, Categorical):
     dataset = data.pixels(dataset)
   null: dict[str, np.ndarray] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
-from jaxdiff import files, parallel
+from jaxdiff import files, hub, parallel
 from jaxdiff.config import Config, Spec, describe, registry
 from jaxdiff.models.model import Params
 from jaxdiff.runs.config_json import differences, read_config
@@ -50,6 +50,10 @@ def published(config: Config, prediction: str | None) -> Config:
   if stable_diffusion.is_one(config.init):
     base = _stable_diffusion(config, config.data.image_size, prediction).config
   else:
+    if config.init.startswith(hub.SCHEME):
+      raise ValueError(f'--init {config.init} is no Stable Diffusion')
+    if not (files.as_path(config.init) / 'config.json').exists():
+      return config  # a run that continues may need it no more; see `load`
     base, spec = read_config(config.init)
     if spec.data is not None:
       return config
@@ -72,24 +76,26 @@ def load(config: Config, spec: Spec) -> tuple[Config, Spec, Params]:
 
   Raises:
     FileNotFoundError: no run there, or no checkpoint yet.
-    ValueError: its network, its noise or its data are others.
+    ValueError: its network, its noise or its data are others, or a run that
+      continues began with other weights.
   """
   if config.init is None:
     return config, spec, None
   from jaxdiff.runs import stable_diffusion
 
-  if files.absolute(config.init) == files.absolute(config.workdir):
+  if _place(config.init) == _place(config.workdir):
     raise ValueError(f'--init {config.init} is the --workdir itself')
   loss = _loss_of(config)
   taught = loss in registry.DISTILLING
   continues = bool(Checkpoints(config.workdir).steps())
-  saved = read_config(config.workdir)[1].init if continues else None
+  before, saved = _beginning(config.workdir) if continues else (None, None)
+  moved = _place(config.init) != before
   if stable_diffusion.is_one(config.init):
     found = _stable_diffusion(
       config, spec.shape[0], config.diffusion.prediction
     )
     config = _fitted(config, found.config)
-  if continues and not taught and config.lora.rank is None:
+  if continues and not (moved or taught) and config.lora.rank is None:
     return config, spec._replace(init=saved), None
   if not stable_diffusion.is_one(config.init):
     run = load_run(config.init, parallel.local_mesh())
@@ -117,7 +123,24 @@ def load(config: Config, spec: Spec) -> tuple[Config, Spec, Params]:
       f'ODE ends, and the teacher of {loss} must estimate E[x0 | xt]'
     )
   params = jax.device_get(found.params())
-  return config, spec._replace(init=digest(params)), params
+  sha256 = digest(params)
+  if continues and sha256 != saved:
+    raise ValueError(
+      f'{config.workdir} began with other weights than those of --init '
+      f'{config.init}, and continues from its own: give another --workdir'
+    )
+  return config, spec._replace(init=sha256), params
+
+
+def _beginning(workdir: str) -> tuple[str | None, str | None]:
+  """Returns the place of the --init of a run, and the hash of its weights."""
+  config, spec = read_config(workdir)
+  return config.init and _place(config.init), spec.init
+
+
+def _place(name: str) -> str:
+  hosted = name.startswith(hub.SCHEME)
+  return name if hosted else str(files.absolute(name))
 
 
 def _loss_of(config: Config) -> str:

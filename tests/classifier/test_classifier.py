@@ -114,6 +114,9 @@ def test_damage_is_found(tmp_path, key):
   path.write_bytes(content)
   with pytest.raises(ValueError, match='damaged'):
     classifier.load(tmp_path)
+  path.unlink()
+  with pytest.raises(FileNotFoundError, match='is missing: train it again'):
+    classifier.load(tmp_path)
   with pytest.raises(FileNotFoundError, match='jaxdiff.classifier train'):
     classifier.load(tmp_path / 'none')
 

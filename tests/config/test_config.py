@@ -182,7 +182,7 @@ def test_the_sde_solver_of_an_older_run_keeps_its_eta(eta):
   ('flags', 'needed'),
   [
     ('--sampling.scale 2', '--condition.label'),
-    ('--condition.vocab-size 300', '--condition.text'),
+    ('--condition.vocab-size 300', '--condition.text bpe'),
     ('--sampling.augment 0.2', '--condition.low-res'),
     ('--evaluation.num 9', '--evaluation.every'),
     ('--network.remat-policy dots_saveable', '--network.remat'),

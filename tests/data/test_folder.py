@@ -185,6 +185,10 @@ def test_broken_captions_are_named(tmp_path):
   (tmp_path / 'captions.json').write_text(text)
   with pytest.raises(ValueError, match=r'captions .*a\.png is there twice'):
     load(f'folder:{tmp_path}')
+  text = '{"a.png": "one \\ud83d", "b/c.png": "two"}'
+  (tmp_path / 'captions.json').write_text(text)
+  with pytest.raises(ValueError, match=r'captions\.json has half a character'):
+    load(f'folder:{tmp_path}')
 
 
 @pytest.mark.parametrize('mark', [b'', b'\xef\xbb\xbf'])

@@ -41,6 +41,13 @@ def test_arrays_that_are_no_images(path, x, message):
     load(path)
 
 
+@pytest.mark.parametrize('shape', [(0, 4, 1), (4, 0, 1), (4, 4, 0), (4, 4, 5)])
+def test_images_that_cannot_be_drawn(path, shape):
+  np.savez(path, arr_0=np.zeros((2, *shape), np.uint8))
+  with pytest.raises(ValueError, match=r'C from 1 to 4, and .*x\.npz. has \['):
+    load(path)
+
+
 def test_another_name_is_refused(path):
   np.savez(path, images=np.zeros((2, 4, 4, 3), np.uint8))
   with pytest.raises(ValueError, match='cannot be read as images under arr_0'):

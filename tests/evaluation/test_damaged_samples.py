@@ -76,6 +76,9 @@ def test_graphs_that_are_cut(tmp_path):
     {'metrics': {}, 'steps': 1},
     {'metrics': {'FID': 3.0}, 'steps': 1},
     {'metrics': {'FID': {'value': 3.0}}},
+    {'metrics': {'FID': {'value': True}}, 'steps': 5},
+    {'metrics': {'FID': {'value': 3.0}}, 'steps': None},
+    {'metrics': {'FID': {'value': 3.0}}, 'steps': 4},
     '[' * 100_000,
   ],
 )
@@ -83,6 +86,9 @@ def test_rows_of_a_sweep(tmp_path, content):
   path = tmp_path / 'row.json'
   path.write_text('{"metrics": {"FID": {"value": 3.0}}, "steps": 5}')
   assert read_row(path, {'steps': 5})['steps'] == 5
+  now = {'metrics': {'FID': {'value': 3.0}}, 'labels': [1], 'versions': 'new'}
+  path.write_text(json.dumps(now))
+  assert read_row(path, {'labels': (1,), 'versions': 'old'}) == now
   whole = isinstance(content, str)
   path.write_text(content if whole else json.dumps(content))
   with pytest.raises(ValueError, match=r'row\.json is damaged'):

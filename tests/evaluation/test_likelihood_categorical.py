@@ -106,5 +106,8 @@ def test_numbers_do_not_depend_on_the_batches():
 
 def test_more_terms_than_steps_are_refused():
   Likelihood(workdir='runs/a', steps=4, num_terms=4)
-  with pytest.raises(ValueError, match='at most --steps 4, got 99'):
+  message = 'at most --steps, which are 4, got 99'
+  with pytest.raises(ValueError, match=message):
     Likelihood(workdir='runs/a', steps=4, num_terms=99)
+  with pytest.raises(ValueError, match='^--num-terms must be at most --steps'):
+    Likelihood(workdir='runs/a', num_terms=99)._check_terms(4)  # of the run

@@ -115,6 +115,20 @@ def test_guides_without_effect_are_refused():
   for scales in ((), (1.0,)):
     with pytest.raises(ValueError, match='--guides has no effect at scale 1'):
       Sweep('run', guides=('weak',), scales=scales).rows()
+  for more, name in (({'guidance': 'apg'}, 'e'), ({'momentums': (0.5,)}, 's')):
+    with pytest.raises(ValueError, match=f'{name} has no effect at scale 1'):
+      Sweep('run', scales=(1.0,), **more).rows(2.0)
+  # Without --scales it is that of the run.
+  assert Sweep('run', guides=('weak',)).rows(2.0) == [Drawing(guide='weak')]
+
+
+def test_scale_one_is_measured_once():
+  flags = {'guides': ('a', 'b'), 'guidance': 'apg', 'momentums': (0.0, 0.5)}
+  plain, *guided = Sweep('run', scales=(1.0, 2.0), **flags).rows(2.0)
+  assert plain == Drawing(scale=1.0)
+  guides = [(row.scale, row.guide, row.momentum) for row in guided]
+  assert guides == [(2.0, g, m) for g in ('a', 'b') for m in (0.0, 0.5)]
+  assert {row.guidance for row in guided} == {'apg'}
 
 
 @pytest.mark.slow

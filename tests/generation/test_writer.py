@@ -1,5 +1,6 @@
 """Samples on disk: one job continues, two are never mixed, nothing is lost."""
 
+import dataclasses
 import json
 import os
 
@@ -9,7 +10,9 @@ import tiny
 from PIL import Image
 
 from jaxdiff import modalities
+from jaxdiff.config import Sampling
 from jaxdiff.generation import writer
+from jaxdiff.generation.flags import SamplerFlags, Weights, of_network
 
 IMAGES = modalities.make(tiny.SPEC)
 METADATA = {'params_sha256': 'a', 'seed': 0, 'workdir': 'runs/a'}
@@ -30,6 +33,17 @@ def names(folder):
 
 def fail(index):
   raise ValueError('nan')
+
+
+def test_every_flag_on_which_samples_depend_is_in_the_metadata():
+  of = lambda kind: {field.name for field in dataclasses.fields(kind)}
+  # The weights, merged with a LoRA, and the guides are known by their hash.
+  weights = of(Weights) | {'lora', 'lora_scale', 'guide', 'classifier'}
+  rest = of(SamplerFlags) - of(Sampling) - weights
+  values = {'dtype': 'bfloat16', 'size': 64, 'sizes': (1,) * 6}
+  values['prediction'] = 'v'
+  assert rest == set(values)
+  assert of_network(SamplerFlags(**values)) == values
 
 
 @pytest.mark.parametrize('out', ['new/deep/x', 'new/deep/x.npz', 'here'])

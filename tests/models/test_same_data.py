@@ -69,6 +69,13 @@ def test_the_same_data_at_another_path_continue(pets, tmp_path):
     resume(other)
 
 
+def test_points_are_not_mirrored(tmp_path):
+  config = config_of('two_moons', tmp_path)
+  config = tiny.changed(config, data={'name': 'two_moons', 'flip': True})
+  with pytest.raises(ValueError, match=r'^--data\.flip is for images, and two'):
+    examples.load(config, tmp_path, training=True)
+
+
 def test_a_split_may_be_added_and_its_place_change(pets, tmp_path):
   (pets / 'test').rename(tmp_path / 'later')
   config = config_of(f'folder:{pets}', tmp_path / 'run')

@@ -164,6 +164,27 @@ def test_the_library_of_the_file_may_be_missing(workdir, tmp_path, monkeypatch):
     exported.save(job, tmp_path / 'x', 2)
 
 
+def test_the_sampler_of_a_guided_model(workdir, tmp_path):
+  pytest.importorskip('flatbuffers')
+  make_run(tmp_path / 'weak', seed=1)
+  out, guide = tmp_path / 'x.jaxexport', str(tmp_path / 'weak')
+  flags = ['--labels', '3', '--scale', '2', '--steps', '1', '--batch-size', '1']
+  flags += ['--threshold', 'none', '--guide', guide]
+  main(['export-sampler', str(workdir), str(out), *flags])
+  arrays = load_file(tmp_path / 'x.safetensors')
+  own, other = ({**arrays} for _ in range(2))
+  names = [n.removeprefix('params/own/') for n in arrays if '/own/' in n]
+  assert {f'params/guide/{name}' for name in names} < set(arrays)
+  for name in names:  # each guides itself, so that the scale has no effect
+    own[f'params/guide/{name}'] = arrays[f'params/own/{name}']
+    other[f'params/own/{name}'] = arrays[f'params/guide/{name}']
+  sampler = jax.export.deserialize(bytearray(out.read_bytes()))
+  index = np.zeros(1, np.int32)
+  a, b, c = (sampler.call(x, index) for x in (arrays, own, other))
+  np.testing.assert_allclose(a, 2 * b - c, rtol=1e-4, atol=1e-4)
+  assert np.abs(b - c).max() > 1e-2
+
+
 @pytest.mark.slow
 def test_the_sampler_in_a_file_draws_the_same(workdir, tmp_path):
   pytest.importorskip('flatbuffers')

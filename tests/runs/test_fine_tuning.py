@@ -11,12 +11,13 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file, save_file
 
 from jaxdiff import config as c
-from jaxdiff import lora, models, parallel, runs, training
+from jaxdiff import hub, lora, models, parallel, runs, training
 from jaxdiff.generation.flags import SamplerFlags
 from jaxdiff.generation.job import load_run
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.pretrained import unet_weights
 from jaxdiff.runs import examples, loop, published, warm_start
+from jaxdiff.runs.config_json import save_config
 from jaxdiff.runs.run import base_params, digest
 
 SHAPES = ('--data.name', 'captioned_shapes', '--data.image-size', '16')
@@ -111,7 +112,7 @@ def test_factors_beside_a_stable_diffusion(folder, tmp_path):
   weights = other / f'unet/{unet_weights.STEM}.safetensors'
   state = load_file(weights)
   save_file({k: x + 1 for k, x in state.items()}, weights)
-  with pytest.raises(ValueError, match='spec.init: checkpoint has'):
+  with pytest.raises(ValueError, match='began with other weights'):
     train(other, workdir, *flags, '--training.num-steps', '2')
   init.unlink()
   with pytest.raises(FileNotFoundError, match='base'):
@@ -189,6 +190,50 @@ def test_a_step_of_imported_weights(network, tmp_path):
   assert len(moved) > 0.8 * len(flatten_dict(before))
   config = runs.read_config(tmp_path / 'run')[0]
   assert config.network == network
+
+
+def begun(init, workdir):
+  """Writes what is left of a run with --init, and two steps of it."""
+  config = dataclasses.replace(
+    tiny.config, workdir=str(workdir), init=init and str(init)
+  )
+  config, spec, _ = warm_start.load(config, c.Spec('image', (8, 8, 1)))
+  save_config(workdir, c.describe(config, spec))
+  (workdir / 'checkpoints' / '2').mkdir(parents=True)
+  return lambda init: warm_start.load(
+    dataclasses.replace(config, init=str(init)), c.Spec('image', (8, 8, 1))
+  )
+
+
+def test_a_run_goes_on_from_its_own_weights(tmp_path):
+  base, other, moved = (tmp_path / name for name in ('a', 'b', 'c'))
+  params = imported(tiny.UNET, base, None)
+  changed = jax.tree.map(lambda x: x + 1, params)
+  config, spec = runs.read_config(base)
+  config = dataclasses.replace(config, workdir=str(other))
+  published.save(published.Published(config, spec, changed))
+  again, alone = begun(base, tmp_path / 'run'), begun(None, tmp_path / 'alone')
+  assert again(base)[1].init == digest(params)
+  # Another --init, or one more, has no effect on what continues.
+  for load_again in (again, alone):
+    with pytest.raises(ValueError, match='began with other weights than those'):
+      load_again(other)
+  base.rename(moved)
+  assert again(moved)[1].init == again(base)[1].init == digest(params)
+  flags = ['--init', str(base), '--workdir', str(tmp_path / 'run')]
+  assert c.parse(flags, warm_start.published).init == str(base)
+
+
+def test_a_stable_diffusion_of_the_hub(folder, monkeypatch):
+  local = hub.local_path
+  monkeypatch.setattr(
+    hub,
+    'local_path',
+    lambda path: folder if path == 'hf://lab/sd' else local(path),
+  )
+  config = c.parse(['--init', 'hf://lab/sd'], warm_start.published)
+  spec = c.Spec('image', (16, 16, 3), text_dims=(8, 8))
+  assert warm_start.load(config, spec)[1].init == digest(load(folder).params)
 
 
 @pytest.mark.slow

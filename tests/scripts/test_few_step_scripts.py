@@ -94,7 +94,7 @@ def test_a_teacher_is_needed_and_stays(teacher, tmp_path):
   # Another one is refused.
   other = tmp_path / 'other'
   train.main([*FLAGS, '--workdir', str(other), '--seed', '1'])
-  with pytest.raises(SystemExit, match='spec.init'):
+  with pytest.raises(SystemExit, match='began with other weights'):
     train.main([*flags, '--training.num-steps', '4', '--init', str(other)])
   with pytest.raises(SystemExit, match='network.width 8, and this run has 4'):
     train.main([*flags, '--init', str(teacher), '--network.width', '4'])

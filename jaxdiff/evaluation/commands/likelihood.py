@@ -45,10 +45,13 @@ class Likelihood(Weights):
 
   def check(self) -> None:
     super().check()
-    both = self.num_terms is not None and self.steps is not None
-    if both and self.num_terms > self.steps:
+    if self.steps is not None:
+      self._check_terms(self.steps)
+
+  def _check_terms(self, steps: int) -> None:
+    if self.num_terms is not None and self.num_terms > steps:
       raise ValueError(
-        f'--num-terms must be at most --steps {self.steps}, got '
+        f'--num-terms must be at most --steps, which are {steps}, got '
         f'{self.num_terms}'
       )
 
@@ -80,6 +83,7 @@ class Likelihood(Weights):
     for target in (path, newest, plot):
       files.check_target(target)
     steps = self.steps or run.config.diffusion.num_steps
+    self._check_terms(steps)
     num_terms = self.num_terms
     if categories and num_terms is None and steps > _TERMS:
       num_terms = _TERMS

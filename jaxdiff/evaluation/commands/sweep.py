@@ -1,6 +1,7 @@
 """Command `sweep`: one table of many samplers of a run."""
 
 import itertools
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from jaxdiff.generation.flags import (
   changed,
   suffix,
 )
-from jaxdiff.generation.job import configured
+from jaxdiff.generation.job import configured, sketch_run
 from jaxdiff.generation.sampler import make_sampler
 from jaxdiff.runs import results
 
@@ -59,10 +60,11 @@ class Sweep(Section):
   def run(self) -> list[dict[str, Any]]:
     """Measures all rows and writes the table after each."""
     machine = measuring.machine(self.running)
-    out, rows = self.table(), self.rows()
+    out = self.table()
     for ending in ('.csv', '.md', '.png'):
       files.check_target(out.with_name(out.name + ending))
     own = Drawing(checkpoint=self.checkpoint, data_name=self.data_name)
+    rows = self.rows(sketch_run(self.workdir, own).config.sampling.scale)
     loaded = {
       row.average: samples.load(
         self.workdir, replace(own, ema=row.ema, ema_std=row.ema_std), machine
@@ -90,7 +92,7 @@ class Sweep(Section):
     comparison = measuring.compare(self.against, runs[0], machine, num)
     found, draws = [], {}
     for i, (row, run) in enumerate(zip(rows, runs, strict=True)):
-      like = row.sampler, row.steps, row.guide, row.momentum
+      like = row.sampler, row.steps, row.guide, row.guidance, row.momentum
       subject = samples.of_run(run, labels, row, machine, num, draws.get(like))
       draws = {like: subject.draw}  # no other is needed again
       key = comparison.key(subject.fields)
@@ -122,8 +124,18 @@ class Sweep(Section):
     name = f'sweep{suffix(self, "workdir", "cache", *MACHINE)}'
     return files.as_path(self.workdir) / 'sweep' / name
 
-  def rows(self) -> list[Drawing]:
-    """Returns every combination, those that share a compilation in a row."""
+  def rows(self, scale: float = 1.0) -> list[Drawing]:
+    """Returns every combination, those that share a compilation in a row.
+
+    What has no effect is left out: an eta where a sampler takes none, and a
+    guide, a guidance and a momentum at scale 1.
+
+    Args:
+      scale: Of the run, for rows without one.
+
+    Raises:
+      ValueError: A flag has an effect on no row.
+    """
     weights = {'on': (True,), 'off': (False,), 'both': (True, False)}[self.ema]
     weights = [(ema, None) for ema in weights]
     weights += [(True, std) for std in self.ema_stds]
@@ -143,8 +155,12 @@ class Sweep(Section):
       classifier=self.classifier,
       guidance=self.guidance,
     )
-    if self.guides and not set(self.scales) - {1.0}:
-      raise ValueError('--guides has no effect at scale 1: give --scales 1 2')
+    if not set(self.scales or (scale,)) - {1.0}:
+      for name in ('guides', 'guidance', 'momentums'):
+        if getattr(self, name):
+          raise ValueError(
+            f'--{name} has no effect at scale 1: give --scales 1 2'
+          )
     if self.etas and self.samplers:
       registry.check_eta('--etas', *self.samplers)
     rows = []
@@ -154,6 +170,8 @@ class Sweep(Section):
       row |= dict(zip(names, values, strict=True))
       if sampler and not registry.takes_eta(sampler):
         row['eta'] = None
+      if scale == 1 if row['scale'] is None else row['scale'] == 1:
+        row |= dict.fromkeys(('guide', 'guidance', 'momentum'))
       rows.append(replace(own, **row, ema=ema, ema_std=std))
     return list(dict.fromkeys(rows))
 
@@ -161,16 +179,24 @@ class Sweep(Section):
 def read_row(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
   """Reads the result of a row, which has these fields and more.
 
+  The versions are those of the program that measured it.
+
   Raises:
     ValueError: It is damaged.
   """
   row = files.read_json(path, 'the row')
   metrics = row.get('metrics') if isinstance(row, dict) else None
   measured = isinstance(metrics, dict) and all(
-    isinstance(x, dict) and isinstance(x.get('value'), float | int)
+    isinstance(x, dict) and type(x.get('value')) in (float, int)
     for x in metrics.values()
   )
-  if not (metrics and measured and fields.keys() <= row.keys()):
+  written = json.loads(json.dumps(fields))
+  same = metrics and all(
+    row.get(name) == value
+    for name, value in written.items()
+    if name != 'versions'
+  )
+  if not (metrics and measured and same):
     raise ValueError(
       f'{path} is damaged: delete it, and the same command measures it again'
     )

@@ -1,0 +1,80 @@
+"""Files of result cards: their fields, and their commands, before they run."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxdiff import files
+from jaxdiff.config import parse, parse_flags
+from jaxdiff.config.ranges import NotNegative, Seed, check
+
+Card = dict[str, Any]
+_Words = tuple[str, ...]
+WRITTEN = {
+  'title': str,
+  'setup': tuple[_Words, ...],
+  'train': _Words,
+  'measure': _Words,
+  'metric': str,
+  'train_seeds': tuple[Seed, ...],
+  'seeds': tuple[Seed, ...],
+}
+MADE = {
+  'runs': tuple[dict[str, Any], ...],
+  'mean': float,
+  'std_samplings': NotNegative,
+  'std_trainings': NotNegative | None,
+  'tolerance': dict[str, float],
+  'minutes': NotNegative,
+  'hardware': str,
+  'date': str,
+}
+# The commands that end with the name of one result.
+MEASURES = ('fid', 'clip-score', 'text', 'graphs', 'likelihood')
+
+
+def read(path: str | Path, made: bool = False) -> Card:
+  """Reads a card.
+
+  Raises:
+    ValueError: it lacks fields, or has them of another type.
+  """
+  card = files.read_json(files.as_path(path), 'the card')
+  wanted = {**WRITTEN, **MADE} if made else WRITTEN
+  missing = [n for n in wanted if not isinstance(card, dict) or n not in card]
+  if missing:
+    raise ValueError(f'{path} is no card, it lacks {missing}')
+  tuples = lambda x: tuple(map(tuples, x)) if isinstance(x, list) else x
+  said = f'{path} is no card:'
+  for name, hint in wanted.items():
+    check(tuples(card[name]), hint, f'{said} {name}')
+    if not card[name] and name in ('measure', 'train_seeds', 'seeds', 'runs'):
+      raise ValueError(f'{said} {name} is empty')
+  for command in card['setup']:
+    if not ''.join(command[:1]).startswith(('jaxdiff.', 'benchmarks.')):
+      raise ValueError(f'{said} setup is for modules of jaxdiff, got {command}')
+  if card['measure'][0] not in MEASURES or '{run}' not in card['measure']:
+    raise ValueError(
+      f'{said} measure must be one of {", ".join(MEASURES)} with {{run}} for '
+      f'the workdir, got {card["measure"]}'
+    )
+  for flag in ('--workdir', '--seed'):
+    if any(word.partition('=')[0] == flag for word in card['train']):
+      raise ValueError(f'{said} train has {flag}, which is set for each run')
+  if made:
+    for kind in ('run', 'training'):
+      check(card['tolerance'].get(kind), NotNegative, f'{said} tolerance')
+    check(card['runs'][0].get('seed'), Seed, f'{said} seed of runs')
+  return card
+
+
+def check_commands(card: Card) -> None:
+  """Parses the commands of a card.
+
+  Raises:
+    ValueError: a flag is out of range.
+    SystemExit: there is no such flag; it is printed.
+  """
+  from jaxdiff.evaluation.__main__ import COMMANDS
+
+  parse(card['train'])
+  parse_flags(COMMANDS, [*card['measure'], '--seed', '0'])
