@@ -1,4 +1,4 @@
-"""Fashion-MNIST in one step: a consistency model, distilled from `fashion_flow`.
+"""One-step Fashion-MNIST: a consistency model, distilled from `fashion_flow`.
 
   python train.py --config configs/fashion_flow.py
   python train.py --config configs/fashion_consistency.py
@@ -21,9 +21,7 @@ config = dataclasses.replace(
     loss='consistency_distillation(every=500)',
     times='log_normal(-1.1, 2.0)',
   ),
-  optimizer=c.Optimizer(
-    learning_rate=3e-4, schedule='cosine', warmup_steps=50
-  ),
+  optimizer=c.Optimizer(learning_rate=3e-4, schedule='cosine', warmup_steps=50),
   training=dataclasses.replace(
     flow.training, num_steps=4300, preview_every=4300
   ),

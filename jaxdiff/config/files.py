@@ -17,7 +17,6 @@ from jaxdiff import files
 from jaxdiff.config import migration
 from jaxdiff.config.config import Config
 from jaxdiff.config.diffusion import Categorical
-from jaxdiff.config.effects import check_effect
 from jaxdiff.config.ranges import Count, check, parse_flags
 
 
@@ -97,6 +96,8 @@ def parse(
   first.add_argument('--init')
   first.add_argument('--data.image-size', '--data.image_size', dest='size')
   first.add_argument('--diffusion.prediction', dest='prediction')
+  from jaxdiff.config.effects import check_effect
+
   known, _ = first.parse_known_args(argv)
   default = load_file(known.config)
   if known.init is not None:

@@ -209,5 +209,6 @@ def end(line: str, code: int) -> NoReturn:
   sys.stderr.flush()
   stderr = os.dup(2)
   os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+  time.sleep(0.05)  # what other threads are just writing comes before
   os.write(stderr, line.encode() + b'\n' if line else b'')
   os._exit(code)

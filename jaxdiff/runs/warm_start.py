@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
-from jaxdiff import files, hub, parallel
+from jaxdiff import files, parallel
 from jaxdiff.config import Config, Spec, describe, registry
 from jaxdiff.models.model import Params
 from jaxdiff.runs.config_json import differences, read_config
@@ -45,6 +45,7 @@ def published(config: Config, prediction: str | None) -> Config:
   """
   if config.init is None:
     return config
+  from jaxdiff import hub
   from jaxdiff.runs import stable_diffusion  # which most runs have not
 
   if stable_diffusion.is_one(config.init):
@@ -139,6 +140,8 @@ def _beginning(workdir: str) -> tuple[str | None, str | None]:
 
 
 def _place(name: str) -> str:
+  from jaxdiff import hub
+
   hosted = name.startswith(hub.SCHEME)
   return name if hosted else str(files.absolute(name))
 

@@ -27,6 +27,7 @@ SPECS = {
   'digits_class': DIGITS,
   'fashion_mnist': image(28, 28, 1),
   'fashion_flow': image(28, 28, 1),
+  'fashion_consistency': image(28, 28, 1),
   'fashion_mean_flow': image(28, 28, 1),
   'fashion_autoencoder': image(28, 28, 1),
   'fashion_latent': image(28, 28, 1),
@@ -59,7 +60,7 @@ ALIKE = (
   *('names', 'text8', 'lm1b', 'planar', 'fashion_mnist', 'emoji_small'),
   *('qm9', 'qm9_small', 'digits_latent', 'fashion_mean_flow'),
   *('emoji_autoencoder', 'emoji_latent', 'captioned_shapes', 'ddpm_cifar10'),
-  'fashion_autoencoder',
+  *('fashion_autoencoder', 'fashion_consistency'),
 )
 
 
