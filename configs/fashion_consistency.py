@@ -4,7 +4,9 @@
   python train.py --config configs/fashion_consistency.py
   python sample.py runs/fashion_consistency --steps 1
 
-See docs/few_steps.md.
+268,180 parameters, 4,300 steps of 128: 14 CPU minutes (2026-11-29, Python 3.13,
+jax 0.12.0.1). Expected: a Frechet distance of 0.66 in one step, where DDIM has
+1.13 in ten (docs/few_steps.md).
 """
 
 import dataclasses

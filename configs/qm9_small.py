@@ -3,8 +3,11 @@
   python train.py --config configs/qm9_small.py --data.name smiles:qm9_2000.csv
   python -m jaxdiff.evaluation graphs runs/qm9_small
 
-The file has 2,222 random lines of QM9's SMILES, of which 2,000 are trained on;
-RDKit reads it: pip install rdkit.
+The file has a first line `smiles` and 2,222 random lines of QM9's SMILES. RDKit
+reads it: pip install rdkit. 203 are left out, as a warning says, and 1,817 are
+trained on. 563 epochs in 73 minutes on one core that other work used too
+(2026-11-29, Python 3.13, jax 0.12.0.1). Expected: 92.5 % valid, where the
+author of DiGress has 89.6 % (docs/results.md).
 """
 
 import dataclasses
@@ -20,7 +23,7 @@ config = dataclasses.replace(
   optimizer=dataclasses.replace(
     qm9.optimizer, learning_rate=1e-3, warmup_steps=100
   ),
-  # 500 epochs of 2,000.
+  # 500 epochs of 2,000 molecules.
   training=dataclasses.replace(
     qm9.training,
     num_steps=2000,
