@@ -168,8 +168,7 @@ def save(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
 
   Args:
     path: of the file.
-    write: writes a temporary file beside it, of the same ending, which is
-      moved.
+    write: writes a temporary file beside it, of the same ending.
 
   Raises:
     OSError: it cannot be written; see `check_target`.
@@ -205,13 +204,14 @@ def check_target(path: str | os.PathLike[str], folder: bool = False) -> None:
   """
   path = as_path(path)
   if path.exists() and not (path.is_dir() if folder else path.is_file()):
-    found = 'no regular file'
-    if path.is_dir() or path.is_file():
-      found = 'a folder' if path.is_dir() else 'a file'
+    found = 'a folder' if path.is_dir() else 'no regular file'
+    found = 'a file' if path.is_file() else found
     wanted = 'a folder' if folder else 'a file'
     raise FileExistsError(f'{path} is {found}, and {wanted} was to be written')
   if not is_local(path):
     return
+  with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    path.stat()  # a link that leads to itself has no end
   parent = path.resolve() if folder else path.resolve().parent
   while not parent.exists():
     parent = parent.parent
@@ -236,14 +236,15 @@ def read_json(path: Path, what: str) -> Any:
   """Reads a JSON file.
 
   Raises:
-    ValueError: it is damaged; the message names it.
+    ValueError: it is damaged, or no file; the message names it.
   """
+  if path.exists() and not path.is_file():
+    raise ValueError(f'{what} {path} is no regular file')
   try:
     return json.loads(read_text(path))
   except (ValueError, RecursionError) as error:
-    raise ValueError(
-      f'{what} {path} is damaged, bring it back from a copy: {error}'
-    ) from error
+    text = f'{what} {path} is damaged, bring it back from a copy: {error}'
+    raise ValueError(text) from error
 
 
 def read_pieces(

@@ -107,6 +107,25 @@ def test_a_target_is_checked_before_the_work(tmp_path, monkeypatch):
     check_target(tmp_path / 'new' / 'file')
 
 
+def test_a_link_to_itself_is_no_target(tmp_path):
+  link = tmp_path / 'link'
+  link.symlink_to(link)
+  for path in (link, link / 'below'):
+    with pytest.raises(OSError, match='symbolic links'):
+      check_target(path)
+  # One to a file that is not there yet is followed.
+  (tmp_path / 'other').symlink_to(tmp_path / 'new.json')
+  save(tmp_path / 'other', lambda path: path.write_text('1'))
+  assert read_json(tmp_path / 'new.json', 'it') == 1
+
+
+@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_read(make, tmp_path):
+  make(tmp_path / 'x.json')
+  with pytest.raises(ValueError, match='it .*x.json is no regular file'):
+    read_json(tmp_path / 'x.json', 'it')
+
+
 def _umask():
   mask = os.umask(0)
   os.umask(mask)
