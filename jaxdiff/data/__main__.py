@@ -27,6 +27,11 @@ def prepare(
   """
   kind, _, rest = name.partition(':')
   if kind in SETS and kind != 'tfds':
+    if manual_dir is not None or data_dir is not None:
+      sys.exit(
+        f'error: {name} needs no preparing, and takes neither --manual-dir nor '
+        '--data-dir'
+      )
     print(f'{name} needs no preparing')
     return
   if kind != 'tfds' or not rest:

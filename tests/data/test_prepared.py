@@ -132,6 +132,8 @@ def test_prepare_command(data_dir, tmp_path, monkeypatch, capsys):
   for name in ('digits', 'folder:pictures', 'planar'):
     prepare(name)
     assert capsys.readouterr().out == f'{name} needs no preparing\n'
+    with pytest.raises(SystemExit, match='takes neither --manual-dir nor'):
+      prepare(name, manual_dir=tmp_path)
   with pytest.raises(SystemExit, match="must be 'tfds:NAME', got 'digit'"):
     prepare('digit')
   monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
