@@ -14,9 +14,11 @@ import errno
 import os
 import re
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,6 +90,35 @@ def remove_unfinished(root: Path) -> None:
         if error.errno != errno.ENOTEMPTY or not left:
           raise
         time.sleep(0.1)
+
+
+class _Saved(NamedTuple):
+  """A checkpoint, as Orbax's policies see one."""
+
+  step: int
+  metrics: None = None
+  time: datetime = datetime.min
+
+
+def superfluous(
+  steps: Sequence[int], max_to_keep: int, keep_every: int | None
+) -> list[int]:
+  """Returns the steps that Orbax's policies do not preserve.
+
+  Args:
+    steps: all that are saved, in increasing order.
+    max_to_keep: how many of the newest stay.
+    keep_every: steps divisible by this stay as well.
+  """
+  from orbax.checkpoint import checkpoint_managers as policies
+
+  chosen = [policies.LatestN(max_to_keep)]
+  if keep_every is not None:
+    chosen.append(policies.EveryNSteps(keep_every))
+  preserved = policies.AnyPreservationPolicy(chosen).should_preserve(
+    [_Saved(step) for step in steps], context=policies.PreservationContext()
+  )
+  return [n for n, stays in zip(steps, preserved, strict=True) if not stays]
 
 
 class OrbaxIO:

@@ -197,9 +197,10 @@ class Checkpoints:
     self._io.wait()
     # Older ones go only now that the newer one is known to be on the disk.
     if parallel.is_primary():
-      for old in self.steps()[: -self._max_to_keep]:
-        if self._keep_every is None or old % self._keep_every:
-          orbax_io.remove(self._path(old))
+      for old in orbax_io.superfluous(
+        self.steps(), self._max_to_keep, self._keep_every
+      ):
+        orbax_io.remove(self._path(old))
 
   def close(self) -> None:
     """Waits for the save in progress and ends Orbax's threads.
