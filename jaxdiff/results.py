@@ -49,7 +49,7 @@ class Make(Section):
   def run(self) -> None:
     card = read(self.card)
     folder = files.as_path(self.runs) / Path(self.card).stem
-    # What cannot work is found out before hours of it.
+    # Errors of the command come before hours of training.
     check_commands(card)
     files.check_target(self.card)
     files.check_target(folder, folder=True)

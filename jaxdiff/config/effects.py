@@ -31,7 +31,7 @@ for _name in ('features', 'weights', 'resize', 'num'):
 _OF_TEXT = {
   'length': ('bytes', 'bpe', 't5'),  # CLIP has its own
   'vocab_size': ('bpe',),
-  # Of an encoder that is trained.
+  # These are settings of an encoder that is trained.
   'width': ('bytes', 'bpe'),
   'depth': ('bytes', 'bpe'),
   'num_heads': ('bytes', 'bpe'),
