@@ -9,7 +9,7 @@ import tiny_stable_diffusion
 from PIL import Image
 
 import sample
-from jaxdiff.runs import stable_diffusion
+from jaxdiff import runs
 
 
 @pytest.fixture(scope='module')
@@ -160,7 +160,7 @@ def test_faults_are_named_in_one_line(folder, tmp_path, name, change, message):
 )
 def test_flags_that_do_not_fit(folder, tmp_path, flags, message, monkeypatch):
   # They are found before any weights are read.
-  monkeypatch.setattr(stable_diffusion, 'load', None)
+  monkeypatch.setattr(runs, 'load_stable_diffusion', None)
   with pytest.raises(SystemExit, match=message):
     draw(folder, tmp_path / 'a.npz', *flags)
 
