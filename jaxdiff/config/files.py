@@ -96,8 +96,6 @@ def parse(
   first.add_argument('--init')
   first.add_argument('--data.image-size', '--data.image_size', dest='size')
   first.add_argument('--diffusion.prediction', dest='prediction')
-  from jaxdiff.config.effects import check_effect
-
   known, _ = first.parse_known_args(argv)
   default = load_file(known.config)
   if known.init is not None:
@@ -108,6 +106,8 @@ def parse(
   default = published(default, known.prediction)
   argv, default = migration.renamed_flags(argv, default)
   config = parse_flags(Config, argv, default)
+  from jaxdiff.config.effects import check_effect  # of command lines alone
+
   check_effect(config, default)
   return config
 
