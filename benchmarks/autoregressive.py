@@ -43,7 +43,7 @@ class Options:
   data: tyro.conf.Positional[str]
   length: int | None = None  # of lines None is the longest
   steps: int = 3000
-  minutes: float | None = None  # of training, instead of steps
+  minutes: float | None = None  # of processor time, instead of steps
   batch_size: int = 32
   learning_rate: float = 1e-3
   warmup_steps: int = 100
@@ -94,7 +94,7 @@ def make_optimizer(
 def fit(
   options: Options, network: Transformer, make_batches: Callable[[], Any]
 ) -> tuple[training.TrainState, int, float]:
-  """Returns the trained state, its number of steps, and their seconds."""
+  """Returns the trained state, its number of steps, and their CPU seconds."""
 
   def loss(params: Any, keys: Array, batch: Batch) -> tuple[Array, dict]:
     rngs = {'dropout': keys[0]}
@@ -115,14 +115,14 @@ def fit(
     )
     state, metrics = step(state, first)
     jax.block_until_ready(metrics)
-    began = time.monotonic()
+    began = time.process_time()
     progress = tqdm.tqdm(range(1, steps), initial=1, total=steps)
     for _ in progress:
       state, metrics = step(state, next(examples))
       bits = float(metrics['loss']) / np.log(2)
       progress.set_postfix_str(f'{bits:.3f} bits/character')
     examples.close()
-    return state, time.monotonic() - began
+    return state, time.process_time() - began
 
   steps = options.steps
   if options.minutes is not None:
@@ -161,7 +161,7 @@ def main(options: Options) -> None:
   number = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   print(
     f'{number:,} parameters, {steps} steps of {options.batch_size}, '
-    f'{seconds / 60:.1f} minutes'
+    f'{seconds / 60:.1f} CPU minutes'
   )
   bits = mean_of(values / np.log(2), counts)
   print(f'{bits} bits/character of {counts.sum():,} characters, autoregressive')

@@ -28,6 +28,7 @@ MADE = {
   'hardware': str,
   'date': str,
 }
+TRAIN = 'train.py'  # may be run by a card's setup, as modules may
 # The commands that end with the name of one result.
 MEASURES = ('fid', 'clip-score', 'text', 'graphs', 'likelihood')
 
@@ -50,8 +51,11 @@ def read(path: str | Path, made: bool = False) -> Card:
     if not card[name] and name in ('measure', 'train_seeds', 'seeds', 'runs'):
       raise ValueError(f'{said} {name} is empty')
   for command in card['setup']:
-    if not ''.join(command[:1]).startswith(('jaxdiff.', 'benchmarks.')):
-      raise ValueError(f'{said} setup is for modules of jaxdiff, got {command}')
+    first = ''.join(command[:1])
+    if first != TRAIN and not first.startswith(('jaxdiff.', 'benchmarks.')):
+      raise ValueError(
+        f'{said} setup is for modules of jaxdiff and train.py, got {command}'
+      )
   if card['measure'][0] not in MEASURES or '{run}' not in card['measure']:
     raise ValueError(
       f'{said} measure must be one of {", ".join(MEASURES)} with {{run}} for '
@@ -76,5 +80,7 @@ def check_commands(card: Card) -> None:
   """
   from jaxdiff.evaluation.__main__ import COMMANDS
 
+  for flags in [c[1:] for c in card['setup'] if c[0] == TRAIN]:
+    parse(flags)
   parse(card['train'])
   parse_flags(COMMANDS, [*card['measure'], '--seed', '0'])

@@ -8,13 +8,15 @@
 A card is a JSON file. One writes how the number is made:
 
   title     of the row in the table
-  setup     modules run before it: ['jaxdiff.classifier', 'train', 'digits']
+  setup     commands run before it, of a module or of train.py:
+            ['jaxdiff.classifier', 'train', 'digits'], ['train.py', ...]
   train     flags of train.py, without --workdir and --seed
   measure   a command of jaxdiff.evaluation, with {run} for the workdir
   metric    the place of the number in its result, such as 'bound.0'
   train_seeds, seeds   of training, and of sampling
 
-`make` adds the numbers, their spreads, and what they depend on.
+`make` adds the numbers, their spreads, and what they depend on. A run that is
+in FOLDER/NAME OF THE CARD/seed0 already is not trained again.
 """
 
 import platform
@@ -30,10 +32,11 @@ import numpy as np
 import tyro
 
 from jaxdiff import files, recipes, scripts
-from jaxdiff.cards import MADE, WRITTEN, Card, check_commands, read
+from jaxdiff.cards import MADE, TRAIN, WRITTEN, Card, check_commands, read
 from jaxdiff.config import Section, parse, parse_flags, to_dict
 from jaxdiff.runs import read_config, results
 from jaxdiff.runs.config_json import differences
+from jaxdiff.runs.logs import read_metrics
 from jaxdiff.runs.store import Checkpoints
 
 __all__ = ['MADE', 'WRITTEN', 'Make', 'Render', 'Verify', 'read']
@@ -55,14 +58,18 @@ class Make(Section):
     files.check_target(folder, folder=True)
     start = time.monotonic()
     setup(card)
-    made = []
+    made, training = [], 0.0
     for seed in card['train_seeds']:
+      began = time.monotonic()
       workdir = train(card, seed, folder)
+      start += time.monotonic() - began
+      training += training_seconds(workdir)
       values = measure(card, workdir)
       print(f'seed {seed}: {values}', flush=True)
       sha256 = results.config_sha256(workdir)
       made.append({'seed': seed, 'values': values, 'config_sha256': sha256})
-    minutes = (time.monotonic() - start) / 60
+    # Those of a run that was trained earlier, or in parts, count as well.
+    minutes = (training + time.monotonic() - start) / 60
     files.write_json(self.card, completed(card, made, minutes))
     print(row(read(self.card)))
 
@@ -192,16 +199,25 @@ def check_run(card: Card, workdir: Path) -> None:
 
 def setup(card: Card) -> None:
   """Runs the commands that a card needs before its own."""
-  for command in card['setup']:
-    _run('-m', *command)
+  for module, *flags in card['setup']:
+    if module == TRAIN:
+      _run(str(recipes.shipped(TRAIN)), *flags)
+    else:
+      _run('-m', module, *flags)
 
 
 def train(card: Card, seed: int, folder: Path) -> Path:
   """Trains a run of a card, or continues it; returns its workdir."""
   workdir = folder / f'seed{seed}'
-  script = str(recipes.shipped('train.py'))
+  script = str(recipes.shipped(TRAIN))
   _run(script, *card['train'], '--workdir', str(workdir), '--seed', str(seed))
   return workdir
+
+
+def training_seconds(workdir: Path) -> float:
+  """Sums the seconds of a run's steps, by its log; older logs have none."""
+  metrics = read_metrics(workdir / 'metrics.jsonl')
+  return sum(each.get('seconds', 0.0) for each in metrics)
 
 
 def measure(card: Card, workdir: Path) -> list[float]:

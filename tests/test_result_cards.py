@@ -108,6 +108,7 @@ MADE = complete([[1.0, 1.1, 0.9]])
     ('measure', []),
     ('setup', [['pip', 'install', 'x']]),
     ('setup', [[]]),
+    ('setup', [['sample.py', 'runs/digits']]),
     ('measure', ['likelihood', 'runs/digits']),
     ('measure', ['sweep', '{run}']),
     ('train', ['--seed', '3']),
@@ -143,6 +144,7 @@ def test_what_cannot_work_is_found_out_first(tmp_path, monkeypatch):
   for change, message in (
     ({'train': ['--training.num-steps', '0']}, '--training.num-steps must be'),
     ({'measure': ['text', '{run}', '--num', '0']}, '--num must be in'),
+    ({'setup': [['train.py', '--seed', '-1']]}, '--seed must be'),
     ({}, 'is a file, and a folder was to be written'),
   ):
     path.write_text(json.dumps(CARD | change))
@@ -161,6 +163,29 @@ def test_an_unfinished_run_is_not_verified(tmp_path):
   (tmp_path / 'checkpoints' / '500').mkdir(parents=True)
   with pytest.raises(ValueError, match=r'is at step 500 of \d+: train it to'):
     results.check_run(CARD, tmp_path)
+
+
+def test_a_run_that_is_there_is_measured_with_its_training_time(
+  tmp_path, monkeypatch
+):
+  path, workdir = tmp_path / 'card.json', tmp_path / 'runs' / 'card' / 'seed0'
+  setup = [['train.py', '--config', 'configs/two_moons.py']]
+  card = CARD | {'train_seeds': [0], 'setup': setup}
+  path.write_text(json.dumps(card))
+  config = parse([*CARD['train'], '--workdir', str(workdir)])
+  save_config(workdir, describe(config, Spec('image', (8, 8, 1))))
+  rows = [{'step': i, 'loss': 1.0, 'seconds': 3600.0} for i in (50, 100)]
+  lines = [json.dumps(row) + '\n' for row in rows]
+  (workdir / 'metrics.jsonl').write_text(''.join(lines))
+  commands = []
+  monkeypatch.setattr(results, '_run', lambda *words: commands.append(words))
+  monkeypatch.setattr(results, 'measure', lambda card, workdir: [1.0, 2.0])
+  results.Make(card=str(path), runs=str(tmp_path / 'runs')).run()
+  assert [words[0].rpartition('/')[2] for words in commands] == ['train.py'] * 2
+  assert commands[0][1:] == ('--config', 'configs/two_moons.py')
+  made = results.read(path, made=True)
+  assert made['minutes'] == pytest.approx(120, abs=1)
+  assert made['mean'] == 1.5
 
 
 @pytest.mark.slow
