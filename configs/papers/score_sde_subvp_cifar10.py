@@ -4,7 +4,7 @@
   python train.py --config configs/papers/score_sde_subvp_cifar10.py
   python -m jaxdiff.evaluation likelihood runs/score_sde_subvp_cifar10
 
-score_sde_vp_cifar10.py with less noise at every t. 108,396,547 parameters.
+score_sde_vp_cifar10.py with less noise at every t. 106,632,579 parameters.
 Hardware: README there times its models on 4 V100; not run here. Expected: 2.99
 bits/dim by the ODE (table 2), FID 2.41 with 1000 steps (table 3). Settings:
 configs/subvp/cifar10_ddpmpp_deep_continuous.py of yang-song/score_sde.

@@ -4,11 +4,10 @@
   python train.py --config configs/papers/score_sde_vp_cifar10.py
   python -m jaxdiff.evaluation likelihood runs/score_sde_vp_cifar10
 
-108,396,547 parameters. Hardware: README there times its models on 4 V100; not
+106,632,579 parameters. Hardware: README there times its models on 4 V100; not
 run here. Expected: 3.13 bits/dim by the ODE (table 2), FID 2.41 with 1000 steps
 of Euler-Maruyama (table 3). Settings:
-configs/vp/cifar10_ddpmpp_deep_continuous.py of yang-song/score_sde. Theirs
-divides the sum of a residual block by the root of 2; ours does not.
+configs/vp/cifar10_ddpmpp_deep_continuous.py of yang-song/score_sde.
 """
 
 from jaxdiff import config as c
@@ -29,6 +28,7 @@ config = c.Config(
     attention_resolutions=(16,),
     dropout=0.1,
     resblock_updown=True,
+    variant='ddpm++',
   ),
   optimizer=c.Optimizer(
     name='adam', learning_rate=2e-4, warmup_steps=5000, clip_norm=1.0

@@ -92,6 +92,8 @@ def _check_together(config: Config) -> None:
     )
   if config.latent.autoencoder is not None:
     _check_latent(config)
+  if config.data.augment:
+    _check_augmentation(config)
   if config.optimizer.unit_weights and not isinstance(config.network, EDM2):
     raise ValueError(
       '--optimizer.unit-weights is for the network EDM2, got '
@@ -176,6 +178,15 @@ def _check_latent(config: Config) -> None:
     raise ValueError(
       '--latent.cache keeps the latents of images unflipped: no --data.flip'
     )
+
+
+def _check_augmentation(config: Config) -> None:
+  if not isinstance(config.diffusion, Gaussian):
+    raise ValueError('--data.augment is for diffusion Gaussian')
+  if config.latent.autoencoder is not None:
+    raise ValueError('--data.augment is for images, not for latents')
+  if config.data.flip:
+    raise ValueError('--data.augment mirrors images itself: no --data.flip')
 
 
 def _check_categorical(config: Config) -> None:

@@ -36,6 +36,8 @@ class Data(Section):
   name: str = 'digits'  # see `data.load`: tfds:NAME, folder:PATH, ...
   image_size: Size | None = None  # images of a folder are cropped to this side
   flip: bool = False  # mirror half of the images
+  # Probability of each geometric augmentation of EDM; the network is told.
+  augment: Fraction = 0.0
   length: Size | None = None  # characters or tokens in an example of text
   tokenizer: str | None = None  # a tokenizer.json for text; None: characters
   data_dir: str | None = None  # where prepared sets are

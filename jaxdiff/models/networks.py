@@ -1,4 +1,4 @@
-"""The network of a configuration, and its conditions."""
+"""The network of a configuration."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxdiff import conditioning, losses, names
+from jaxdiff import augmentation, losses, names
 from jaxdiff.config import (
   Condition,
   Config,
@@ -19,7 +19,7 @@ from jaxdiff.config import (
   kinds,
   registry,
 )
-from jaxdiff.config.networks import FITTING
+from jaxdiff.models import conditions
 from jaxdiff.models.model import Cond, Params
 from jaxdiff.schedules import Schedule
 
@@ -51,9 +51,11 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
     ValueError: a condition that the data lack, or a network for other data.
   """
   c = config.condition
-  _check_conditions(config, spec)
+  conditions.check(config, spec)
   beside = getattr(config.network, 'beside', 0)
-  takes = (*_takes(c), *(('beside',) if beside else ()))
+  takes = (*conditions.takes(c), *(('beside',) if beside else ()))
+  if config.data.augment:
+    sizes['augment_labels'] = augmentation.NUM_LABELS
   module = _module(config, spec, sizes)
   if 'num_logits' in sizes and spec.modality == 'image':
     from jaxdiff.networks.pixel_categories import PixelCategories
@@ -70,15 +72,16 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
       spec.shape,
       is_leaf=lambda x: isinstance(x, tuple),
     )
-    cond = _blank(c, spec, takes, beside) or None
+    cond = conditions.blank(c, spec, takes, beside) or None
     xt = jnp.concatenate([xt, xt], axis=-1) if recalls else xt
     return module.init(key, xt, jnp.zeros(1), cond)['params']
 
-  # 'mask', the elements that exist, 's', 'past' and 'kept' are no conditions of
-  # a run.
+  # 'mask', the elements that exist, 's', 'past', 'kept' and 'augment_labels'
+  # are no conditions of a run.
   taken = (*takes, 'mask') if spec.categories else takes
   taken += ('past', 'kept') if getattr(config.network, 'block', None) else ()
   taken += ('s',) if sizes.get('second_time') else ()
+  taken += ('augment_labels',) if config.data.augment else ()
 
   def apply(
     params: Params, xt: Any, t: Array, cond: Any, dropout_keys: Any = None
@@ -135,24 +138,6 @@ def _dropout(keys: Array) -> Callable[..., Any]:
   return intercept
 
 
-def with_conditions(
-  loss: losses.Loss, config: Config, null: Mapping[str, Any]
-) -> losses.Loss:
-  """Adds the dropping of conditions, and the small image, to a loss.
-
-  Args:
-    loss: of the network.
-    config: of the run.
-    null: the null value of each condition that is dropped.
-  """
-  c = config.condition
-  if null:
-    loss = conditioning.dropping(loss, null, c.drop)
-  if c.low_res:
-    loss = conditioning.super_resolution(loss, c.low_res, c.augment)
-  return loss
-
-
 def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
   c, n = config.condition, config.network
   text_dim, pooled_dim = spec.text_dims or (None, None)
@@ -168,89 +153,36 @@ def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
     'remat': n.remat and n.remat_policy,
   }
   flag = '--network.name'
+  loss = getattr(config.diffusion, 'loss', None)
   if isinstance(n, Custom):
     module = names.make({}, n.name, flag, **inputs)
     kind = kinds.module('xt', 't', 'cond', train=False)
     kind.check(module, f'{flag}={n.name}')
-    if sizes.get('second_time') and not getattr(module, 'second_time', False):
-      raise ValueError(
-        f'--diffusion.loss {config.diffusion.loss} needs a network with a '
-        f'field second_time, and {n.name} has none'
-      )
+    for size, flag in (
+      ('second_time', f'--diffusion.loss {loss}'),
+      ('augment_labels', '--data.augment'),
+    ):
+      if sizes.get(size) and not getattr(module, size, None):
+        raise ValueError(
+          f'{flag} needs a network with a field {size}, and {n.name} has none'
+        )
     return module
   shared = 'dtype', 'remat', 'remat_policy'
   own = {k: v for k, v in vars(n).items() if k not in shared}
   factory = names.resolve(registry.NETWORKS[type(n).__name__], flag)
   known = {field.name for field in dataclasses.fields(factory)}
-  loss = getattr(config.diffusion, 'loss', None)
-  conditions = {
+  flags = {
     'num_classes': '--condition.label',
     'text_dim': '--condition.text',
     'low_res': '--condition.low-res',
     'second_time': f'the second time of --diffusion.loss {loss}',
+    'augment_labels': '--data.augment',
   }
-  for name, condition in conditions.items():
+  for name, needed in flags.items():
     if inputs.get(name) and name not in known:
-      raise ValueError(f'{condition} is nothing that {type(n).__name__} reads')
+      raise ValueError(f'{needed} is nothing that {type(n).__name__} reads')
   inputs = {name: x for name, x in inputs.items() if name in known}
   return factory(**own, **inputs)
-
-
-def _check_conditions(config: Config, spec: Spec) -> None:
-  c, network = config.condition, type(config.network).__name__
-  data = config.data.name
-  if c.label and spec.num_classes is None:
-    raise ValueError(
-      f'--condition.label needs a data set with labels; {data} has none'
-    )
-  fitting = FITTING.get(spec.modality, ())
-  if network not in (*fitting, 'Custom'):
-    raise ValueError(
-      f'the network for {data}, which is of modality {spec.modality}, must be '
-      f'one of {[*fitting, "Custom"]}, got {network}'
-    )
-  if spec.modality not in ('image', 'latent') and (c.text or c.low_res):
-    raise ValueError(
-      '--condition.text and --condition.low-res are for images, and '
-      f'{data} is of modality {spec.modality}'
-    )
-  if c.low_res is not None and c.low_res >= min(spec.shape[:2]):
-    raise ValueError(
-      f'--condition.low-res must be from 1 to below {min(spec.shape[:2])}, the '
-      f'side length of the images, got {c.low_res}'
-    )
-
-
-def _takes(c: Condition) -> tuple[str, ...]:
-  text = {None: (), 'clip': ('text', 'pooled') if c.pooled else ('text',)}
-  text['t5'] = ('text', 'pooled', 'mask')
-  return (
-    *(('label',) if c.label else ()),
-    *text.get(c.text, ('tokens', 'text', 'pooled', 'mask')),
-    *(('low_res', 'augment') if c.low_res else ()),
-  )
-
-
-def _blank(
-  c: Condition, spec: Spec, takes: tuple[str, ...], beside: int
-) -> dict[str, Array]:
-  """Conditions [1, ...] of zeros, from which a network learns their shapes."""
-  text_dim, pooled_dim = spec.text_dims or (0, 0)
-  side = c.low_res or 1
-  every = {
-    'label': lambda: jnp.zeros(1, jnp.int32),
-    'tokens': lambda: jnp.zeros((1, c.length), jnp.int32),
-    'text': lambda: jnp.zeros((1, c.length, text_dim)),
-    'pooled': lambda: jnp.zeros((1, pooled_dim)),
-    'mask': lambda: jnp.ones((1, c.length), bool),
-    'low_res': lambda: jnp.zeros((1, side, side, spec.shape[-1])),
-    'augment': lambda: jnp.zeros(1),
-    'beside': lambda: jnp.zeros((1, *spec.shape[:2], beside)),
-  }
-  wanted = set(takes)
-  if 'tokens' in wanted:
-    wanted -= {'text', 'pooled', 'mask'}
-  return {name: every[name]() for name in sorted(wanted)}
 
 
 def _with_encoder(c: Condition, denoiser: nn.Module) -> nn.Module:

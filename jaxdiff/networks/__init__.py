@@ -17,6 +17,8 @@ Attributes that several networks have:
                 embedding of its noise added to that of time
   second_time   whether the network is told a second time, s <= t, too: see
                 `losses.flow_maps`
+  augment_labels   how many numbers say how an image was augmented: see
+                `jaxdiff.augmentation`; 0: none
   time_scale    the largest frequency of the embedding of time; 1000 in DDPM. A
                 derivative by t grows with it
   dtype         of computation, float32 or bfloat16; parameters, statistics of

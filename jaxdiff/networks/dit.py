@@ -151,8 +151,8 @@ class DiT(nn.Module):
     skips: Whether the last half of the blocks reads the first.
     frequency_shift: As in `embedding.sinusoidal`; 0 in the published DiTs.
 
-  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
-  `time_scale`, `dtype` and `remat` are those of `jaxdiff.networks`.
+  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`, `dtype`,
+  `augment_labels`, `time_scale` and `remat` are those of `jaxdiff.networks`.
   """
 
   out_channels: int
@@ -174,6 +174,7 @@ class DiT(nn.Module):
   pooled_dim: int | None = None
   low_res: bool = False
   second_time: bool = False
+  augment_labels: int = 0
   time_scale: float = 1000.0
   dtype: DTypeLike = jnp.float32
   remat: bool | str = False
@@ -194,6 +195,7 @@ class DiT(nn.Module):
       self.low_res,
       self.second_time,
       self.time_scale,
+      augment_labels=self.augment_labels,
     )
     embedding.check(kinds, cond, xt.shape[0])
 

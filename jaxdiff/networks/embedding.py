@@ -8,6 +8,7 @@
   augment   floats [B] in [0, 1], the noise level of `low_res`; optional, 0
             without
   s         floats [B] in [0, t], the second time; optional, t without
+  augment_labels   floats [B, 9], of `jaxdiff.augmentation`; optional, 0 without
 
 A network needs those that it was built for. One encoder returns `text`, `mask`
 and `pooled`; a network built for a part of them ignores the rest.
@@ -42,6 +43,7 @@ class Kinds(NamedTuple):
   time_scale: float = 1000.0  # of t in the largest frequency, see `sinusoidal`
   pooled_mlp: bool = False  # two layers for `pooled`
   beside: int = 0  # channels of what stands beside xt
+  augment_labels: int = 0  # numbers that say how an image was augmented
 
 
 def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
@@ -81,6 +83,9 @@ def check(kinds: Kinds, cond: Cond | None, batch: int) -> None:
     needed['beside'] = (jnp.floating, (batch, 'H', 'W', kinds.beside))
   if kinds.second_time:
     optional['s'] = (jnp.floating, (batch,))
+  if kinds.augment_labels:
+    shape = batch, kinds.augment_labels
+    optional['augment_labels'] = (jnp.floating, shape)
 
   alone = cond is None or (kinds.second_time and set(cond) == {'s'})
   if alone and set(needed) <= {'label'}:
@@ -161,8 +166,9 @@ def embed(
   """Sums the embeddings of time and of the conditions that are vectors.
 
   mlp(sinusoidal(t)) + label[c] + W pooled + mlp'(sinusoidal(augment)), and with
-  a second time mlp''(sinusoidal(t - s)), which starts at zero. To be called
-  within a network, whose parameters they become.
+  a second time mlp''(sinusoidal(t - s)), which starts at zero. Where images are
+  augmented, V augment_labels stands beside sinusoidal(t). To be called within a
+  network, whose parameters they become.
 
   Args:
     kinds: Conditions of the network.
@@ -186,6 +192,12 @@ def embed(
     emb = nn.swish(dense(name=f'{name}_0')(emb))
     return dense(name=f'{name}_1', **last)(emb)
 
+  if kinds.augment_labels:
+    zeros = jnp.zeros((len(t), kinds.augment_labels))
+    numbers = (cond or {}).get('augment_labels', zeros)
+    settings = {'use_bias': False, 'dtype': dtype, 'kernel_init': init}
+    linear = layers.Dense(frequencies, name='augment_labels', **settings)
+    early = early + linear(numbers)
   emb = level(t, 'time', early=early)
   if kinds.num_classes is not None:
     if label is None:

@@ -84,8 +84,8 @@ class UNet(nn.Module):
       of time, a smooth filter where the size changes, and the noisy image added
       on every level going down.
 
-  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`,
-  `time_scale`, `dtype` and `remat` are those of `jaxdiff.networks`.
+  `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`, `dtype`,
+  `augment_labels`, `time_scale` and `remat` are those of `jaxdiff.networks`.
   """
 
   out_channels: int
@@ -108,6 +108,7 @@ class UNet(nn.Module):
   beside: int = 0
   low_res: bool = False
   second_time: bool = False
+  augment_labels: int = 0
   time_scale: float = 1000.0
   norm_eps: float = 1e-6
   num_groups: int | None = None
@@ -136,6 +137,7 @@ class UNet(nn.Module):
       self.time_scale,
       self.pooled_mlp,
       self.beside,
+      self.augment_labels,
     )
     embedding.check(kinds, cond, xt.shape[0])
     again = partial(rematerialised, remat=self.remat)

@@ -51,7 +51,8 @@ def load(
   c = config.condition
   if training and Checkpoints(workdir).steps():
     spec = read_config(workdir)[1]
-  options = {k: v for k, v in vars(config.data).items() if k != 'flip'}
+  changes = 'flip', 'augment'  # of examples that are loaded
+  options = {k: v for k, v in vars(config.data).items() if k not in changes}
   try:
     dataset = data.load(split=split, **options)
   except FileNotFoundError as error:
@@ -59,8 +60,12 @@ def load(
     if spec is None:
       raise
     raise FileNotFoundError(f'{error}; data that moved: {flag}') from None
-  if training and config.data.flip and dataset.modality != 'image':
-    raise ValueError(f'--data.flip is for images, and {dataset.name} has none')
+  for name in changes:
+    asked = training and getattr(config.data, name)
+    if asked and dataset.modality != 'image':
+      raise ValueError(
+        f'--data.{name} is for images, and {dataset.name} has none'
+      )
   if isinstance(config.diffusion, Categorical):
     dataset = data.pixels(dataset)
   null: dict[str, np.ndarray] = {}

@@ -56,12 +56,12 @@ SIZES = {
   'iddpm_cifar10_simple': Size(CIFAR, 52_542_979),
   'iddpm_cifar10_vlb': Size(CIFAR, 52_546_438),
   'iddpm_imagenet64': Size(image(64), 121_063_942),
-  'score_sde_vp_cifar10': Size(CIFAR, 108_396_547),
-  'score_sde_subvp_cifar10': Size(CIFAR, 108_396_547),
-  'score_sde_ve_cifar10': Size(CIFAR, 108_396_547),
+  'score_sde_vp_cifar10': Size(CIFAR, 106_632_579),
+  'score_sde_subvp_cifar10': Size(CIFAR, 106_632_579),
+  'score_sde_ve_cifar10': Size(CIFAR, 107_587_075),
   'vdm_cifar10': Size(CIFAR, 30_572_419),
   # Their nine numbers of augmentation.
-  'edm_cifar10': Size(CIFAR, 55_732_739, 55_733_891, -9 * 128),
+  'edm_cifar10': Size(CIFAR, 55_733_891, 55_733_891),
   # A null label.
   'adm_imagenet64': Size(image(64), 295_905_222, 295_904_454, 768),
   'adm_imagenet128': Size(image(128), 421_530_630, 422e6, 1024),

@@ -69,10 +69,12 @@ def test_the_same_data_at_another_path_continue(pets, tmp_path):
     resume(other)
 
 
-def test_points_are_not_mirrored(tmp_path):
+@pytest.mark.parametrize(('name', 'value'), [('flip', True), ('augment', 0.1)])
+def test_points_are_not_mirrored(tmp_path, name, value):
   config = config_of('two_moons', tmp_path)
-  config = tiny.changed(config, data={'name': 'two_moons', 'flip': True})
-  with pytest.raises(ValueError, match=r'^--data\.flip is for images, and two'):
+  config = tiny.changed(config, data={'name': 'two_moons', name: value})
+  message = rf'^--data\.{name} is for images, and two'
+  with pytest.raises(ValueError, match=message):
     examples.load(config, tmp_path, training=True)
 
 
