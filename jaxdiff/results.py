@@ -124,10 +124,7 @@ class Render(Section):
     cards = sorted(files.as_path(self.folder).glob('*.json'))
     if not cards:
       raise ValueError(f'{self.folder} has no cards')
-    print('| | value | over samplings | over trainings | measured |')
-    print('|---|---|---|---|---|')
-    for path in cards:
-      print(row(read(path, made=True)))
+    print(table([read(path, made=True) for path in cards]))
 
 
 COMMANDS = {'make': Make, 'verify': Verify, 'render': Render}
@@ -170,12 +167,19 @@ def completed(
   }
 
 
+def table(cards: Sequence[Card]) -> str:
+  """Returns cards as a table in Markdown."""
+  head = '| | value | over samplings | over trainings | minutes | measured |'
+  return '\n'.join([head, '|---|---|---|---|---|---|', *map(row, cards)])
+
+
 def row(card: Card) -> str:
   """Returns a card as a row of the table."""
   spread = lambda x: '' if x is None else f'{x:.2g}'
   return (
     f'| {card["title"]} | {card["mean"]:.4g} | {spread(card["std_samplings"])} '
-    f'| {spread(card["std_trainings"])} | {card["hardware"]}, {card["date"]} |'
+    f'| {spread(card["std_trainings"])} | {card["minutes"]:.0f} '
+    f'| {card["hardware"]}, {card["date"]} |'
   )
 
 

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from jaxdiff import config as configs
-from jaxdiff import data, guidance, models, processes, samplers, schedules
+from jaxdiff import (
+  data,
+  guidance,
+  models,
+  processes,
+  results,
+  samplers,
+  schedules,
+)
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
@@ -122,6 +130,12 @@ def test_training_commands_parse(page, monkeypatch):
     r'^python train\.py *((?!.*mylab).*)', page.read_text(), re.M
   ):
     configs.parse(shlex.split(flags, comments=True))
+
+
+def test_the_table_of_results_is_that_of_the_cards():
+  cards = sorted((ROOT / 'docs' / 'results').glob('*.json'))
+  rendered = results.table([results.read(card, made=True) for card in cards])
+  assert rendered in (ROOT / 'docs' / 'results.md').read_text()
 
 
 def test_the_names_from_outside_train_and_sample(tmp_path, monkeypatch):
