@@ -23,10 +23,13 @@ def as_path(name: str | os.PathLike[str]) -> Path:
   """Returns a path: pathlib's, or epath's of gs://BUCKET/..., used alike.
 
   Raises:
-    ValueError: a bucket of another kind, or gcsfs is not installed.
+    ValueError: spaces alone, a bucket of another kind, or gcsfs is not
+      installed.
     OSError: the bucket cannot be reached.
   """
   text = os.fspath(name)
+  if not text.strip():  # as of a variable of the shell that is not set
+    raise ValueError(f'a path must have a name, got {text!r}')
   scheme, found, _ = text.partition('://')
   if not found or not scheme.isalnum():
     return Path(name)

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from jaxdiff.files import check_target, read_json, read_lines, save, write_json
+from jaxdiff.files import (
+  as_path,
+  check_target,
+  read_json,
+  read_lines,
+  save,
+  write_json,
+)
 
 SEPARATORS = '\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r'
 
@@ -130,3 +137,9 @@ def _umask():
   mask = os.umask(0)
   os.umask(mask)
   return mask
+
+
+@pytest.mark.parametrize('name', ['', ' ', '\t\n'])
+def test_a_path_without_a_name_is_refused(name):
+  with pytest.raises(ValueError, match='a path must have a name, got'):
+    as_path(name)
