@@ -26,6 +26,6 @@ config = dataclasses.replace(
   ),
   training=dataclasses.replace(vp.training, ema_decay=0.999),
   sampling=dataclasses.replace(
-    vp.sampling, sampler='predictor_corrector(1, 0.16)'
+    vp.sampling, sampler='predictor_corrector(1, 0.16)', denoise_last=True
   ),
 )

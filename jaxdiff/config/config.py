@@ -157,6 +157,11 @@ def _check_few_steps(config: Config) -> None:
       f'--sampling.scale must be 1 with {jumping}, got {c.scale}: guidance is '
       'for estimates of E[x0 | xt]'
     )
+  if sampler == 'flow_map' and c.denoise_last:
+    raise ValueError(
+      '--sampling.denoise-last is not for --sampling.sampler flow_map, whose '
+      'steps have no estimate of x0'
+    )
   if sampler == 'flow_map' and c.threshold != 'none':
     raise ValueError(
       '--sampling.threshold must be none with --sampling.sampler flow_map, '
@@ -193,7 +198,8 @@ def _check_categorical(config: Config) -> None:
   c, diffusion = config.sampling, config.diffusion
   sampler = Name(registry.CATEGORICAL_SAMPLERS, kinds.unmasking, kinds.STEP)
   sampler.check(c.sampler, '--sampling.sampler')
-  for name in ('eta', 'threshold', 'augment', 'rescale', 'guidance'):
+  real = 'eta', 'threshold', 'augment', 'rescale', 'guidance', 'denoise_last'
+  for name in real:
     _unused(c, name, 'real numbers')
   grid = names.name_of(c.times, '--sampling.times')
   if grid in ('karras', 'log_snr', 'polyexponential'):

@@ -187,6 +187,7 @@ class Sampling(Section):
   augment: Fraction = 0.1  # low_res: the noise level of the small image
   temperature: Temperature = 1.0  # divides logits; below 1 sharpens them
   block: Size | None = None  # text: left to right, so many at a time
+  denoise_last: bool = False  # end with E[x0 | xt] at the last time
   num: Count = 64
 
   def check(self) -> None:

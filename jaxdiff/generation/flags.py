@@ -76,6 +76,7 @@ class SamplerFlags(Weights):
   eta: Fraction | None = None  # ddim: 0 deterministic, 1 ancestral
   times: str | None = None
   threshold: str | None = None
+  denoise_last: bool | None = None  # end with E[x0 | xt] at the last time
   scale: Scale | None = None  # guidance; 1: none
   guidance: str | None = None  # apg: adaptive projected guidance
   momentum: Momentum | None = None  # of apg

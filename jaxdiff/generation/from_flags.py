@@ -34,7 +34,7 @@ from jaxdiff.runs import Run
 
 # Settings of a sampler, those on which others depend first.
 _SETTINGS = ('sampler', 'guidance', 'steps', 'eta', 'times', 'threshold')
-_SETTINGS += ('scale', 'momentum')
+_SETTINGS += ('scale', 'momentum', 'denoise_last')
 
 
 def make_job(flags: Flags, mesh: Mesh) -> Job:
@@ -240,7 +240,7 @@ def _check_flags(flags: Flags, loaded: list[Run]) -> None:
   unused = [] if text else ['block', 'show']
   given = [n for n in unused if getattr(flags, n) not in (None, False)]
   if run.model.schedule is None:
-    wrong = ['eta', 'threshold', 'edit', 'base']
+    wrong = ['eta', 'threshold', 'denoise_last', 'edit', 'base']
     given += [n for n in wrong if getattr(flags, n) is not None]
   if given:
     raise ValueError(f'--{given[0]} is not for a model of this kind of data')

@@ -127,6 +127,8 @@ def make_sampler(
     if sampling.momentum and weaker is not None:
       guided = lambda past: denoiser({}, past)
       step = guidance.momentum(step, own, weaker, guided, sampling.momentum)
+    if sampling.denoise_last:
+      step = samplers.denoised_last(step, grid[-1])
     if edit:
       parts = Parts(
         model.schedule,

@@ -257,7 +257,9 @@ def _edm(state: State, workdir: str, data: str) -> Published:
       positions='independent',
     ),
     network=c.UNet(**settings),
-    sampling=c.Sampling(sampler='heun', steps=17, threshold='none'),
+    sampling=c.Sampling(
+      sampler='heun', steps=17, threshold='none', denoise_last=True
+    ),
   )
   spec = Spec('image', (side, side, channels), num_classes=classes)
   return Published(config, spec, params)

@@ -168,6 +168,41 @@ def recalling(
   return Solver(lambda x: (solver.init(x), jnp.zeros_like(x)), recall)
 
 
+def denoised_last(step: Step | Solver, last: float = 0.0) -> Solver:
+  """Builds a step that ends with the estimate of x0: noise removal.
+
+  x at the last time still has the noise of that time, which a schedule such as
+  EDM's does not let go to 0. The last step is followed by one evaluation of the
+  denoiser there, which equals an Euler step of the ODE to no noise.
+
+  Args:
+    step: Of any kind, for data of real numbers.
+    last: The last of the times, at and below which xs becomes E[x0 | xs].
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxdiff import samplers, schedules
+    >>> step = samplers.denoised_last(samplers.ddim(schedules.cosine()))
+    >>> x, keys = jnp.ones((2, 3)), jax.random.split(jax.random.key(0), 2)
+    >>> half = lambda xt, t: jnp.full_like(xt, 0.5)
+    >>> bool((samplers.sample(step, half, keys, x, [1.0, 0.0]) == 0.5).all())
+    True
+
+  Source: Karras et al. 2022 (arXiv:2206.00364), algorithm 1 with t_N = 0;
+  Jolicoeur-Martineau et al. 2021 (arXiv:2009.05475), section 3.1.
+  """
+  solver = as_solver(step)
+
+  def denoised(
+    denoiser: Denoiser, keys: Array, xt: Any, t: Array, s: Array, state: Any
+  ) -> tuple[Any, Any]:
+    xs, state = solver.step(denoiser, keys, xt, t, s, state)
+    clean = lambda x: estimate(denoiser, x, s)
+    return jax.lax.cond(s <= last, clean, lambda x: x, xs), state
+
+  return Solver(solver.init, denoised)
+
+
 def sample_keys(seed: ArrayLike, index: Array) -> tuple[Array, Array]:
   """Derives the keys of samples `index`: functions of (seed, i) alone.
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from exact import SCHEDULES, gaussian_denoiser, keys
 
-from jaxdiff import guidance, predictions, processes, samplers
+from jaxdiff import guidance, predictions, processes, samplers, schedules
 
 MEAN, STD = 0.3, 0.2
 NUM = 20_000
@@ -33,6 +33,41 @@ def test_samples_have_the_right_law(schedule, sampler):
   # Four standard errors, and the discretisation of 500 steps.
   np.testing.assert_allclose(x.mean(), MEAN, atol=4 * STD / np.sqrt(NUM) + 2e-3)
   np.testing.assert_allclose(x.std(), STD, rtol=4 / np.sqrt(2 * NUM) + 0.03)
+
+
+@pytest.mark.parametrize('sampler', ['ddim', 'heun', 'dpmpp_2m'])
+def test_denoised_last_is_one_more_step_to_no_noise(sampler):
+  """Of data N(MEAN, STD^2) at sigma 1 the ends are known in closed form."""
+  schedule = schedules.edm(1.0, 80.0, 7.0)
+  times = samplers.uniform_times(20)
+  step = getattr(samplers, sampler)(schedule)
+  x = draw(step, schedule, times, num=500)
+  clean = gaussian_denoiser(schedule, MEAN, STD)(x, jnp.zeros(500))
+  ended = samplers.denoised_last(step)
+  np.testing.assert_allclose(
+    draw(ended, schedule, times, num=500), clean, rtol=1e-5, atol=1e-6
+  )
+  # x has the variance of the data and of the noise; its estimate has less.
+  assert x.std() == pytest.approx(np.hypot(STD, 1.0), rel=0.12)
+  assert clean.std() < STD < x.std()
+
+
+def test_denoised_last_leaves_the_steps_before_as_they_are():
+  schedule = SCHEDULES['cosine']
+  process = processes.gaussian(schedule)
+  prior_keys, step_keys = samplers.sample_keys(0, jnp.arange(3))
+  x = jax.vmap(lambda key: process.prior(key, (2,)))(prior_keys)
+  times = np.array([0.9, 0.5, 0.2])  # a grid that leaves noise
+  denoise = gaussian_denoiser(schedule, MEAN, STD)
+
+  def path(step):
+    return samplers.sample(step, denoise, step_keys, x, times, trajectory=True)
+
+  step = samplers.ancestral(process)
+  plain, ended = path(step), path(samplers.denoised_last(step, times[-1]))
+  np.testing.assert_array_equal(ended[:-1], plain[:-1])
+  clean = denoise(plain[-1], jnp.full(3, 0.2))
+  np.testing.assert_allclose(ended[-1], clean, rtol=1e-6)
 
 
 def test_ddim_is_first_order():
