@@ -27,7 +27,7 @@ import tqdm
 import tyro
 from jax import Array
 
-from jaxdiff import training
+from jaxdiff import malloc, training
 from jaxdiff.data import batches, epoch, load
 from jaxdiff.evaluation.bits import mean_of
 from jaxdiff.losses import Batch
@@ -168,4 +168,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == '__main__':
+  malloc.relaunch()  # as train.py does
   main(tyro.cli(Options))

@@ -23,12 +23,11 @@ def as_path(name: str | os.PathLike[str]) -> Path:
   """Returns a path: pathlib's, or epath's of gs://BUCKET/..., used alike.
 
   Raises:
-    ValueError: spaces alone, a bucket of another kind, or gcsfs is not
-      installed.
+    ValueError: no name, a bucket of another kind, or gcsfs is not installed.
     OSError: the bucket cannot be reached.
   """
   text = os.fspath(name)
-  if not text.strip():  # as of a variable of the shell that is not set
+  if not text.strip():
     raise ValueError(f'a path must have a name, got {text!r}')
   scheme, found, _ = text.partition('://')
   if not found or not scheme.isalnum():
@@ -246,8 +245,8 @@ def read_json(path: Path, what: str) -> Any:
   try:
     return json.loads(read_text(path))
   except (ValueError, RecursionError) as error:
-    text = f'{what} {path} is damaged, bring it back from a copy: {error}'
-    raise ValueError(text) from error
+    message = f'{what} {path} is damaged, bring it back from a copy: {error}'
+    raise ValueError(message) from error
 
 
 def read_pieces(
@@ -284,9 +283,8 @@ def read_pieces(
       # The whole first part that is text, and no character that is cut.
       found = path.read_bytes().decode(errors='surrogateescape')
       line = 1 + re.split('[\ud800-\udfff]', found)[0].count('\n')
-      raise ValueError(
-        f'{path} line {line} is not UTF-8 text: {error.reason}'
-      ) from None
+      reason = f'is not UTF-8 text: {error.reason}'
+      raise ValueError(f'{path} line {line} {reason}') from None
     after = os.fstat(file.fileno())
     if file.tell() != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
       raise ValueError(f'{path} changed while it was read')
@@ -299,5 +297,4 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
   """
   text = ''.join(read_pieces(path)).replace('\r\n', '\n')
   # Not `splitlines`, which takes rarer characters for ends of lines too.
-  lines = text.split('\n')
-  return lines if lines[-1] else lines[:-1]
+  return text.removesuffix('\n').split('\n') if text else []
