@@ -23,20 +23,26 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxdiff.checks import number
-from jaxdiff.samplers import Denoiser, Solver, Step
-from jaxdiff.samplers.sampling import as_solver
+from jaxdiff.checks import number, whole
+from jaxdiff.samplers import Denoiser, Solver, Step, sampling
 from jaxdiff.schedules import Schedule
 
 
 def classifier_free(
-  cond: Denoiser, uncond: Denoiser, scale: ArrayLike
+  cond: Denoiser,
+  uncond: Denoiser,
+  scale: ArrayLike,
+  channels: int | None = None,
 ) -> Denoiser:
   """Builds classifier-free guidance u + scale (c - u).
 
   Scale 0 forgets the condition, 1 is `cond` itself; the paper's w is scale - 1.
   The same combination of eps, of v or of scores gives the same, all being
   linear in x0. Logits of categories, or a dict of them, are guided alike.
+
+  Args:
+    channels: How many are guided (None: all), 3 of 4 in DiT's code. The rest
+      are those of `cond`.
 
   Example:
     >>> from jaxdiff import guidance
@@ -47,10 +53,18 @@ def classifier_free(
   Source: Ho & Salimans 2022 eq. 6.
   """
   number('scale', scale, '(-inf, inf)')
+  if channels is not None:
+    whole('channels', channels, 1)
+
+  def guide(u: Array, c: Array) -> Array:
+    x0 = u + scale * (c - u)
+    if channels is None:
+      return x0
+    whole('channels', channels, 1, x0.shape[-1])
+    return jnp.concatenate([x0[..., :channels], c[..., channels:]], axis=-1)
 
   def guided(xt: Any, t: Array) -> Any:
-    u, c = uncond(xt, t), cond(xt, t)
-    return jax.tree.map(lambda u, c: u + scale * (c - u), u, c)
+    return jax.tree.map(guide, uncond(xt, t), cond(xt, t))
 
   return guided
 
@@ -190,7 +204,7 @@ def momentum(
   Source: Sadat et al. 2024 (`apg`) section 4, "reverse momentum".
   """
   number('beta', beta, '(-1, 1)')
-  solver = as_solver(step)
+  solver = sampling.as_solver(step)
 
   def remembering(
     denoiser: Denoiser, keys: Array, xt: Array, t: Array, s: Array, state: Any

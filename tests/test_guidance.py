@@ -239,3 +239,16 @@ def test_momentum_keeps_a_part_of_the_last_differences(key):
     )
   np.testing.assert_allclose(ours, x, atol=1e-4)
   assert np.abs(np.asarray(past)).max() > 0.01
+
+
+def test_some_channels_are_guided_and_the_rest_conditional():
+  cond, uncond = lambda xt, t: xt + 1.0, lambda xt, t: xt
+  xt, t = jnp.arange(8.0).reshape(1, 2, 4), jnp.ones(1)
+  guided = guidance.classifier_free(cond, uncond, 3.0, channels=3)(xt, t)
+  np.testing.assert_allclose(guided[..., :3], xt[..., :3] + 3.0)
+  np.testing.assert_allclose(guided[..., 3:], xt[..., 3:] + 1.0)
+  for channels in (0, 2.5):
+    with pytest.raises(ValueError, match='channels must be'):
+      guidance.classifier_free(cond, uncond, 3.0, channels=channels)
+  with pytest.raises(ValueError, match=r'channels must be in .1, 4., got 5'):
+    guidance.classifier_free(cond, uncond, 3.0, channels=5)(xt, t)

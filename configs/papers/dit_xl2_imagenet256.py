@@ -9,7 +9,7 @@
 (table 4: 675 million). Hardware: the authors trained on a TPU v3-256 at 5.7
 steps/s; not run here. Expected: FID 9.62 after 7 million steps, 2.27 at scale
 1.5 (table 2), and 19.5 after 400,000 (README of facebookresearch/DiT).
-Settings: train.py there. Theirs guides three of the four channels, and
+Settings: train.py there; as there three of the four channels are guided. Theirs
 multiplies latents by 0.18215; ours has mean 0 and variance 1.
 """
 
@@ -35,7 +35,12 @@ config = c.Config(
     num_steps=7_000_000, batch_size=256, log_every=100, preview_every=10_000
   ),
   sampling=c.Sampling(
-    sampler='ancestral', steps=250, scale=1.5, threshold='none', num=16
+    sampler='ancestral',
+    steps=250,
+    scale=1.5,
+    guidance='classifier_free(channels=3)',
+    threshold='none',
+    num=16,
   ),
   checkpoint=c.Checkpoint(every=5000, keep_every=100_000),
 )

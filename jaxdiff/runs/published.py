@@ -233,7 +233,11 @@ def _dit(
     ),
     network=c.DiT(**settings),
     sampling=c.Sampling(
-      sampler='ancestral', steps=250, threshold='none', scale=4.0
+      sampler='ancestral',
+      steps=250,
+      threshold='none',
+      scale=4.0,
+      guidance='classifier_free(channels=3)',
     ),
   )
   return Published(config, spec, params)
