@@ -51,6 +51,8 @@ class UNet(Network):
   frequency_shift: Annotated[int, In('[0, 1]')] = 1  # of that embedding
   padded_halving: bool = False  # on all sides, not bottom and right alone
   variant: Literal['ddpm', 'ddpm++', 'ncsn++'] = 'ddpm'
+  # Fourier features of pixels, sines and cosines of 2 pi 2^n xt; VDM: 6 7.
+  pixel_exponents: tuple[Annotated[int, In('[0, 16]')], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,31 @@
-"""Random Fourier features of time."""
+"""Fourier features: of pixels, and random ones of time."""
+
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+
+def of_pixels(xt: Array, exponents: Sequence[int]) -> Array:
+  """Computes sines and cosines of 2 pi 2^n xt for each n.
+
+  The likelihood of an image depends on the last bits of its pixels, which a
+  network does not tell apart in values of [-1, 1].
+
+  Args:
+    xt: [B, H, W, C], float32.
+    exponents: n, K of them; 6 and 7 in the paper's code.
+
+  Returns:
+    [B, H, W, 2 K C], all sines before all cosines.
+
+  Source: Kingma et al. 2021 (arXiv:2107.00630), appendix C.
+  """
+  angles = [2 * jnp.pi * 2.0**n * xt for n in exponents]
+  waves = [wave(x) for wave in (jnp.sin, jnp.cos) for x in angles]
+  return jnp.concatenate(waves, axis=-1)
 
 
 class Fourier(nn.Module):

@@ -33,6 +33,7 @@ from jax.typing import DTypeLike
 from jaxdiff.networks import (
   attention,
   embedding,
+  fourier,
   layers,
   smooth,
   unet_checks,
@@ -40,7 +41,6 @@ from jaxdiff.networks import (
 )
 from jaxdiff.networks.blocks import rematerialised
 from jaxdiff.networks.embedding import Cond
-from jaxdiff.networks.fourier import Fourier
 
 
 class UNet(nn.Module):
@@ -83,6 +83,8 @@ class UNet(nn.Module):
       beside the time, before its two layers. 'ncsn++': also random frequencies
       of time, a smooth filter where the size changes, and the noisy image added
       on every level going down.
+    pixel_exponents: n of Fourier features of the pixels, sines and cosines of
+      2 pi 2^n xt beside xt; none by default, see `fourier.of_pixels`.
 
   `num_classes`, `text_dim`, `pooled_dim`, `low_res`, `second_time`, `dtype`,
   `augment_labels`, `time_scale` and `remat` are those of `jaxdiff.networks`.
@@ -116,6 +118,7 @@ class UNet(nn.Module):
   frequency_shift: int = 1
   padded_halving: bool = False
   variant: str = 'ddpm'
+  pixel_exponents: Sequence[int] = ()
   dtype: DTypeLike = jnp.float32
   remat: bool | str = False
 
@@ -158,7 +161,7 @@ class UNet(nn.Module):
       early = embedding.embed_label(kinds, t, cond, num_waves, self.dtype)
       kinds = kinds._replace(num_classes=None)
     if ncsn:
-      waves = Fourier(name='time')
+      waves = fourier.Fourier(name='time')
     emb = embedding.embed(
       kinds,
       t,
@@ -208,6 +211,9 @@ class UNet(nn.Module):
     halving = {'strides': 2, 'padding': 1 if self.padded_halving else 'SAME'}
 
     h = embedding.beside_low_res(xt, cond) if self.low_res else xt
+    if self.pixel_exponents:
+      waves_of = fourier.of_pixels(xt, self.pixel_exponents)
+      h = jnp.concatenate([h, waves_of], axis=-1)
     if self.beside:
       h = jnp.concatenate([h, cond['beside']], axis=-1)
     side = layers.space_to_depth(h, self.patch_size)

@@ -59,7 +59,7 @@ SIZES = {
   'score_sde_vp_cifar10': Size(CIFAR, 106_632_579),
   'score_sde_subvp_cifar10': Size(CIFAR, 106_632_579),
   'score_sde_ve_cifar10': Size(CIFAR, 107_587_075),
-  'vdm_cifar10': Size(CIFAR, 30_572_419),
+  'vdm_cifar10': Size(CIFAR, 30_586_243),
   # Their nine numbers of augmentation.
   'edm_cifar10': Size(CIFAR, 55_733_891, 55_733_891),
   # A null label.

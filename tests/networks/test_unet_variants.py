@@ -7,7 +7,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 from nets import inputs, jit, normal, random_params
 
-from jaxdiff.networks import smooth
+from jaxdiff.networks import fourier, smooth
 from jaxdiff.networks.unet import UNet
 
 CIFAR = dict(
@@ -121,3 +121,28 @@ def test_what_does_not_fit_is_refused(change, message):
   net = UNet(1, **SMALL | change)
   with pytest.raises(ValueError, match=message):
     jax.eval_shape(net.init, jax.random.key(0), *inputs())
+
+
+def test_fourier_features_tell_neighbouring_pixel_values_apart():
+  values = jnp.arange(256.0) / 127.5 - 1
+  features = fourier.of_pixels(values[None, None, :, None], (6, 7))[0, 0]
+  assert features.shape == (256, 4)
+  # 2 pi 2^6 2 / 255 is half a turn and a bit: sines and cosines change sign.
+  steps = jnp.abs(features[1:, [0, 2]] - features[:-1, [0, 2]]).max(axis=1)
+  assert steps.min() > 1
+  np.testing.assert_allclose(jnp.square(features[:, ::2]).sum(1), 1, atol=1e-5)
+
+
+def test_a_unet_reads_the_features_of_pixels():
+  net = UNet(
+    out_channels=1,
+    channels=4,
+    channel_mults=(1,),
+    num_res_blocks=1,
+    attention_resolutions=(),
+    pixel_exponents=(6, 7),
+  )
+  shapes = jax.eval_shape(
+    net.init, jax.random.key(0), jnp.zeros((1, 4, 4, 3)), jnp.zeros(1)
+  )['params']
+  assert shapes['conv_in']['kernel'].shape == (3, 3, 3 * 5, 4)
