@@ -16,7 +16,7 @@ from jax import Array
 from jaxdiff import conditioning, editing, losses, names, processes, samplers
 from jaxdiff.config import Categorical, Config, Sampling, Spec, registry
 from jaxdiff.losses import elbo
-from jaxdiff.models import conditions, grids, networks
+from jaxdiff.models import grids, networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.processes import Process
 from jaxdiff.samplers import categorical
@@ -154,7 +154,7 @@ def make(config: Config, spec: Spec, null: Mapping[str, Any]) -> Model:
     schedule=None,
     process=process,
     init=network.init,
-    loss=conditions.with_conditions(
+    loss=networks.with_conditions(
       loss if block is None else conditioning.given_past(loss), config, null
     ),
     block=block,

@@ -21,7 +21,7 @@ from jaxdiff import (
 )
 from jaxdiff.config import Config, Gaussian, Sampling, Spec, registry
 from jaxdiff.losses import elbo, learned_variance
-from jaxdiff.models import conditions, grids, networks
+from jaxdiff.models import grids, networks
 from jaxdiff.models.model import Cond, Model, Options, Params, Start
 from jaxdiff.schedules import Schedule
 
@@ -140,7 +140,7 @@ def make(
     process=process,
     bins=bins,
     init=init,
-    loss=conditions.with_conditions(
+    loss=networks.with_conditions(
       _loss(c, pair, schedule, kind, process, given), config, null
     ),
     encode=network.encode,

@@ -1,4 +1,4 @@
-"""The network of a configuration."""
+"""The network of a configuration, and its conditions."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxdiff import augmentation, losses, names
+from jaxdiff import augmentation, conditioning, losses, names
 from jaxdiff.config import (
   Condition,
   Config,
@@ -19,7 +19,8 @@ from jaxdiff.config import (
   kinds,
   registry,
 )
-from jaxdiff.models import conditions
+from jaxdiff.config.networks import FITTING
+from jaxdiff.models import dropout
 from jaxdiff.models.model import Cond, Params
 from jaxdiff.schedules import Schedule
 
@@ -51,9 +52,9 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
     ValueError: a condition that the data lack, or a network for other data.
   """
   c = config.condition
-  conditions.check(config, spec)
+  _check_conditions(config, spec)
   beside = getattr(config.network, 'beside', 0)
-  takes = (*conditions.takes(c), *(('beside',) if beside else ()))
+  takes = (*_takes(c), *(('beside',) if beside else ()))
   if config.data.augment:
     sizes['augment_labels'] = augmentation.NUM_LABELS
   module = _module(config, spec, sizes)
@@ -72,7 +73,7 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
       spec.shape,
       is_leaf=lambda x: isinstance(x, tuple),
     )
-    cond = conditions.blank(c, spec, takes, beside) or None
+    cond = _blank(c, spec, takes, beside) or None
     xt = jnp.concatenate([xt, xt], axis=-1) if recalls else xt
     return module.init(key, xt, jnp.zeros(1), cond)['params']
 
@@ -94,7 +95,7 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
     inputs = {'params': params}, xt, t, cond
     if dropout_keys is None:
       return module.apply(*inputs, train=False)
-    with nn.intercept_methods(_dropout(dropout_keys)):
+    with nn.intercept_methods(dropout.of_each_example(dropout_keys)):
       rngs = {'dropout': jax.random.key(0)}
       return module.apply(*inputs, train=True, rngs=rngs)
 
@@ -106,36 +107,6 @@ def make(config: Config, spec: Spec, **sizes: Any) -> Network:
     return {**rest, **encoded}
 
   return Network(init, apply, encode, takes)
-
-
-def _dropout(keys: Array) -> Callable[..., Any]:
-  """Makes each example's dropout a function of its own key and of the layer.
-
-  Flax draws one mask for the batch, which would then depend on how the batch is
-  divided into microbatches and over devices.
-  """
-
-  def intercept(
-    call: Callable[..., Any], args: Any, kwargs: Any, context: Any
-  ) -> Any:
-    layer = context.module
-    if not isinstance(layer, nn.Dropout) or context.method_name != '__call__':
-      return call(*args, **kwargs)
-    if layer.rate == 0 or layer.deterministic:
-      return args[0]
-    number = jax.random.bits(layer.make_rng('dropout'))  # of this layer
-    (x,) = args
-
-    def drop(key: Array, x: Array) -> Array:
-      keep = 1 - layer.rate
-      kept = jax.random.bernoulli(
-        jax.random.fold_in(key, number), keep, x.shape
-      )
-      return jnp.where(kept, x / keep, 0)
-
-    return jax.vmap(drop)(keys, x)
-
-  return intercept
 
 
 def _module(config: Config, spec: Spec, sizes: Mapping[str, Any]) -> nn.Module:
@@ -230,3 +201,82 @@ def scaled(
     return apply(params, xt / size, t, cond, dropout_keys)
 
   return apply_scaled
+
+
+def _check_conditions(config: Config, spec: Spec) -> None:
+  """Raises ValueError for conditions or a network that the data lack."""
+  c, network = config.condition, type(config.network).__name__
+  data = config.data.name
+  if c.label and spec.num_classes is None:
+    raise ValueError(
+      f'--condition.label needs a data set with labels; {data} has none'
+    )
+  fitting = FITTING.get(spec.modality, ())
+  if network not in (*fitting, 'Custom'):
+    raise ValueError(
+      f'the network for {data}, which is of modality {spec.modality}, must be '
+      f'one of {[*fitting, "Custom"]}, got {network}'
+    )
+  if spec.modality not in ('image', 'latent') and (c.text or c.low_res):
+    raise ValueError(
+      '--condition.text and --condition.low-res are for images, and '
+      f'{data} is of modality {spec.modality}'
+    )
+  if c.low_res is not None and c.low_res >= min(spec.shape[:2]):
+    raise ValueError(
+      f'--condition.low-res must be from 1 to below {min(spec.shape[:2])}, the '
+      f'side length of the images, got {c.low_res}'
+    )
+
+
+def _takes(c: Condition) -> tuple[str, ...]:
+  """Lists the conditions that a network reads."""
+  text = {None: (), 'clip': ('text', 'pooled') if c.pooled else ('text',)}
+  text['t5'] = ('text', 'pooled', 'mask')
+  return (
+    *(('label',) if c.label else ()),
+    *text.get(c.text, ('tokens', 'text', 'pooled', 'mask')),
+    *(('low_res', 'augment') if c.low_res else ()),
+  )
+
+
+def _blank(
+  c: Condition, spec: Spec, names: tuple[str, ...], beside: int
+) -> dict[str, Array]:
+  """Conditions [1, ...] of zeros, from which a network learns their shapes."""
+  text_dim, pooled_dim = spec.text_dims or (0, 0)
+  side = c.low_res or 1
+  every = {
+    'label': lambda: jnp.zeros(1, jnp.int32),
+    'tokens': lambda: jnp.zeros((1, c.length), jnp.int32),
+    'text': lambda: jnp.zeros((1, c.length, text_dim)),
+    'pooled': lambda: jnp.zeros((1, pooled_dim)),
+    'mask': lambda: jnp.ones((1, c.length), bool),
+    'low_res': lambda: jnp.zeros((1, side, side, spec.shape[-1])),
+    'augment': lambda: jnp.zeros(1),
+    'beside': lambda: jnp.zeros((1, *spec.shape[:2], beside)),
+  }
+  wanted = set(names)
+  if 'tokens' in wanted:
+    wanted -= {'text', 'pooled', 'mask'}
+  return {name: every[name]() for name in sorted(wanted)}
+
+
+def with_conditions(
+  loss: losses.Loss, config: Config, null: Mapping[str, Any]
+) -> losses.Loss:
+  """Adds augmentation, dropping of conditions, and the small image to a loss.
+
+  Args:
+    loss: of the network.
+    config: of the run.
+    null: the null value of each condition that is dropped.
+  """
+  c = config.condition
+  if null:
+    loss = conditioning.dropping(loss, null, c.drop)
+  if c.low_res:
+    loss = conditioning.super_resolution(loss, c.low_res, c.augment)
+  if config.data.augment:
+    loss = augmentation.augmenting(loss, config.data.augment)
+  return loss
