@@ -2,8 +2,8 @@
 
 A small data set lasts longer when its images are also seen mirrored, scaled,
 rotated, squeezed and moved. A network that is told which transformation an
-image had, as nine numbers, keeps them apart from the images as they are: where
-it samples all nine are 0.
+image had, as nine numbers, keeps them apart from the images as they are.
+Sampling sets all nine to 0.
 
 Source: Karras et al. 2022 (arXiv:2206.00364), appendix F.2 and table 6, after
 Karras et al. 2020 (arXiv:2006.06676).
@@ -49,9 +49,9 @@ def geometric(key: Array, x0: Array, probability: float) -> tuple[Array, Array]:
   """
   number('probability', probability, '[0, 1]')
   coin_key, normal_key, angle_key = jax.random.split(key, 3)
-  done = jax.random.uniform(coin_key, (6,))
-  mirrored = (done[0] < 0.5).astype(jnp.float32)
-  flipped, scaled, rotated, squeezed, moved = (done[1:] < probability).astype(
+  coins = jax.random.uniform(coin_key, (6,))
+  mirrored = (coins[0] < 0.5).astype(jnp.float32)
+  flipped, scaled, rotated, squeezed, moved = (coins[1:] < probability).astype(
     jnp.float32
   )
   a, c, d, e = jax.random.normal(normal_key, (4,))

@@ -212,8 +212,8 @@ class UNet(nn.Module):
 
     h = embedding.beside_low_res(xt, cond) if self.low_res else xt
     if self.pixel_exponents:
-      waves_of = fourier.of_pixels(xt, self.pixel_exponents)
-      h = jnp.concatenate([h, waves_of], axis=-1)
+      features = fourier.of_pixels(xt, self.pixel_exponents)
+      h = jnp.concatenate([h, features], axis=-1)
     if self.beside:
       h = jnp.concatenate([h, cond['beside']], axis=-1)
     side = layers.space_to_depth(h, self.patch_size)

@@ -61,8 +61,8 @@ def load(
       raise
     raise FileNotFoundError(f'{error}; data that moved: {flag}') from None
   for name in changes:
-    asked = training and getattr(config.data, name)
-    if asked and dataset.modality != 'image':
+    value = training and getattr(config.data, name)
+    if value and dataset.modality != 'image':
       raise ValueError(
         f'--data.{name} is for images, and {dataset.name} has none'
       )

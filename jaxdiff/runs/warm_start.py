@@ -115,10 +115,10 @@ def load(config: Config, spec: Spec) -> tuple[Config, Spec, Params]:
       raise ValueError(
         f'--init {config.init} has {name} {old!r}, and this run has {new!r}'
       )
-  told = [bool(x.data.augment) for x in (found.config, config)]
-  if told[0] != told[1]:
+  augmented = bool(found.config.data.augment)
+  if augmented != bool(config.data.augment):
     raise ValueError(
-      f'--init {config.init} was trained {"with" if told[0] else "without"} '
+      f'--init {config.init} was trained {"with" if augmented else "without"} '
       '--data.augment, of which its network is told: give this run the same'
     )
   # The student of fewer steps alone may be taught by one of more.

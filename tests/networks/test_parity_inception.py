@@ -15,7 +15,7 @@ torchvision_python.import_or_skip()
 pytest.importorskip('pytorch_fid')
 pytest.importorskip('torch_fidelity')
 
-# Only after torchvision can be imported.
+# Only after torchvision can be imported, hence noqa: they may be absent.
 from pytorch_fid import inception as pytorch_fid  # noqa: E402
 from torch_fidelity.feature_extractor_inceptionv3 import (  # noqa: E402
   FeatureExtractorInceptionV3,
