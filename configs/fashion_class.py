@@ -1,0 +1,18 @@
+"""Fashion-MNIST by class: configs/fashion_mnist.py, with the label.
+
+  python -m jaxdiff.data prepare tfds:fashion_mnist
+  python train.py --config configs/fashion_class.py
+  python sample.py runs/fashion_class --labels 0,1,2,3 --scale 2
+"""
+
+import dataclasses
+
+from jaxdiff import config as c
+
+fashion = c.load_file('configs/fashion_mnist.py')
+config = dataclasses.replace(
+  fashion,
+  workdir='runs/fashion_class',
+  condition=c.Condition(label=True, drop=0.1),
+  sampling=c.Sampling(sampler='ddim', steps=20, scale=2.0, num=40),
+)
