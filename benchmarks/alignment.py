@@ -5,8 +5,8 @@
 Draws an image for each of `num` captions of two splits: `seen`, new scenes of
 combinations in the training set, and `test`, each with a colour and a shape
 that are never combined there. `benchmarks.scene_scores` compares colour, shape,
-size and relation with the caption. Writes WORKDIR/alignment.json, a table, a
-plot and a labelled grid.
+size and relation with the caption. Writes WORKDIR/alignment.json, a plot and
+labelled grids. Prints a table, and the name of that file last.
 """
 
 import dataclasses
@@ -18,7 +18,9 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import scene_scores
-from jaxdiff import data, parallel, runs
+from jaxdiff import data, parallel, runs, scripts
+from jaxdiff.config import Section, parse_flags
+from jaxdiff.config.ranges import Count, NotNegative, Seed, Steps
 from jaxdiff.generation.conditions import prompted
 from jaxdiff.generation.flags import SamplerFlags
 from jaxdiff.generation.job import job_of_run, load_run
@@ -28,17 +30,17 @@ NAMES = ('colour', 'shape', 'size', 'relation', 'number', 'caption')
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Section):
   """Scores the scenes of a run against their captions."""
 
   workdir: tyro.conf.Positional[str]
-  num: int = 500  # of each split
-  scales: tuple[float, ...] = (1.0, 2.0, 4.0)
+  num: Count = 500  # of each split
+  scales: tuple[NotNegative, ...] = (1.0, 2.0, 4.0)
   splits: tuple[str, ...] = ('seen', 'test')
   sampler: str | None = None
-  steps: int | None = None
-  seed: int = 0
-  batch_size: int = 100
+  steps: Steps | None = None
+  seed: Seed = 0
+  batch_size: Count = 100
 
 
 def main(options: Options) -> None:
@@ -91,6 +93,7 @@ def main(options: Options) -> None:
     for scale, row in rows.items():
       values = ' | '.join(f'{100 * row[name]:.1f}' for name in NAMES)
       print(f'| {split} | {scale} | {values} |')
+  print(path)
 
 
 def plot(results: dict, path: Path) -> None:
@@ -110,4 +113,5 @@ def plot(results: dict, path: Path) -> None:
 
 
 if __name__ == '__main__':
-  main(tyro.cli(Options))
+  with scripts.ending('benchmarks.alignment'):
+    main(parse_flags(Options))

@@ -1,8 +1,8 @@
 """Fashion-MNIST by class: configs/fashion_mnist.py, with the label.
 
-  python -m jaxdiff.data prepare tfds:fashion_mnist
-  python train.py --config configs/fashion_class.py
-  python sample.py runs/fashion_class --labels 0,1,2,3 --scale 2
+python -m jaxdiff.data prepare tfds:fashion_mnist
+python train.py --config configs/fashion_class.py
+python sample.py runs/fashion_class --labels 0,1,2,3 --scale 2
 """
 
 import dataclasses

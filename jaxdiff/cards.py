@@ -1,5 +1,6 @@
 """Files of result cards: their fields, and their commands, before they run."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ MADE = {
   'date': str,
 }
 TRAIN = 'train.py'  # may be run by a card's setup, as modules may
-# The commands that end with the name of one result.
+# The commands that end with the name of one result: those of the evaluation,
+# and benchmarks that measure one run.
 MEASURES = ('fid', 'clip-score', 'text', 'graphs', 'likelihood')
+BENCHMARKS = ('benchmarks.alignment',)
 
 
 def read(path: str | Path, made: bool = False) -> Card:
@@ -56,10 +59,11 @@ def read(path: str | Path, made: bool = False) -> Card:
       raise ValueError(
         f'{said} setup is for modules of jaxdiff and train.py, got {command}'
       )
-  if card['measure'][0] not in MEASURES or '{run}' not in card['measure']:
+  known = (*MEASURES, *BENCHMARKS)
+  if card['measure'][0] not in known or '{run}' not in card['measure']:
     raise ValueError(
-      f'{said} measure must be one of {", ".join(MEASURES)} with {{run}} for '
-      f'the workdir, got {card["measure"]}'
+      f'{said} measure must be one of {", ".join(known)} with {{run}} for the '
+      f'workdir, got {card["measure"]}'
     )
   for flag in ('--workdir', '--seed'):
     if any(word.partition('=')[0] == flag for word in card['train']):
@@ -75,7 +79,7 @@ def check_commands(card: Card) -> None:
   """Parses the commands of a card.
 
   Raises:
-    ValueError: a flag is out of range.
+    ValueError: a flag is out of range, or the benchmark is not there.
     SystemExit: there is no such flag; it is printed.
   """
   from jaxdiff.evaluation.__main__ import COMMANDS
@@ -83,4 +87,12 @@ def check_commands(card: Card) -> None:
   for flags in [c[1:] for c in card['setup'] if c[0] == TRAIN]:
     parse(flags)
   parse(card['train'])
-  parse_flags(COMMANDS, [*card['measure'], '--seed', '0'])
+  name, *flags = [*card['measure'], '--seed', '0']
+  if name not in BENCHMARKS:
+    parse_flags(COMMANDS, [name, *flags])
+    return
+  try:
+    benchmark = importlib.import_module(name)
+  except ModuleNotFoundError as e:
+    raise ValueError(f'{name} runs where benchmarks/ is: {e}') from None
+  parse_flags(benchmark.Options, flags)

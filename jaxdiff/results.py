@@ -11,7 +11,9 @@ A card is a JSON file. One writes how the number is made:
   setup     commands run before it, of a module or of train.py:
             ['jaxdiff.classifier', 'train', 'digits'], ['train.py', ...]
   train     flags of train.py, without --workdir and --seed
-  measure   a command of jaxdiff.evaluation, with {run} for the workdir
+  measure   a command of jaxdiff.evaluation or a benchmark of one run, with
+            {run} for the workdir: ['fid', '--samples', '{run}'],
+            ['benchmarks.alignment', '{run}']
   metric    the place of the number in its result, such as 'bound.0'
   train_seeds, seeds   of training, and of sampling
 
@@ -32,7 +34,15 @@ import numpy as np
 import tyro
 
 from jaxdiff import files, recipes, scripts
-from jaxdiff.cards import MADE, TRAIN, WRITTEN, Card, check_commands, read
+from jaxdiff.cards import (
+  BENCHMARKS,
+  MADE,
+  TRAIN,
+  WRITTEN,
+  Card,
+  check_commands,
+  read,
+)
 from jaxdiff.config import Section, parse, parse_flags, to_dict
 from jaxdiff.runs import read_config, results
 from jaxdiff.runs.config_json import differences
@@ -227,9 +237,11 @@ def training_seconds(workdir: Path) -> float:
 def measure(card: Card, workdir: Path) -> list[float]:
   """Measures a run with every seed of a card."""
   command = [part.replace('{run}', str(workdir)) for part in card['measure']]
+  if command[0] not in BENCHMARKS:
+    command = ['jaxdiff.evaluation', *command]
   values = []
   for seed in card['seeds']:
-    said = _run('-m', 'jaxdiff.evaluation', *command, '--seed', str(seed))
+    said = _run('-m', *command, '--seed', str(seed))
     # The last line names the file of the result.
     path = files.as_path(said.strip().splitlines()[-1])
     values.append(number(files.read_json(path, 'the result'), card['metric']))

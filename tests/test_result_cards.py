@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdiff import results
+from jaxdiff.cards import check_commands
 from jaxdiff.config import Spec, describe, parse
 from jaxdiff.runs.config_json import save_config
 
@@ -98,6 +99,14 @@ def test_what_is_no_card_is_refused(tmp_path):
 MADE = complete([[1.0, 1.1, 0.9]])
 
 
+def test_a_benchmark_measures_a_run():
+  measure = ['benchmarks.alignment', '{run}', '--num', '4', '--splits', 'test']
+  card = CARD | {'measure': measure}
+  check_commands(card)
+  with pytest.raises(ValueError, match='--num must be in'):
+    check_commands(card | {'measure': [*measure, '--num', '0']})
+
+
 @pytest.mark.parametrize(
   ('name', 'value'),
   [(name, value) for name in results.WRITTEN for value in (None, 3.5, {})]
@@ -111,6 +120,7 @@ MADE = complete([[1.0, 1.1, 0.9]])
     ('setup', [['sample.py', 'runs/digits']]),
     ('measure', ['likelihood', 'runs/digits']),
     ('measure', ['sweep', '{run}']),
+    ('measure', ['benchmarks.startup', '{run}']),
     ('train', ['--seed', '3']),
     ('train', ['--workdir=runs/digits']),
     ('runs', [{}]),
