@@ -22,6 +22,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -65,8 +66,7 @@ def ours(options: Options, out: Path) -> None:
   case = our_side.Case(config, c.Spec('image', (28, 28, 1)), {})
   side = our_side.train_step(case, our_side.random_images(case, BATCH))
   side.run()
-  each = _seconds(side.run)
-  steps = number_of_steps(options.minutes, each)
+  steps = number_of_steps(options.minutes, seconds_each(side.run))
   flags = ['--config', CONFIG, '--data.name', options.data]
   flags += ['--workdir', str(out), '--training.num-steps', str(steps[-1])]
   flags += ['--checkpoint.every', str(steps[0])]
@@ -124,7 +124,7 @@ def pytorch(options: Options, out: Path) -> None:
     return loss.item()
 
   step(0.0, 1.0)
-  each = _seconds(lambda: step(0.0, 1.0))
+  each = seconds_each(lambda: step(0.0, 1.0))
   steps = number_of_steps(options.minutes, each)
   rate = optimizers.rate(config.optimizer, steps[-1])
   rates = np.asarray([float(rate(i)) for i in range(steps[-1])])
@@ -212,11 +212,12 @@ def draw_pytorch(
       pictures.save_png(image, folder / f'{first + i:06d}.png')
 
 
-def _seconds(run) -> float:
+def seconds_each(run: Callable[[], object], times: int = 20) -> float:
+  """Measures the processor time of a call, the mean of several."""
   start = time.process_time()
-  for _ in range(20):
+  for _ in range(times):
     run()
-  return (time.process_time() - start) / 20
+  return (time.process_time() - start) / times
 
 
 def _save_times(options, out: Path, steps: list[int], seconds) -> None:

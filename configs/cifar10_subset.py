@@ -16,7 +16,7 @@ config = c.Config(
   condition=c.Condition(label=True, drop=0.1),
   diffusion=c.Gaussian(schedule='cosine', prediction='v'),
   network=c.UNet(
-    channels=64,
+    channels=48,
     channel_mults=(1, 2, 2),
     num_res_blocks=1,
     attention_resolutions=(8,),
@@ -27,7 +27,7 @@ config = c.Config(
     learning_rate=8e-4, schedule='cosine', warmup_steps=200
   ),
   training=c.Training(
-    num_steps=4000, batch_size=64, ema_decay=0.999, preview_every=500
+    num_steps=3000, batch_size=64, ema_decay=0.999, preview_every=500
   ),
   sampling=c.Sampling(sampler='ddim', steps=25, scale=2.0, num=40),
   checkpoint=c.Checkpoint(every=500),

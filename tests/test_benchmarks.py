@@ -1,9 +1,10 @@
 """Benchmarks compare what they say they compare."""
 
 import jax
+import numpy as np
 import pytest
 
-from benchmarks import time_to_quality
+from benchmarks import time_to_quality, tutorial
 from jaxdiff import config as c
 from jaxdiff import models
 
@@ -23,3 +24,31 @@ def test_later_steps_are_multiples_of_the_first():
   assert steps == [1428, 2 * 1428, 4 * 1428, 12 * 1428]
   with pytest.raises(SystemExit, match='give more --minutes'):
     time_to_quality.number_of_steps((1, 2), 6.1)
+
+
+def test_a_tutorial_keeps_its_code_but_for_the_number_of_steps():
+  source = """
+```python
+num_epochs = 2000
+warmup_steps = 1000
+```
+words
+```python
+total = num_epochs + warmup_steps
+```
+```python
+losses = []
+raise RuntimeError
+```
+"""
+  names = tutorial.run_cells(source, 60)
+  assert (names['num_epochs'], names['warmup_steps']) == (60, 30)
+  assert names['total'] == 90 and 'losses' not in names
+  with pytest.raises(ValueError, match=r'must be digits_diffusion_model\.md'):
+    tutorial.cells('```python\nlosses = []\n```\n')
+
+
+def test_twos_are_images_of_one_digit():
+  x0 = tutorial.twos('train').gather(np.arange(177))['x0']
+  assert x0.shape == (177, 8, 8, 1)
+  assert x0.min() == -1 and x0.max() == 1

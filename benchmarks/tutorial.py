@@ -1,0 +1,200 @@
+"""Flax's tutorial of diffusion beside configs/digits.py, in equal minutes.
+
+  pip install diffrax
+  python -m jaxdiff.classifier train digits
+  python -m benchmarks.tutorial digits_diffusion_model.md runs/tutorial
+
+The tutorial (docs_nnx/examples of flax's repository, not shipped here) learns
+the 177 images of a 2 among scikit-learn's digits. Its own code cells are run;
+only its 2,000 steps become those that fit into the minutes, and its warm-up
+remains half of them. Ours is configs/digits.py on the same images. Both train
+at once, a core each. Minutes are processor time of the steps, without
+compilation.
+
+OUT/result.json has the Frechet distance of 177 samples to the 177 images,
+in features of a classifier of all ten digits; OUT/result.png shows samples.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from benchmarks.time_to_quality import number_of_steps, seconds_each
+from jaxdiff import data, scripts
+from jaxdiff.config import Section, parse_flags
+from jaxdiff.config.ranges import Count
+from jaxdiff.modalities import pictures
+
+NAME, NUM, CONFIG = 'benchmarks.tutorial:twos', 177, 'configs/digits.py'
+SIDES = ('ours', 'tutorial')
+
+
+@dataclass(frozen=True)
+class Options(Section):
+  """Trains both, draws, and measures."""
+
+  source: Annotated[str, tyro.conf.Positional]  # the tutorial, as Markdown
+  out: Annotated[str, tyro.conf.Positional]
+  minutes: Count = 10
+  seeds: Count = 3
+  features: str = 'classifier:runs/classifier_digits'
+  side: Literal['ours', 'tutorial'] | None = None  # of a process of its own
+
+
+def twos(split: str) -> data.Dataset:
+  """The images of a 2 among scikit-learn's digits, all of them."""
+  from sklearn.datasets import load_digits
+
+  digits = load_digits()
+  images = digits.images[digits.target == 2] / 8 - 1
+  x0 = images[..., None].astype(np.float32)
+  gather = lambda indices: {'x0': x0[indices]}
+  return data.Dataset('twos', split, 'image', len(x0), (8, 8, 1), None, gather)
+
+
+def cells(source: str) -> list[str]:
+  """Returns the code of a tutorial up to its training loop.
+
+  Raises:
+    ValueError: It is not the tutorial, or has changed.
+  """
+  found = re.findall(r'^```python\n(.*?)^```', source, re.DOTALL | re.MULTILINE)
+  end = [i for i, cell in enumerate(found) if cell.startswith('losses = []')]
+  text = '\n'.join(found)
+  if not end or 'num_epochs = 2000' not in text:
+    raise ValueError('the source must be digits_diffusion_model.md of flax')
+  return found[: end[0]]
+
+
+def run_cells(source: str, num_steps: int) -> dict[str, Any]:
+  """Runs the cells with a number of steps; returns what they define."""
+  import matplotlib
+
+  matplotlib.use('Agg')  # its pictures are not shown
+  names: dict[str, Any] = {}
+  for cell in cells(source):
+    cell = cell.replace('num_epochs = 2000', f'num_epochs = {num_steps}')
+    cell = cell.replace(
+      'warmup_steps = 1000', f'warmup_steps = {num_steps // 2}'
+    )
+    exec(cell, names)
+  return names
+
+
+def tutorial(options: Options, out: Path) -> None:
+  """Trains by the tutorial's code."""
+  source = Path(options.source).read_text()
+
+  def stepper(names: dict[str, Any]) -> Any:
+    state = [names[n] for n in ('model', 'images', 'rngs', 'optimizer')]
+    return lambda: float(names['train_step'](*state))
+
+  trial = stepper(run_cells(source, 100))
+  trial()
+  each = seconds_each(trial, 3)
+  (num_steps,) = number_of_steps((options.minutes,), each)
+  names = run_cells(source, num_steps)
+  step = stepper(names)
+  losses = [step() for _ in range(num_steps)]
+  print(f'tutorial: {num_steps} steps, loss {losses[-1]:.3f}', flush=True)
+  for seed in range(options.seeds):
+    rngs = names['nnx'].Rngs(1000 + seed)
+    drawn = [
+      names['sample'](names['model'], rngs) for _ in range(-(-NUM // 25))
+    ]
+    images = np.clip(np.concatenate([np.asarray(x) for x in drawn]), -1, 1)
+    np.savez(out / f'{seed}.npz', arr_0=pictures.to_uint8(images[:NUM]))
+  save_steps(out, num_steps, each)
+
+
+def ours(options: Options, out: Path) -> None:
+  """Trains by train.py, and draws by sample.py."""
+  from benchmarks import ours as our_side
+  from jaxdiff import config as c
+
+  case = our_side.Case(c.load_file(CONFIG), c.Spec('image', (8, 8, 1)), {})
+  side = our_side.train_step(case, our_side.random_images(case, 64))
+  side.run()
+  each = seconds_each(side.run, 20)
+  (num_steps,) = number_of_steps((options.minutes,), each)
+  flags = ['--config', CONFIG, '--data.name', NAME, '--workdir', str(out)]
+  flags += ['--training.num-steps', str(num_steps)]
+  flags += ['--training.preview-every', str(num_steps)]
+  subprocess.run([sys.executable, 'train.py', *flags], check=True)
+  for seed in range(options.seeds):
+    flags = ['--num', str(NUM), '--seed', str(seed)]
+    flags += ['--out', str(out / f'{seed}.npz')]
+    subprocess.run([sys.executable, 'sample.py', str(out), *flags], check=True)
+  save_steps(out, num_steps, each)
+
+
+def save_steps(out: Path, num_steps: int, each: float) -> None:
+  steps = {'steps': num_steps, 'seconds_each': each}
+  (out / 'steps.json').write_text(json.dumps(steps))
+
+
+def train(options: Options) -> None:
+  """Trains both sides at once; one that is there is not trained again."""
+  cores, jobs = sorted(os.sched_getaffinity(0)), []
+  for i, side in enumerate(SIDES):
+    out = Path(options.out) / side
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / 'steps.json').exists():
+      command = ['taskset', '-c', str(cores[i % len(cores)]), sys.executable]
+      command += ['-m', 'benchmarks.tutorial', *sys.argv[1:], '--side', side]
+      jobs.append(subprocess.Popen(command))
+  if any([job.wait() for job in jobs]):
+    raise SystemExit('a side has failed: see above')
+
+
+def measure(options: Options, out: Path) -> list[float]:
+  """Measures the samples of a side with every seed."""
+  distances = []
+  for seed in range(options.seeds):
+    score = out / f'{seed}.json'
+    command = [sys.executable, '-m', 'jaxdiff.evaluation', 'fid', '--num']
+    command += [str(NUM), '--samples', str(out / f'{seed}.npz')]
+    command += ['--reference', NAME, '--features', options.features]
+    subprocess.run([*command, '--out', str(score)], check=True)
+    metrics = json.loads(score.read_text())['metrics']
+    (name,) = (name for name in metrics if name.startswith('FD '))
+    distances.append(metrics[name]['value'])
+  return distances
+
+
+def main(options: Options) -> None:
+  out = Path(options.out)
+  if options.side:
+    {'ours': ours, 'tutorial': tutorial}[options.side](
+      options, out / options.side
+    )
+    return
+  cells(Path(options.source).read_text())  # errors come before the training
+  train(options)
+  result, shown = {}, [twos('train').gather(np.arange(10))['x0']]
+  shown = [pictures.to_uint8(shown[0])]
+  for side in SIDES:
+    distances = measure(options, out / side)
+    steps = json.loads((out / side / 'steps.json').read_text())
+    result[side] = {**steps, 'distances': distances}
+    shown.append(np.load(out / side / '0.npz')['arr_0'][:10])
+    mean, std = np.mean(distances), np.std(distances, ddof=options.seeds > 1)
+    print(f'{side:9} {steps["steps"]:6,} steps  {mean:.3f} +- {std:.3f}')
+  (out / 'result.json').write_text(json.dumps(result, indent=1))
+  # Image i has the name i modulo three; a row each.
+  images = np.stack(shown, axis=1).reshape(-1, 8, 8, 1)
+  picture = pictures.labelled_grid(images, ['training images', *SIDES])
+  pictures.save_png(picture, out / 'result.png')
+
+
+if __name__ == '__main__':
+  with scripts.ending('benchmarks.tutorial'):
+    main(parse_flags(Options))
