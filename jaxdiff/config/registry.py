@@ -54,6 +54,7 @@ WEIGHTINGS: Table = {
   'simple': Value(weightings.simple),
   'v': Value(weightings.v),
   'velocity': Value(weightings.velocity),
+  'clipped_velocity': 'jaxdiff.losses.weightings:clipped_velocity',
   'truncated_snr': Value(weightings.truncated_snr),
   'min_snr': 'jaxdiff.losses.weightings:min_snr',
   'p2': 'jaxdiff.losses.weightings:p2',
@@ -95,6 +96,7 @@ TIME_SAMPLINGS: Table = {
 
 SAMPLERS: Table = {
   'ancestral': 'jaxdiff.samplers:ancestral',
+  'ancestral_interpolated': 'jaxdiff.samplers:ancestral_interpolated',
   'annealed_langevin': 'jaxdiff.samplers:annealed_langevin',
   'ddim': 'jaxdiff.samplers:ddim',
   'deis': 'jaxdiff.samplers:deis',

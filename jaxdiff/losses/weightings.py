@@ -57,6 +57,18 @@ def velocity(log_snr: Array) -> Array:
   return jnp.square(jnp.exp(0.5 * log_snr) + 1.0)
 
 
+def clipped_velocity(t_min: float = 0.05) -> Weighting:
+  """Builds the weight 1 / max(t, t_min)^2 on `rectified_flow`.
+
+  The error of the velocity (xt - x0) / t, its division no larger than at t_min.
+  As a function of the SNR: min(sqrt(SNR) + 1, 1 / t_min)^2.
+
+  Source: JiT (Li & He 2025), whose code divides so.
+  """
+  number('t_min', t_min, '(0, 1]')
+  return lambda log_snr: jnp.minimum(velocity(log_snr), t_min**-2.0)
+
+
 def truncated_snr(log_snr: Array) -> Array:
   """Weight max(SNR, 1). (Salimans & Ho 2022, section 4.)"""
   return jnp.maximum(jnp.exp(log_snr), 1.0)

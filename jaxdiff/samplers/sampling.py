@@ -92,6 +92,25 @@ def ancestral(process: Process, variance: Denoiser | None = None) -> Step:
   return step
 
 
+def ancestral_interpolated(schedule: Schedule, fraction: float = 0.3) -> Step:
+  """Builds ancestral sampling with a variance between the small and the large.
+
+  Its logarithm is f log(large) + (1 - f) log(small), for the same f in every
+  step: 0 is `gaussian(schedule, 'small')`, 1 is 'large'.
+
+  Args:
+    fraction: f, in [0, 1].
+
+  Source: classifier-free guidance (Ho & Salimans 2022), algorithm 2, whose v is
+  f; 0.3 in its section 4.
+  """
+  number('fraction', fraction, '[0, 1]')
+  process = processes.gaussian(schedule, 'learned')
+  # The second output of a network that would have learned f.
+  v = lambda xt, t: jnp.full_like(xt, 2 * fraction - 1)
+  return ancestral(process, variance=v)
+
+
 def eps_of(schedule: Schedule, xt: Array, x0: Array, t: Array) -> Array:
   """Computes the noise (xt - alpha x0) / sigma; 0 where sigma is. [...]"""
   alpha, sigma = schedule(t)

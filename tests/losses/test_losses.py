@@ -21,6 +21,7 @@ WEIGHTINGS = {
   'simple': weightings.simple,
   'v': weightings.v,
   'velocity': weightings.velocity,
+  'clipped_velocity': weightings.clipped_velocity(0.05),
   'truncated_snr': weightings.truncated_snr,
   'min_snr': weightings.min_snr(5.0),
   'p2': weightings.p2(),
@@ -58,6 +59,16 @@ def assert_equal_pairs(pairs):
     np.testing.assert_allclose(
       got, want, rtol=5e-3, atol=1e-5 * want.max(), err_msg=str(name)
     )
+
+
+def test_a_clipped_velocity_divides_by_at_least_t_min():
+  t = jnp.array([0.01, 0.049, 0.2, 0.9])
+  log_snr = schedules.log_snr(schedules.rectified_flow(), t)
+  np.testing.assert_allclose(
+    weightings.clipped_velocity(0.05)(log_snr),
+    1 / np.maximum(t, 0.05) ** 2,
+    rtol=1e-4,
+  )
 
 
 def test_simple_is_ddpms():

@@ -35,6 +35,28 @@ def test_samples_have_the_right_law(schedule, sampler):
   np.testing.assert_allclose(x.std(), STD, rtol=4 / np.sqrt(2 * NUM) + 0.03)
 
 
+def test_an_interpolated_variance_lies_between_the_small_and_the_large():
+  schedule = SCHEDULES['cosine']
+
+  def noise(step):
+    """What a step from 0.6 to 0.5 adds, from the same keys, to a mean of 0."""
+    x = jnp.zeros((4, 3))
+    return np.asarray(step(lambda xt, t: xt, keys(1, 4), x, 0.6, 0.5))
+
+  small, large = (
+    noise(samplers.ancestral(processes.gaussian(schedule, name)))
+    for name in ('small', 'large')
+  )
+  between = lambda f: noise(samplers.ancestral_interpolated(schedule, f))
+  np.testing.assert_allclose(between(0.0), small, rtol=1e-4)
+  np.testing.assert_allclose(between(1.0), large, rtol=1e-4)
+  ratio = between(0.3) / small
+  np.testing.assert_allclose(ratio, (large / small) ** 0.3, rtol=1e-4)
+  assert (ratio > 1.01).all()
+  with pytest.raises(ValueError, match='fraction must be in'):
+    samplers.ancestral_interpolated(schedule, 1.5)
+
+
 @pytest.mark.parametrize('sampler', ['ddim', 'heun', 'dpmpp_2m'])
 def test_denoised_last_is_one_more_step_to_no_noise(sampler):
   """Of data N(MEAN, STD^2) at sigma 1 the ends are known in closed form."""
