@@ -260,7 +260,7 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument('config', help='a file of configs/')
   parser.add_argument('--topology', default='v5e:4x4', help='such as v5p:4x4x4')
   parser.add_argument(
-    '--shape', type=int, nargs='+', help='of an example, to read no data'
+    '--shape', type=int, nargs='+', help='of an example or latent: no data read'
   )
   parser.add_argument('--num-classes', type=int, help='with --shape')
   parser.add_argument('--categories', type=int, help='with --shape, of text')
@@ -274,6 +274,9 @@ def main(argv: list[str] | None = None) -> None:
   jax.config.update('jax_enable_compilation_cache', False)
   try:
     config = configs.parse(['--config', flags.config, *rest])
+    if flags.shape and config.latent.autoencoder:
+      print('--shape is that of latents; their autoencoder is left out')
+      config = dataclasses.replace(config, latent=configs.Latent())
     spec = _spec(config, flags)
     chip, devices = topology(flags.topology)
     compile_plan = compile_sampler if flags.sample else compile_train_step

@@ -93,3 +93,21 @@ def test_a_transformer_is_planned_for_four_chips():
   assert '0.002 TFLOP' in result.stdout
   assert 'fits' in result.stdout
   assert 'bound by memory' in result.stdout
+
+
+def test_a_shape_is_that_of_latents(capsys, monkeypatch):
+  """The autoencoder of a recipe is on the Hub, and no part of the step."""
+  seen = []
+  monkeypatch.setattr(plan, 'topology', lambda name: (plan.CHIPS['v5e'], [0]))
+  monkeypatch.setattr(
+    plan,
+    'compile_train_step',
+    lambda config, spec, devices: (
+      seen.append((config, spec)) or plan.Plan({}, hlo.Costs(1.0, 1.0, {}))
+    ),
+  )
+  recipe = 'configs/papers/dit_b4_imagenet256.py'
+  plan.main([recipe, '--shape', '32', '32', '4', '--num-classes', '1000'])
+  ((config, spec),) = seen
+  assert config.latent.autoencoder is None and spec.shape == (32, 32, 4)
+  assert '--shape is that of latents' in capsys.readouterr().out
