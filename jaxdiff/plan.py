@@ -2,9 +2,7 @@
 
 The train step of a configuration, or its sampler, is compiled for a TPU
 topology by libtpu. Its memory, arithmetic and traffic per chip give its least
-time and show whether it fits.
-
-Source: Williams et al. 2009, "Roofline", for the least time of a step.
+time and show whether it fits. Source: Williams et al. 2009, "Roofline".
 """
 
 import argparse
@@ -252,9 +250,9 @@ def _shortest(message: str) -> str:
 
 def main(argv: list[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
-    prog='python -m jaxdiff.plan',
-    description='Compiles a train step, or a sampler, for a TPU topology, '
-    'without a TPU. Flags of train.py change the configuration.',
+    'python -m jaxdiff.plan',
+    description='Compiles a train step, or a sampler, for a TPU topology without '
+    'a TPU. Flags of train.py change the configuration.',
     allow_abbrev=False,
   )
   parser.add_argument('config', help='a file of configs/')
