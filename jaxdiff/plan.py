@@ -251,8 +251,8 @@ def _shortest(message: str) -> str:
 def main(argv: list[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     'python -m jaxdiff.plan',
-    description='Compiles a train step, or a sampler, for a TPU topology without '
-    'a TPU. Flags of train.py change the configuration.',
+    description='Compiles a train step, or a sampler, for a TPU topology '
+    'without a TPU. Flags of train.py change the configuration.',
     allow_abbrev=False,
   )
   parser.add_argument('config', help='a file of configs/')
