@@ -8,18 +8,17 @@ The tutorial (docs_nnx/examples of flax's repository, not shipped here) learns
 the 177 images of a 2 among scikit-learn's digits. Its own code cells are run;
 only its 2,000 steps become those that fit into the minutes, and its warm-up
 remains half of them. Ours is configs/digits.py on the same images. Both train
-at once, a core each. Minutes are processor time of the steps, without
-compilation.
+at once, a core each. Minutes are processor time of the steps, estimated from a
+few; OUT/SIDE/steps.json has the minutes that the whole training took.
 
 OUT/result.json has the Frechet distance of 177 samples to the 177 images,
 in features of a classifier of all ten digits; OUT/result.png shows samples.
 """
 
+import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,8 +26,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from benchmarks.time_to_quality import number_of_steps, seconds_each
-from jaxdiff import data, scripts
+from benchmarks import minutes as equal_minutes
+from benchmarks.minutes import number_of_steps, run, seconds_each
+from jaxdiff import data, malloc, scripts
 from jaxdiff.config import Section, parse_flags
 from jaxdiff.config.ranges import Count
 from jaxdiff.modalities import pictures
@@ -54,8 +54,8 @@ def twos(split: str) -> data.Dataset:
   from sklearn.datasets import load_digits
 
   digits = load_digits()
-  images = digits.images[digits.target == 2] / 8 - 1
-  x0 = images[..., None].astype(np.float32)
+  images = digits.images[digits.target == 2]
+  x0 = np.round(images * (255 / 16)).astype(np.uint8)[..., None]
   gather = lambda indices: {'x0': x0[indices]}
   return data.Dataset('twos', split, 'image', len(x0), (8, 8, 1), None, gather)
 
@@ -107,12 +107,10 @@ def tutorial(options: Options, out: Path) -> None:
   print(f'tutorial: {num_steps} steps, loss {losses[-1]:.3f}', flush=True)
   for seed in range(options.seeds):
     rngs = names['nnx'].Rngs(1000 + seed)
-    drawn = [
-      names['sample'](names['model'], rngs) for _ in range(-(-NUM // 25))
-    ]
-    images = np.clip(np.concatenate([np.asarray(x) for x in drawn]), -1, 1)
+    batches = [names['sample'](names['model'], rngs) for _ in range(0, NUM, 25)]
+    images = np.clip(np.concatenate([np.asarray(x) for x in batches]), -1, 1)
     np.savez(out / f'{seed}.npz', arr_0=pictures.to_uint8(images[:NUM]))
-  save_steps(out, num_steps, each)
+  save_steps(out, num_steps, time.process_time())
 
 
 def ours(options: Options, out: Path) -> None:
@@ -128,46 +126,28 @@ def ours(options: Options, out: Path) -> None:
   flags = ['--config', CONFIG, '--data.name', NAME, '--workdir', str(out)]
   flags += ['--training.num-steps', str(num_steps)]
   flags += ['--training.preview-every', str(num_steps)]
-  subprocess.run([sys.executable, 'train.py', *flags], check=True)
+  run('train.py', *flags)
+  seconds = equal_minutes.child_seconds()
   for seed in range(options.seeds):
     flags = ['--num', str(NUM), '--seed', str(seed)]
     flags += ['--out', str(out / f'{seed}.npz')]
-    subprocess.run([sys.executable, 'sample.py', str(out), *flags], check=True)
-  save_steps(out, num_steps, each)
+    run('sample.py', str(out), *flags)
+  save_steps(out, num_steps, seconds)
 
 
-def save_steps(out: Path, num_steps: int, each: float) -> None:
-  steps = {'steps': num_steps, 'seconds_each': each}
-  (out / 'steps.json').write_text(json.dumps(steps))
-
-
-def train(options: Options) -> None:
-  """Trains both sides at once; one that is there is not trained again."""
-  cores, jobs = sorted(os.sched_getaffinity(0)), []
-  for i, side in enumerate(SIDES):
-    out = Path(options.out) / side
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / 'steps.json').exists():
-      command = ['taskset', '-c', str(cores[i % len(cores)]), sys.executable]
-      command += ['-m', 'benchmarks.tutorial', *sys.argv[1:], '--side', side]
-      jobs.append(subprocess.Popen(command))
-  if any([job.wait() for job in jobs]):
-    raise SystemExit('a side has failed: see above')
+def save_steps(out: Path, num_steps: int, seconds: float) -> None:
+  made = {'steps': num_steps, 'minutes': seconds / 60}
+  (out / 'steps.json').write_text(json.dumps(made))
 
 
 def measure(options: Options, out: Path) -> list[float]:
   """Measures the samples of a side with every seed."""
-  distances = []
-  for seed in range(options.seeds):
-    score = out / f'{seed}.json'
-    command = [sys.executable, '-m', 'jaxdiff.evaluation', 'fid', '--num']
-    command += [str(NUM), '--samples', str(out / f'{seed}.npz')]
-    command += ['--reference', NAME, '--features', options.features]
-    subprocess.run([*command, '--out', str(score)], check=True)
-    metrics = json.loads(score.read_text())['metrics']
-    (name,) = (name for name in metrics if name.startswith('FD '))
-    distances.append(metrics[name]['value'])
-  return distances
+  flags = ['--reference', NAME, '--features', options.features]
+  flags += ['--num', str(NUM)]
+  return [
+    equal_minutes.distance(out / f'{i}.npz', out / f'{i}.json', *flags)
+    for i in range(options.seeds)
+  ]
 
 
 def main(options: Options) -> None:
@@ -177,10 +157,15 @@ def main(options: Options) -> None:
       options, out / options.side
     )
     return
-  cells(Path(options.source).read_text())  # errors come before the training
-  train(options)
+  # Errors come before the training.
+  cells(Path(options.source).read_text())
+  equal_minutes.check_features(options.features)
+  if importlib.util.find_spec('diffrax') is None:
+    raise ValueError('the tutorial samples with diffrax: pip install diffrax')
+  kept = {n: getattr(options, n) for n in ('minutes', 'seeds', 'features')}
+  equal_minutes.keep_options(out, **kept)
+  equal_minutes.train_sides('benchmarks.tutorial', SIDES, out, 'steps.json')
   result, shown = {}, [twos('train').gather(np.arange(10))['x0']]
-  shown = [pictures.to_uint8(shown[0])]
   for side in SIDES:
     distances = measure(options, out / side)
     steps = json.loads((out / side / 'steps.json').read_text())
@@ -196,5 +181,6 @@ def main(options: Options) -> None:
 
 
 if __name__ == '__main__':
+  malloc.relaunch()  # as train.py does
   with scripts.ending('benchmarks.tutorial'):
     main(parse_flags(Options))

@@ -1,6 +1,7 @@
-"""Files of result cards: their fields, and their commands, before they run."""
+"""Files of result cards: their fields, checks, numbers and table."""
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,42 @@ def check_commands(card: Card) -> None:
   except ModuleNotFoundError as e:
     raise ValueError(f'{name} runs where benchmarks/ is: {e}') from None
   parse_flags(benchmark.Options, flags)
+
+
+def table(cards: Sequence[Card]) -> str:
+  """Returns cards as a table in Markdown."""
+  head = '| | value | over samplings | over trainings | minutes | measured |'
+  return '\n'.join([head, '|---|---|---|---|---|---|', *map(row, cards)])
+
+
+def row(card: Card) -> str:
+  """Returns a card as a row of the table."""
+  spread = lambda x: '' if x is None else f'{x:.2g}'
+  return (
+    f'| {card["title"]} | {card["mean"]:.4g} | {spread(card["std_samplings"])} '
+    f'| {spread(card["std_trainings"])} | {card["minutes"]:.0f} '
+    f'| {card["hardware"]}, {card["date"]} |'
+  )
+
+
+def number(result: Any, place: str) -> float:
+  """Returns the number at a place such as 'bound.0' of a result.
+
+  Raises:
+    ValueError: there is none.
+  """
+  found, rest = result, place
+  while rest:
+    if isinstance(found, dict) and rest in found:  # a name with dots in it
+      part, rest = rest, ''
+    else:
+      part, _, rest = rest.partition('.')
+    try:
+      found = found[int(part) if isinstance(found, list) else part]
+    except (KeyError, IndexError, ValueError, TypeError):
+      raise ValueError(
+        f'the result has no {place}: {part!r} is absent'
+      ) from None
+  if isinstance(found, bool) or not isinstance(found, int | float):
+    raise ValueError(f'{place} of the result is no number, but {found!r}')
+  return float(found)

@@ -41,7 +41,10 @@ from jaxdiff.cards import (
   WRITTEN,
   Card,
   check_commands,
+  number,
   read,
+  row,
+  table,
 )
 from jaxdiff.config import Section, parse, parse_flags, to_dict
 from jaxdiff.runs import read_config, results
@@ -49,7 +52,17 @@ from jaxdiff.runs.config_json import differences
 from jaxdiff.runs.logs import read_metrics
 from jaxdiff.runs.store import Checkpoints
 
-__all__ = ['MADE', 'WRITTEN', 'Make', 'Render', 'Verify', 'read']
+__all__ = [
+  'MADE',
+  'WRITTEN',
+  'Make',
+  'Render',
+  'Verify',
+  'number',
+  'read',
+  'row',
+  'table',
+]
 
 
 @dataclass(frozen=True)
@@ -99,10 +112,11 @@ class Verify(Section):
 
   def run(self) -> None:
     card = read(self.card, made=True)
-    first = card['runs'][0]
+    first, mean = card['runs'][0], card['mean']
     check_commands(card)
     if self.workdir:
-      check_run(card, files.as_path(self.workdir))
+      # Of one training, not of the mean of several.
+      mean = float(np.mean(check_run(card, files.as_path(self.workdir))))
     else:
       files.check_target(self.scratch, folder=True)
     setup(card)
@@ -112,13 +126,14 @@ class Verify(Section):
       print(
         f'trains again; it took {card["minutes"]:.0f} minutes with all seeds'
       )
-      workdir, kind = train(card, first['seed'], Path(self.scratch)), 'training'
+      folder = files.as_path(self.scratch) / Path(self.card).stem
+      workdir, kind = train(card, first['seed'], folder), 'training'
     value = float(np.mean(measure(card, workdir)))
     tolerance = card['tolerance'][kind]
-    passed = abs(value - card['mean']) <= tolerance
+    passed = abs(value - mean) <= tolerance
     print(
       f'{"pass" if passed else "FAIL"}: {card["title"]}: {value:.5g}, the card '
-      f'has {card["mean"]:.5g} within {tolerance:.2g}'
+      f'has {mean:.5g} within {tolerance:.2g}'
     )
     if not passed:
       sys.exit(1)
@@ -137,6 +152,8 @@ class Render(Section):
     print(table([read(path, made=True) for path in cards]))
 
 
+# Parts of a configuration that a run of a card may have otherwise.
+UNCOMPARED = ('config', 'workdir', 'seed', 'log', 'parallel')
 COMMANDS = {'make': Make, 'verify': Verify, 'render': Render}
 
 
@@ -177,30 +194,19 @@ def completed(
   }
 
 
-def table(cards: Sequence[Card]) -> str:
-  """Returns cards as a table in Markdown."""
-  head = '| | value | over samplings | over trainings | minutes | measured |'
-  return '\n'.join([head, '|---|---|---|---|---|---|', *map(row, cards)])
+def check_run(card: Card, workdir: Path) -> list[float]:
+  """Compares a run with a card; returns the card's values of its seed.
 
-
-def row(card: Card) -> str:
-  """Returns a card as a row of the table."""
-  spread = lambda x: '' if x is None else f'{x:.2g}'
-  return (
-    f'| {card["title"]} | {card["mean"]:.4g} | {spread(card["std_samplings"])} '
-    f'| {spread(card["std_trainings"])} | {card["minutes"]:.0f} '
-    f'| {card["hardware"]}, {card["date"]} |'
-  )
-
-
-def check_run(card: Card, workdir: Path) -> None:
-  """Raises ValueError unless a run was trained to the end as a card says."""
+  Raises:
+    ValueError: It was not trained to the end as the card says.
+  """
   wanted = to_dict(parse(card['train']))
-  found = to_dict(read_config(workdir)[0])
+  config, _ = read_config(workdir)
+  found = to_dict(config)
   other = [
     f'{name}: card has {old!r}, run has {new!r}'
     for name, (old, new) in differences(wanted, found).items()
-    if name.partition('.')[0] not in ('workdir', 'seed', 'log', 'parallel')
+    if name.partition('.')[0] not in UNCOMPARED
   ]
   if other:
     raise ValueError(f'{workdir} is another run: ' + '; '.join(other))
@@ -209,6 +215,13 @@ def check_run(card: Card, workdir: Path) -> None:
     raise ValueError(
       f'{workdir} is at step {step} of {last["num_steps"]}: train it to the end'
     )
+  known = {each['seed']: each['values'] for each in card['runs']}
+  if config.seed not in known:
+    raise ValueError(
+      f'{workdir} was trained with --seed {config.seed}, the runs of the card '
+      f'with {", ".join(map(str, known))}'
+    )
+  return known[config.seed]
 
 
 def setup(card: Card) -> None:
@@ -246,25 +259,6 @@ def measure(card: Card, workdir: Path) -> list[float]:
     path = files.as_path(said.strip().splitlines()[-1])
     values.append(number(files.read_json(path, 'the result'), card['metric']))
   return values
-
-
-def number(result: Any, place: str) -> float:
-  """Returns the number at a place such as 'bound.0' of a result.
-
-  Raises:
-    ValueError: there is none.
-  """
-  found = result
-  for part in place.split('.'):
-    try:
-      found = found[int(part) if isinstance(found, list) else part]
-    except (KeyError, IndexError, ValueError, TypeError):
-      raise ValueError(
-        f'the result has no {place}: {part!r} is absent'
-      ) from None
-  if not isinstance(found, int | float):
-    raise ValueError(f'{place} of the result is no number, but {found!r}')
-  return float(found)
 
 
 def _run(*command: str) -> str:

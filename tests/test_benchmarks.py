@@ -4,7 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import time_to_quality, tutorial
+from benchmarks import (
+  minutes,
+  time_to_quality,
+  time_to_quality_torch,
+  tutorial,
+)
 from jaxdiff import config as c
 from jaxdiff import models
 
@@ -15,15 +20,15 @@ def test_time_to_quality_trains_networks_of_one_size():
   spec = c.Spec('image', (28, 28, 1))
   model = models.make(c.load_file(time_to_quality.CONFIG), spec)
   params = jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
-  peer = time_to_quality.network().parameters()
+  peer = time_to_quality_torch.network().parameters()
   assert sum(x.size for x in params) == sum(x.numel() for x in peer)
 
 
 def test_later_steps_are_multiples_of_the_first():
-  steps = time_to_quality.number_of_steps((5, 10, 20, 60), 0.21)
+  steps = minutes.number_of_steps((5, 10, 20, 60), 0.21)
   assert steps == [1428, 2 * 1428, 4 * 1428, 12 * 1428]
-  with pytest.raises(SystemExit, match='give more --minutes'):
-    time_to_quality.number_of_steps((1, 2), 6.1)
+  with pytest.raises(ValueError, match='give more --minutes'):
+    minutes.number_of_steps((1, 2), 6.1)
 
 
 def test_a_tutorial_keeps_its_code_but_for_the_number_of_steps():
@@ -51,4 +56,18 @@ raise RuntimeError
 def test_twos_are_images_of_one_digit():
   x0 = tutorial.twos('train').gather(np.arange(177))['x0']
   assert x0.shape == (177, 8, 8, 1)
-  assert x0.min() == -1 and x0.max() == 1
+  assert x0.dtype == np.uint8 and x0.max() == 255
+
+
+def test_results_of_other_options_are_refused(tmp_path):
+  out = tmp_path / 'out'
+  minutes.keep_options(out, minutes=(5, 10), data='digits')
+  minutes.keep_options(out, minutes=(5, 10), data='digits')
+  with pytest.raises(ValueError, match=r'made with --minutes \[5, 10\], got'):
+    minutes.keep_options(out, minutes=(5,), data='digits')
+
+
+@pytest.mark.parametrize('wrong', [(), (0,), (5, 7)])
+def test_minutes_are_multiples_of_the_first(wrong):
+  with pytest.raises(ValueError, match='--minutes'):
+    time_to_quality.Options(out='out', minutes=wrong)

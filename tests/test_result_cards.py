@@ -1,5 +1,6 @@
 """Result cards: their spreads, their verification, and what is refused."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -54,14 +55,17 @@ def test_one_training_has_no_spread_of_trainings():
 
 
 def test_a_place_in_a_result():
-  result = {'bound': [3.5, 0.1], 'metrics': {'a': {'b': 2}}}
+  result = {'bound': [3.5, 0.1], 'metrics': {'a': {'b': 2}, '1.5': 4}}
+  result['passed'] = True
+  assert results.number(result, 'metrics.1.5') == 4.0
   assert results.number(result, 'bound.0') == 3.5
   assert results.number(result, 'metrics.a.b') == 2.0
   for place in ('bound.2', 'bound.x', 'metrics.c', 'metrics.a.b.c'):
     with pytest.raises(ValueError, match=f'no {place}'):
       results.number(result, place)
-  with pytest.raises(ValueError, match='is no number'):
-    results.number(result, 'metrics.a')
+  for place in ('metrics.a', 'passed'):
+    with pytest.raises(ValueError, match='is no number'):
+      results.number(result, place)
 
 
 @pytest.mark.parametrize(('value', 'passes'), [(1.02, True), (1.9, False)])
@@ -71,7 +75,9 @@ def test_verify_passes_within_the_tolerance(
   path = tmp_path / 'card.json'
   path.write_text(json.dumps(complete([[1.0, 1.1, 0.9], [1.05, 0.95, 1.0]])))
   monkeypatch.setattr(results, 'measure', lambda card, workdir: [value])
-  monkeypatch.setattr(results, 'check_run', lambda card, workdir: None)
+  monkeypatch.setattr(
+    results, 'check_run', lambda card, workdir: card['runs'][0]['values']
+  )
   verify = results.Verify(card=str(path), workdir='runs/digits')
   if passes:
     verify.run()
@@ -196,6 +202,21 @@ def test_a_run_that_is_there_is_measured_with_its_training_time(
   made = results.read(path, made=True)
   assert made['minutes'] == pytest.approx(120, abs=1)
   assert made['mean'] == 1.5
+
+
+def test_a_run_is_compared_with_the_card_s_values_of_its_seed(tmp_path):
+  card = CARD | {'runs': [{'seed': i, 'values': [i + 0.5]} for i in (0, 1)]}
+  for seed in (1, 7):
+    config = parse([*card['train'], '--seed', str(seed)])
+    # Another path of the same file of configs/ is no other run.
+    config = dataclasses.replace(config, config='/elsewhere/digits.py')
+    workdir = tmp_path / str(seed)
+    save_config(workdir, describe(config, Spec('image', (8, 8, 1))))
+    last = str(config.training.num_steps)
+    (workdir / 'checkpoints' / last).mkdir(parents=True)
+  assert results.check_run(card, tmp_path / '1') == [1.5]
+  with pytest.raises(ValueError, match='with --seed 7, the runs of the card'):
+    results.check_run(card, tmp_path / '7')
 
 
 @pytest.mark.slow
