@@ -49,14 +49,15 @@ def main(options: Options) -> None:
   config, _ = runs.read_config(workdir)
   mesh, draw = parallel.local_mesh(), None
   batch_size = parallel.batch_size(options.num, options.batch_size, mesh)
+  if config.data.name != 'captioned_shapes':
+    raise ValueError(f'{workdir} is a run of {config.data.name}')
+  size = config.data.image_size
+  datasets = {
+    split: data.load(config.data.name, split, image_size=size)
+    for split in options.splits
+  }
   results: dict[str, dict[str, dict[str, float]]] = {}
-  for split in options.splits:
-    dataset = data.load(
-      config.data.name,
-      split,
-      image_size=config.data.image_size,
-      data_dir=config.data.data_dir,
-    )
+  for split, dataset in datasets.items():
     dataset = data.subset(dataset, options.num)
     arrays = dataset.gather(np.arange(options.num))
     captions = list(arrays['caption'])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import tyro
 
-from jaxdiff import parallel, scripts
+from jaxdiff import files, parallel, scripts
 from jaxdiff.config import Section, parse_flags
 from jaxdiff.config.ranges import Count, NotNegative, Seed, Steps
 from jaxdiff.generation import conditions
@@ -44,10 +44,14 @@ class Options(Section):
 def main(options: Options) -> None:
   parallel.start()
   mesh, draw = parallel.local_mesh(), None
+  out = options.out or f'{options.workdir}/progress.png'
+  files.check_target(out)
   steps = options.checkpoints or sorted(Checkpoints(options.workdir).steps())
   if not steps:
     raise ValueError(f'{options.workdir} has no checkpoint')
-  index, rows = np.arange(options.num), []
+  # As many as the devices can share; those beyond --num are not shown.
+  index = np.arange(parallel.batch_size(options.num, options.num, mesh))
+  rows = []
   for step in steps:
     flags = SamplerFlags(
       checkpoint=step,
@@ -59,17 +63,20 @@ def main(options: Options) -> None:
     if run.spec.modality != 'image':
       raise ValueError(f'{options.workdir} is a run of {run.spec.modality}')
     takes = run.model.takes
+    if takes not in ((), ('label',)):
+      raise ValueError(
+        f'{options.workdir} takes {", ".join(takes)}, not labels'
+      )
     wanted = conditions.uniform(run.model) if takes else conditions.NONE
     job = job_of_run(
       run, mesh, wanted, num=len(index), seed=options.seed, draw=draw
     )
     draw = job.draw
-    rows.append(np.stack(job.samples(index)))
+    rows.append(np.stack(job.samples(index)[: options.num]))
     print(f'step {step:,}', flush=True)
   # Image i has the name i modulo the number of names.
   images = np.stack(rows, axis=1).reshape(-1, *rows[0].shape[1:])
   picture = pictures.labelled_grid(images, [f'step {step:,}' for step in steps])
-  out = options.out or f'{options.workdir}/progress.png'
   pictures.save_png(picture, out)
   print(out)
 

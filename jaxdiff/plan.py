@@ -2,7 +2,7 @@
 
 The train step of a configuration, or its sampler, is compiled for a TPU
 topology by libtpu. Its memory, arithmetic and traffic per chip give its least
-time and show whether it fits. Source: Williams et al. 2009, "Roofline".
+time and show whether it fits, see `roofline`.
 """
 
 import argparse
@@ -11,8 +11,8 @@ import importlib.util
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,16 +21,9 @@ from jaxdiff import config as configs
 from jaxdiff import hlo, models, parallel, training
 from jaxdiff.config import Classification, Config, Spec
 from jaxdiff.models import optimizer as optimizers
-from jaxdiff.parallel.chips import CHIPS, GIB, Chip
+from jaxdiff.parallel.chips import CHIPS, Chip
+from jaxdiff.roofline import Plan, report
 from jaxdiff.runs import examples
-
-
-class Plan(NamedTuple):
-  """Memory and costs of a step, or of sampling a batch, on each chip."""
-
-  memory: dict[str, float]  # bytes by use
-  costs: hlo.Costs
-  subject: str = 'a step'
 
 
 def topology(name: str) -> tuple[Chip, list[Any]]:
@@ -145,43 +138,6 @@ def _compiled(lowered: Any, memory: dict[str, float], subject: str) -> Plan:
   return Plan(memory, hlo.costs(compiled.as_text()), subject)
 
 
-def report(config: Config, chip: Chip, num: int, plan: Plan) -> Iterator[str]:
-  """Yields the lines of a plan for people."""
-  c, costs = config.training, plan.costs
-  total = sum(plan.memory.values())
-  yield f'memory of a chip, of {chip.memory / GIB:.0f} GiB'
-  for name, size in plan.memory.items():
-    if size:
-      yield f'  {name:12} {size / GIB:8.3f} GiB'
-  fits = 'fits' if total <= chip.memory else 'DOES NOT FIT'
-  yield f'  {"together":12} {total / GIB:8.3f} GiB: {fits}'
-  times = {
-    'arithmetic': costs.flops / chip.flops,
-    'memory': costs.bytes / chip.bandwidth,
-  }
-  yield f'least times of {plan.subject}'
-  yield (
-    f'  arithmetic   {1e3 * times["arithmetic"]:8.2f} ms: '
-    f'{costs.flops / 1e12:.3f} TFLOP at {chip.flops / 1e12:.0f} TFLOP/s'
-  )
-  yield (
-    f'  memory       {1e3 * times["memory"]:8.2f} ms: '
-    f'{costs.bytes / 1e9:.2f} GB at {chip.bandwidth / 1e9:.0f} GB/s'
-  )
-  for kind, (count, size) in costs.collectives.items():
-    seconds = size / chip.links
-    times['collectives'] = times.get('collectives', 0.0) + seconds
-    yield (
-      f'  {kind:12} {1e3 * seconds:8.2f} ms: {count} send {size / 1e6:.1f} MB '
-      f'at {chip.links / 1e9:.0f} GB/s'
-    )
-  bound = max(times, key=lambda name: times[name])
-  yield (
-    f'{plan.subject} takes at least {1e3 * times[bound]:.2f} ms, bound by '
-    f'{bound}: {c.batch_size / times[bound]:,.0f} examples/s on {num} chips'
-  )
-
-
 def _spec(config: Config, flags: argparse.Namespace) -> Spec:
   """The spec of --shape, or that of the data set of the run."""
   if flags.shape is None:
@@ -278,7 +234,7 @@ def main(argv: list[str] | None = None) -> None:
     spec = _spec(config, flags)
     chip, devices = topology(flags.topology)
     compile_plan = compile_sampler if flags.sample else compile_train_step
-    num = len(devices)
+    num, largest = len(devices), None
     while True:
       size = config.training.batch_size
       print(
@@ -286,12 +242,22 @@ def main(argv: list[str] | None = None) -> None:
         f'{size:,}, {size // num:,} a chip, in {config.network.dtype}',
         flush=True,
       )
-      plan = compile_plan(config, spec, devices)
-      print('\n'.join(report(config, chip, num, plan)), flush=True)
-      if not flags.largest:
+      try:
+        plan = compile_plan(config, spec, devices)
+      except MemoryError as error:
+        if largest is None:
+          raise
+        print(error)
         break
+      print('\n'.join(report(config, chip, num, plan)), flush=True)
+      fits = sum(plan.memory.values()) <= chip.memory
+      if not flags.largest or not fits:
+        break
+      largest = size
       larger = dataclasses.replace(config.training, batch_size=2 * size)
       config = dataclasses.replace(config, training=larger)
+    if largest is not None:
+      print(f'the largest batch that fits: {largest:,}')
   except (ValueError, OSError, MemoryError) as error:
     sys.exit(f'jaxdiff.plan: {error}')
 

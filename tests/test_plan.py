@@ -111,3 +111,21 @@ def test_a_shape_is_that_of_latents(capsys, monkeypatch):
   ((config, spec),) = seen
   assert config.latent.autoencoder is None and spec.shape == (32, 32, 4)
   assert '--shape is that of latents' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('ends', ['compiler', 'report'])
+def test_the_largest_batch_is_the_last_that_fits(ends, capsys, monkeypatch):
+  """Either the compiler says that the next does not fit, or its memory does."""
+
+  def compile_train_step(config, spec, devices):
+    size = config.training.batch_size
+    if size > 256 and ends == 'compiler':
+      raise MemoryError('Ran out of memory')
+    return plan.Plan({'all': size / 256 * 15e9}, hlo.Costs(1.0, 1.0, {}))
+
+  monkeypatch.setattr(plan, 'topology', lambda name: (plan.CHIPS['v5e'], [0]))
+  monkeypatch.setattr(plan, 'compile_train_step', compile_train_step)
+  shape = ['--shape', '8', '8', '1', '--largest']
+  plan.main(['configs/digits.py', *shape])
+  last = capsys.readouterr().out.splitlines()[-1]
+  assert last == 'the largest batch that fits: 256'
