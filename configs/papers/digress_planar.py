@@ -7,8 +7,8 @@ planar.py is the size for a CPU. 6,040,194 parameters. Hardware: one GPU for the
 authors; not run here. Expected: 77.5 % of 40 graphs valid, unique and novel
 (Vignac et al. 2023, table 1). Settings: configs/experiment/planar.yaml and
 configs/train/train_default.yaml of cvignac/DiGress: 100,000 epochs of two
-steps. Its products of queries and keys are as wide as nodes and its norms come
-after the sums; ours are as wide as edges, and before.
+steps. Theirs: products of queries and keys as wide as nodes, norms after the
+sums. Ours: as wide as edges, norms before the sums.
 """
 
 from jaxdiff import config as c

@@ -6,8 +6,9 @@
 55,733,891 parameters. Hardware: 8 V100, about 2 days for the authors; not run
 here. Expected: FID 1.97 with 35 evaluations (table 2). By class,
 --condition.label --condition.drop 0, it is 1.79. Settings: train.py of
-NVlabs/edm, --arch=ddpmpp. What is missing: the warm-up of the average. Images
-are augmented by cubic interpolation, theirs by a wavelet filter.
+NVlabs/edm, --arch=ddpmpp. The average warms up with a decay of
+(1 + i) / (10 + i) at step i, theirs with 2^(-20 / i). Images are augmented by
+cubic interpolation, theirs by a wavelet filter.
 """
 
 from jaxdiff import config as c

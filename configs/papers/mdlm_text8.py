@@ -3,8 +3,8 @@
   python train.py --config configs/papers/mdlm_text8.py
 
 --data.name is the published file of 100,000,000 characters. 85,071,388
-parameters: the network is not told t, so it has no modulation; with
---network.time it is the 92.4 million of the released code. Hardware: README
+parameters: the network has no time as an input and so no modulation; with
+--network.time it has the 92.4 million of the released code. Hardware: README
 there names none; not run here. The paper has no figure for text8; MD4's is 1.37
 bits/character (text8.py). Settings: configs/config.yaml and
 configs/data/text8.yaml of kuleshov-group/mdlm.
