@@ -49,30 +49,30 @@ def read(path: str | Path, made: bool = False) -> Card:
   if missing:
     raise ValueError(f'{path} is no card, it lacks {missing}')
   tuples = lambda x: tuple(map(tuples, x)) if isinstance(x, list) else x
-  said = f'{path} is no card:'
+  prefix = f'{path} is no card:'
   for name, hint in wanted.items():
-    check(tuples(card[name]), hint, f'{said} {name}')
+    check(tuples(card[name]), hint, f'{prefix} {name}')
     if not card[name] and name in ('measure', 'train_seeds', 'seeds', 'runs'):
-      raise ValueError(f'{said} {name} is empty')
+      raise ValueError(f'{prefix} {name} is empty')
   for command in card['setup']:
     first = ''.join(command[:1])
     if first != TRAIN and not first.startswith(('jaxdiff.', 'benchmarks.')):
       raise ValueError(
-        f'{said} setup is for modules of jaxdiff and train.py, got {command}'
+        f'{prefix} setup is for modules of jaxdiff and train.py, got {command}'
       )
   known = (*MEASURES, *BENCHMARKS)
   if card['measure'][0] not in known or '{run}' not in card['measure']:
     raise ValueError(
-      f'{said} measure must be one of {", ".join(known)} with {{run}} for the '
+      f'{prefix} measure must be one of {", ".join(known)} with {{run}} for the '
       f'workdir, got {card["measure"]}'
     )
   for flag in ('--workdir', '--seed'):
     if any(word.partition('=')[0] == flag for word in card['train']):
-      raise ValueError(f'{said} train has {flag}, which is set for each run')
+      raise ValueError(f'{prefix} train has {flag}, which is set for each run')
   if made:
     for kind in ('run', 'training'):
-      check(card['tolerance'].get(kind), NotNegative, f'{said} tolerance')
-    check(card['runs'][0].get('seed'), Seed, f'{said} seed of runs')
+      check(card['tolerance'].get(kind), NotNegative, f'{prefix} tolerance')
+    check(card['runs'][0].get('seed'), Seed, f'{prefix} seed of runs')
   return card
 
 

@@ -79,13 +79,14 @@ class Make(Section):
     check_commands(card)
     files.check_target(self.card)
     files.check_target(folder, folder=True)
-    start = time.monotonic()
+    # The time of training is in the log of the run, which may be older.
+    start, training = time.monotonic(), 0.0
     setup(card)
-    made, training = [], 0.0
+    made = []
     for seed in card['train_seeds']:
-      began = time.monotonic()
+      before = time.monotonic()
       workdir = train(card, seed, folder)
-      start += time.monotonic() - began
+      start += time.monotonic() - before
       training += training_seconds(workdir)
       values = measure(card, workdir)
       print(f'seed {seed}: {values}', flush=True)
@@ -254,9 +255,9 @@ def measure(card: Card, workdir: Path) -> list[float]:
     command = ['jaxdiff.evaluation', *command]
   values = []
   for seed in card['seeds']:
-    said = _run('-m', *command, '--seed', str(seed))
+    output = _run('-m', *command, '--seed', str(seed))
     # The last line names the file of the result.
-    path = files.as_path(said.strip().splitlines()[-1])
+    path = files.as_path(output.strip().splitlines()[-1])
     values.append(number(files.read_json(path, 'the result'), card['metric']))
   return values
 
