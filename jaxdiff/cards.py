@@ -63,8 +63,8 @@ def read(path: str | Path, made: bool = False) -> Card:
   known = (*MEASURES, *BENCHMARKS)
   if card['measure'][0] not in known or '{run}' not in card['measure']:
     raise ValueError(
-      f'{prefix} measure must be one of {", ".join(known)} with {{run}} for the '
-      f'workdir, got {card["measure"]}'
+      f'{prefix} measure must be one of {", ".join(known)} with {{run}} for '
+      f'the workdir, got {card["measure"]}'
     )
   for flag in ('--workdir', '--seed'):
     if any(word.partition('=')[0] == flag for word in card['train']):
