@@ -105,13 +105,14 @@ def tutorial(options: Options, out: Path) -> None:
   names = run_cells(source, num_steps)
   step = stepper(names)
   losses = [step() for _ in range(num_steps)]
+  seconds = time.process_time()
   print(f'tutorial: {num_steps} steps, loss {losses[-1]:.3f}', flush=True)
   for seed in range(options.seeds):
     rngs = names['nnx'].Rngs(1000 + seed)
     batches = [names['sample'](names['model'], rngs) for _ in range(0, NUM, 25)]
     images = np.clip(np.concatenate([np.asarray(x) for x in batches]), -1, 1)
     np.savez(out / f'{seed}.npz', arr_0=pictures.to_uint8(images[:NUM]))
-  save_steps(out, num_steps, time.process_time())
+  save_steps(out, num_steps, seconds)
 
 
 def ours(options: Options, out: Path) -> None:
