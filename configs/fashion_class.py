@@ -14,6 +14,6 @@ config = dataclasses.replace(
   fashion,
   workdir='runs/fashion_class',
   condition=c.Condition(label=True, drop=0.1),
-  training=dataclasses.replace(fashion.training, num_steps=3000),
+  training=dataclasses.replace(fashion.training, num_steps=1200),
   sampling=c.Sampling(sampler='ddim', steps=20, scale=2.0, num=40),
 )
