@@ -6,6 +6,10 @@
 The folder has train/ and test/ with a folder for each of the ten classes, 500
 and 100 PNGs each. EDM's augmentation shows so few images in other positions,
 sizes and turns, and tells the network which.
+
+2,509,932 parameters, 3,000 steps of 64 (38 passes), 38 CPU minutes (2026-11-29,
+Python 3.13, jax 0.12.0.1). Expected: loss 0.138; Frechet distance 1.97 in
+features of that classifier (docs/results/cifar10_subset.json).
 """
 
 from jaxdiff import config as c
