@@ -26,12 +26,14 @@ SPECS = {
   'digits_latent': DIGITS,
   'digits_class': DIGITS,
   'fashion_mnist': image(28, 28, 1),
+  'fashion_class': image(28, 28, 1),
   'fashion_flow': image(28, 28, 1),
   'fashion_consistency': image(28, 28, 1),
   'fashion_mean_flow': image(28, 28, 1),
   'fashion_autoencoder': image(28, 28, 1),
   'fashion_latent': image(28, 28, 1),
   'ddpm_cifar10': image(32, 32, 3),
+  'cifar10_subset': image(32, 32, 3),
   'captioned_shapes': image(16, 16, 3),
   'emoji': image(32, 32, 3),
   'emoji_small': image(8, 8, 3),
@@ -60,7 +62,8 @@ ALIKE = (
   *('names', 'text8', 'lm1b', 'planar', 'fashion_mnist', 'emoji_small'),
   *('qm9', 'qm9_small', 'digits_latent', 'fashion_mean_flow'),
   *('emoji_autoencoder', 'emoji_latent', 'captioned_shapes', 'ddpm_cifar10'),
-  *('fashion_autoencoder', 'fashion_consistency'),
+  *('fashion_autoencoder', 'fashion_consistency', 'fashion_class'),
+  'cifar10_subset',
 )
 
 
