@@ -1,8 +1,12 @@
 """Fashion-MNIST by class: configs/fashion_mnist.py, with the label.
 
-python -m jaxdiff.data prepare tfds:fashion_mnist
-python train.py --config configs/fashion_class.py
-python sample.py runs/fashion_class --labels 0,1,2,3 --scale 2
+  python -m jaxdiff.data prepare tfds:fashion_mnist
+  python train.py --config configs/fashion_class.py
+  python sample.py runs/fashion_class --labels 0,1,2,3 --scale 2
+
+1,115,940 parameters, 1,200 steps of 64. 6 CPU minutes (2026-11-29, Python 3.13,
+jax 0.12.0.1). Expected: loss 0.18, Frechet distance 0.34 at scale 1
+(docs/results/fashion_class.json), and the picture in the README.
 """
 
 import dataclasses
