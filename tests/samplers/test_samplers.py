@@ -39,7 +39,7 @@ def test_an_interpolated_variance_lies_between_the_small_and_the_large():
   schedule = SCHEDULES['cosine']
 
   def noise(step):
-    """What a step from 0.6 to 0.5 adds, from the same keys, to a mean of 0."""
+    """Returns the noise of a step from 0.6 to 0.5, whose mean is 0."""
     x = jnp.zeros((4, 3))
     return np.asarray(step(lambda xt, t: xt, keys(1, 4), x, 0.6, 0.5))
 
