@@ -39,7 +39,10 @@ def test_a_name_takes_arguments():
     ('min_snr(1) + min_snr(2)', 'a name or a call'),
     ('min_snr(*[1])', 'a name or a call'),
     ('min_snr(**{"gamma": 1})', 'a name or a call'),
-    ('min_sn(5)', r"must be one of \['clipped_velocity', 'edm', 'min_snr'.*got 'min_sn'"),
+    (
+      'min_sn(5)',
+      r"must be one of \['clipped_velocity', 'edm', .*got 'min_sn'",
+    ),
     ('min_snr("5")', "gamma must be of type float, got '5'"),
     ('min_snr(True)', 'gamma must be of type float, got True'),
     ('min_snr(1e999)', r'gamma must be in \[-1000000, 1000000\], got inf'),
