@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from benchmarks.minutes import number_of_steps, seconds_each
 
-BATCH, SAMPLER_STEPS = 64, 20
+SAMPLER_STEPS = 20
 
 
 def train(
@@ -28,17 +28,18 @@ def train(
 
   torch.set_num_threads(1)
   config = c.load_file(config_file)
+  batch_size = config.training.batch_size
   model = network()
   print(f'{sum(p.numel() for p in model.parameters()):,} parameters')
   average = [p.detach().clone() for p in model.parameters()]
   optimizer = torch.optim.Adam(model.parameters(), fused=True)
-  batches = data.batches(data.load(data_name), BATCH, seed=0)
+  batches = data.batches(data.load(data_name), batch_size, seed=0)
 
   def step(rate: float, decay: float) -> float:
     x0 = next(batches)['x0']
     x0 = torch.from_numpy(np.moveaxis(x0, -1, 1).copy())
-    # One time in each of the 64 parts of [0, 1]: stratified, as ours.
-    t = (torch.randperm(BATCH) + torch.rand(BATCH)) / BATCH
+    # One time in each of as many parts of [0, 1]: stratified, as ours.
+    t = (torch.randperm(batch_size) + torch.rand(batch_size)) / batch_size
     alpha, sigma = (x[:, None, None, None] for x in levels(t))
     eps = torch.randn_like(x0)
     v = model(alpha * x0 + sigma * eps, t)
