@@ -121,14 +121,14 @@ def make_sampler(
 
     denoise = denoiser({})
     step = model.solver(sampling, options, params, encoded)
+    if sampling.denoise_last:  # within what remembers, which it sees too
+      step = samplers.denoised_last(step, grid[-1])
     if model.recalls:
       step = samplers.recalling(step, lambda x0: denoiser({'x0': x0}))
     own, weaker = denoisers({})
     if sampling.momentum and weaker is not None:
       guided = lambda past: denoiser({}, past)
       step = guidance.momentum(step, own, weaker, guided, sampling.momentum)
-    if sampling.denoise_last:
-      step = samplers.denoised_last(step, grid[-1])
     if edit:
       parts = Parts(
         model.schedule,

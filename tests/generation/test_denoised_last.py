@@ -30,6 +30,22 @@ def test_a_sample_ends_with_the_estimate():
   assert np.abs(clean - x).max() > 0.01
 
 
+def test_the_last_estimate_sees_the_one_before():
+  changes = {'steps': 2, 'sampler': 'ddim', 'threshold': 'none'}
+  config = tiny.changed(tiny.config, sampling=changes)
+  ended = configure(config, SamplerFlags(denoise_last=True))
+
+  def denoiser(params, cond):
+    value = 1.0 + cond['x0'] / 2 if 'x0' in cond else jnp.nan
+    return lambda xt, t: jnp.zeros_like(xt) + value
+
+  model = models.make(config, tiny.SPEC)
+  model = model._replace(recalls=True, denoiser=denoiser)
+  options = {'seed': 0, 'eta': 0.0, 'augment': 0.0}
+  x = make_sampler(model, ended.sampling)({}, options, np.arange(2)).x
+  np.testing.assert_allclose(x, 1.5, rtol=1e-6)  # 1 + (1 + 0/2) / 2
+
+
 @pytest.mark.parametrize(
   ('recipe', 'message'),
   [
