@@ -48,6 +48,23 @@ def test_images_that_cannot_be_drawn(path, shape):
     load(path)
 
 
+def test_labels_are_those_written(path):
+  np.savez(path, np.zeros((3, 4, 4, 3), np.uint8), np.array([2, 0, 4]))
+  dataset = load(path)
+  assert dataset.num_classes == 5
+  labels = dataset.gather(np.array([2, 0]))['label']
+  assert labels.dtype == np.int32 and labels.tolist() == [4, 2]
+
+
+@pytest.mark.parametrize(
+  'labels', [np.ones(3), [1, 2], [[1], [2], [3]], [-1, 0, 1], [0, 1, 2**40]]
+)
+def test_an_arr_1_that_is_no_labels_is_refused(path, labels):
+  np.savez(path, np.zeros((3, 4, 4, 3), np.uint8), np.array(labels))
+  with pytest.raises(ValueError, match=r'arr_1 must be 3 labels.*x\.npz'):
+    load(path)
+
+
 def test_another_name_is_refused(path):
   np.savez(path, images=np.zeros((2, 4, 4, 3), np.uint8))
   with pytest.raises(ValueError, match='cannot be read as images under arr_0'):
