@@ -105,12 +105,25 @@ def init_state(
   )
 
 
-def ema_decay(step: ArrayLike, decay: ArrayLike) -> Array:
-  """Computes min(decay, (1 + step) / (10 + step)).
+def ema_decay(
+  step: ArrayLike, decay: ArrayLike, rampup: ArrayLike | None = None
+) -> Array:
+  """Computes min(decay, (1 + step) / (10 + step)), or EDM's warm-up.
 
   The warm-up keeps early weights, which are noise, out of the average.
+
+  Args:
+    step: Number of steps before this one.
+    decay: At the end of the warm-up, in [0, 1).
+    rampup: Largest half-life of the average, as a fraction of the steps before
+      this one: min(decay, 2^(-1 / (rampup step))). EDM has 0.05.
+
+  Source: `ema_rampup_ratio` of NVlabs/edm, training/training_loop.py.
   """
-  return jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  if rampup is None:
+    return jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  half_life = jnp.asarray(rampup * step, jnp.float32)
+  return jnp.minimum(decay, 0.5 ** (1.0 / jnp.maximum(half_life, 1e-8)))
 
 
 def make_train_step(
@@ -118,6 +131,7 @@ def make_train_step(
   optimizer: optax.GradientTransformation,
   *,
   decay: float = 0.9999,
+  rampup: float | None = None,
   accumulate: int = 1,
   positions: Positions = stratified,
   stds: Sequence[float] = (),
@@ -127,6 +141,7 @@ def make_train_step(
 
   Args:
     decay: of the exponential moving average of the parameters, warmed up.
+    rampup: of the warm-up, see `ema_decay`.
     accumulate: microbatches a step is cut into; the gradient is that of the
       whole batch, the memory that of one.
     positions: of `losses.time_sampling`: `independent`, `stratified` or
@@ -144,6 +159,8 @@ def make_train_step(
   """
 
   number('decay', decay, '[0, 1)')
+  if rampup is not None:
+    number('rampup', rampup, '(0, 1]')
   whole('accumulate', accumulate, 1)
 
   def mean_loss(
@@ -216,7 +233,8 @@ def make_train_step(
       average = lambda ema, new: ema + rate.astype(ema.dtype) * (new - ema)
       return jax.tree.map(average, old, params)
 
-    ema_params = averaged(state.ema_params, 1.0 - ema_decay(state.step, decay))
+    forget = 1.0 - ema_decay(state.step, decay, rampup)
+    ema_params = averaged(state.ema_params, forget)
     others = tuple(
       averaged(old, averages.rate(state.step, std))
       for old, std in zip(state.averages, stds, strict=True)

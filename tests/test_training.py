@@ -140,6 +140,20 @@ def test_average_warms_up():
   np.testing.assert_allclose(state.ema_params['scale'], want, rtol=1e-6)
 
 
+def test_average_has_a_half_life_that_grows_with_the_steps():
+  steps = np.array([0, 20, 200, 10**6])
+  decays = training.ema_decay(steps, 0.999, 0.05)
+  # Half of it is forgotten in 1 and in 10 steps, a twentieth of those so far.
+  want = [0.0, 0.5, 0.5**0.1, 0.999]
+  np.testing.assert_allclose(decays, want, rtol=1e-6)
+  optimizer = optax.sgd(0.1)
+  step = training.make_train_step(LOSS, optimizer, rampup=0.05)
+  state, _ = step(start(optimizer), data(8))
+  chex.assert_trees_all_equal(state.ema_params, state.params)
+  with pytest.raises(ValueError, match=r'rampup must be in \(0, 1\]'):
+    training.make_train_step(LOSS, optimizer, rampup=0.0)
+
+
 @pytest.mark.parametrize('num_steps', [1, 7, 1000])
 def test_grid_times_are_the_tables(num_steps):
   u = np.linspace(0, 1, 4001, dtype=np.float32)[:-1]

@@ -6,9 +6,8 @@
 55,733,891 parameters. Hardware: 8 V100, about 2 days for the authors; not run
 here. Expected: FID 1.97 with 35 evaluations (table 2). By class,
 --condition.label --condition.drop 0, it is 1.79. Settings: train.py of
-NVlabs/edm, --arch=ddpmpp. The average warms up with a decay of
-(1 + i) / (10 + i) at step i, theirs with 2^(-20 / i). Images are augmented by
-cubic interpolation, theirs by a wavelet filter.
+NVlabs/edm, --arch=ddpmpp. Images are augmented by cubic interpolation, theirs
+by a wavelet filter.
 """
 
 from jaxdiff import config as c
@@ -41,6 +40,7 @@ config = c.Config(
     num_steps=390_625,
     batch_size=512,
     ema_decay=0.99929,
+    ema_rampup=0.05,
     log_every=100,
     preview_every=5000,
   ),

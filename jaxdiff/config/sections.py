@@ -135,6 +135,8 @@ class Training(Section):
   accumulate: Annotated[int, In('[1, 65536]')] = 1  # microbatches in a step
   steps_per_execution: Annotated[int, In('[1, 65536]')] = 1  # in one program
   ema_decay: Annotated[float, In('[0, 0.99999]')] = 0.9999  # float32's most
+  # The largest half-life of the average, as a fraction of the steps so far.
+  ema_rampup: Annotated[float, In('(0, 1]')] | None = None
   ema_stds: tuple[Std, ...] = ()  # widths of more averages: see `averages`
   log_every: Count = 50
   preview_every: Count = 500

@@ -50,6 +50,7 @@ def step_options(config: Config) -> dict[str, Any]:
   c, diffusion = config.training, config.diffusion
   options = {
     'decay': c.ema_decay,
+    'rampup': c.ema_rampup,
     'stds': c.ema_stds,
     'accumulate': c.accumulate,
     'positions': getattr(time_sampling, diffusion.positions),
