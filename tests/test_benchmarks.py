@@ -1,11 +1,15 @@
 """Benchmarks compare what they say they compare."""
 
+import re
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
 from benchmarks import (
   minutes,
+  plans,
   time_to_quality,
   time_to_quality_torch,
   tutorial,
@@ -71,3 +75,25 @@ def test_results_of_other_options_are_refused(tmp_path):
 def test_minutes_are_multiples_of_the_first(wrong):
   with pytest.raises(ValueError, match='--minutes'):
     time_to_quality.Options(out='out', minutes=wrong)
+
+
+def test_every_recipe_of_a_paper_has_a_plan():
+  table = Path('docs/recipes.md').read_text()
+  named = set(re.findall(r'^\| \[(\w+)\]\(', table, re.MULTILINE))
+  files = {file.stem for file in Path('configs/papers').glob('*.py')}
+  assert set(plans.RECIPES) == named and files <= named
+  for name in plans.RECIPES:
+    assert c.load_file(str(plans.path(name))).workdir == f'runs/{name}'
+
+
+def test_a_plan_is_a_row_of_the_table():
+  text = """a batch of 512, 32 a chip, in bfloat16
+  together        2.120 GiB: fits
+a step takes at least 27.48 ms, bound by all-reduce: 18,635 examples/s on 16
+"""
+  assert plans.row('dit_xl2_imagenet256', text) == (
+    '| dit_xl2_imagenet256 | v5e:4x4 `--parallel.fsdp 8` `--network.remat` '
+    '`--network.remat-policy dots_with_no_batch_dims_saveable` '
+    '| 512 | 2.120 | 27.48 | all-reduce | 18,635 |'
+  )
+  assert 'does not fit' in plans.row('text8', 'a batch of 512,\nRan out')
