@@ -1,8 +1,13 @@
 """Text to image on real emoji in latents of 8x8x8, from their names.
 
-python train.py --config configs/emoji_autoencoder.py --data.name folder:PATH
-python train.py --config configs/emoji_latent.py --data.name folder:PATH
-python sample.py runs/emoji_latent --prompt "red heart"
+  python train.py --config configs/emoji_autoencoder.py --data.name folder:PATH
+  python train.py --config configs/emoji_latent.py --data.name folder:PATH
+  python sample.py runs/emoji_latent --prompt "red heart"
+
+2,835,368 parameters, 5,000 steps of 64 (94 epochs). 43 minutes on one of two
+CPU cores with other work (2026-11-29, Python 3.13, jax 0.12.0.1). Expected:
+loss 0.51, and a Frechet distance of 0.14 in features of a classifier
+(docs/results/emoji.json).
 """
 
 import dataclasses
