@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+  best_denoiser,
   minutes,
   plans,
   time_to_quality,
@@ -97,3 +98,15 @@ a step takes at least 27.48 ms, bound by all-reduce: 18,635 examples/s on 16
     '| 512 | 2.120 | 27.48 | all-reduce | 18,635 |'
   )
   assert 'does not fit' in plans.row('text8', 'a batch of 512,\nRan out')
+
+
+def test_best_denoiser_is_that_of_the_images():
+  images = np.random.default_rng(0).normal(size=(5, 3))
+  # Nearly without noise it is the image, nearly without signal their mean.
+  clear, num = best_denoiser.best(images, images * 0.99, 0.99, 0.01)
+  np.testing.assert_allclose(clear, images, rtol=1e-6)
+  assert num == pytest.approx(1.0)
+  noise = np.random.default_rng(1).normal(size=(2, 3))
+  vague, num = best_denoiser.best(images, noise, 1e-6, 1.0)
+  np.testing.assert_allclose(vague, [images.mean(0)] * 2, atol=1e-4)
+  assert num == pytest.approx(5.0)
