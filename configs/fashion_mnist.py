@@ -23,7 +23,7 @@ config = c.Config(
     patch_size=2,
   ),
   optimizer=c.Optimizer(
-    learning_rate=1e-3, schedule='cosine', warmup_steps=200
+    learning_rate=3e-3, schedule='cosine', warmup_steps=200
   ),
   training=c.Training(
     num_steps=6000, batch_size=64, ema_decay=0.999, preview_every=1000

@@ -31,8 +31,8 @@ class Conditions(NamedTuple):
   """Rows of conditions.
 
   name: of their source, for reports: 'none', 'each class in turn', ...
-  rows: index [B] of consecutive samples -> {name: [M, ...]}; sample i takes
-    row i modulo M.
+  rows: index [B] of samples, different ones not a multiple of B apart, ->
+    {name: [M, ...]}; sample i takes row i modulo M.
   null: {name: [...]} from which guidance leads away.
   names: [M] of the rows, for people; [] where rows are not listed.
   cut: of the texts, for reports; None where none are read.
@@ -253,8 +253,21 @@ def read_seeds(text: str | None, seed: int, num: int) -> Any:
 
 
 def _in_rows(index: np.ndarray) -> np.ndarray:
-  """Orders consecutive samples [B] so that sample i is at i modulo B."""
-  return index[np.argsort(index % len(index))]
+  """Orders samples [B] so that sample i is at i modulo B.
+
+  A sample may come twice, where copies fill up a batch.
+
+  Raises:
+    ValueError: Two different samples have the same place.
+  """
+  ordered = np.full_like(index, index[0])
+  ordered[index % len(index)] = index
+  if not np.array_equal(ordered[index % len(index)], index):
+    raise ValueError(
+      f'samples of a batch must not be a multiple of {len(index)} apart, its '
+      f'size, got {index}'
+    )
+  return ordered
 
 
 def _whole_numbers(text: str) -> list[int] | None:

@@ -63,7 +63,7 @@ def write(
       followed.
     num: Of samples.
     draw: Index [b] -> b samples; always called with batch_size indices, so
-      that it is compiled once.
+      that it is compiled once. A batch that is not full has copies.
     metadata: What the samples depend on, written as JSON beside them.
     modality: Of the samples.
     batch_size: Samples at a time.
@@ -90,8 +90,10 @@ def write(
   file = lambda i: folder / _name(i, modality)
   with _opened(folder, metadata):
     progress(num - len(missing))
-    for start in range(0, len(missing), batch_size):
-      index = missing[start : start + batch_size]
+    # By blocks of all samples: no two of a batch are a multiple of it apart, as
+    # `Conditions.rows` needs.
+    for block in np.unique(missing // batch_size):
+      index = missing[missing // batch_size == block]
       samples = draw(np.resize(index, batch_size))[: len(index)]
       for i, sample in zip(index, samples, strict=True):
         modality.save(sample, file(i))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tiny
 
+from jaxdiff import conditioning, models, runs
 from jaxdiff import config as c
-from jaxdiff import models, runs
 from jaxdiff.data.dataset import Cut, Dataset
 from jaxdiff.evaluation import measuring
 from jaxdiff.generation import conditions, from_flags, job
@@ -250,3 +250,38 @@ def test_previews_are_of_the_whole_set_in_pairs():
   assert len(set(label)) > 4 and small.shape == (16, 4, 4, 1)
   pixels = np.rint((small[:, 0, 0, 0] + 1) * 127.5)
   np.testing.assert_array_equal(pixels, label)
+
+
+@pytest.mark.parametrize(
+  'index',
+  [
+    np.arange(6),
+    20 + np.arange(6),
+    np.resize([18, 19, 20], 6),  # the last batch, filled up with copies
+    np.resize([21, 18, 23], 6),  # what a stopped job has left of a batch
+    np.resize([19], 6),
+  ],
+)
+def test_a_sample_has_its_own_condition_whatever_batch_it_is_in(index):
+  config = run_of(text='bytes').config
+  model = models.make(config, c.Spec('image', (8, 8, 1), 10, (8, 8), data={}))
+  tokens = np.repeat(np.arange(40)[:, None], 12, axis=1).astype(np.int32)
+  gather = lambda i: {'tokens': tokens[i], 'x0': np.zeros((len(i), 8, 8, 1))}
+  dataset = Dataset('set', 'train', 'image', 40, (8, 8, 1), 10, gather)
+  null = {'tokens': np.zeros(12, np.int32)}
+  found = examples.Examples(dataset, model.spec, null)
+  source = conditions.of_examples(config, model, found)
+  whole = conditioning.rows(
+    source.options(np.arange(40))['cond'], np.arange(40)
+  )
+  table = source.options(index)['cond']
+  assert len(table['tokens']) == len(index)  # nothing is compiled again
+  selected = conditioning.rows(table, index)['tokens']
+  np.testing.assert_array_equal(selected, whole['tokens'][index])
+
+
+def test_samples_that_share_a_row_are_refused():
+  run = run_of(text='bytes')
+  source = conditions.prompted(run, ['a', 'b', 'c'])
+  with pytest.raises(ValueError, match='a multiple of 4 apart'):
+    source.options(np.array([0, 1, 2, 4]))

@@ -145,6 +145,18 @@ def test_a_damaged_sample_is_named_and_an_empty_one_drawn_again(tmp_path):
     assert np.load(tmp_path / 'x.npz')['arr_0'][1, 0, 0, 0] == 1
 
 
+def test_samples_of_a_batch_are_never_a_multiple_of_its_size_apart(tmp_path):
+  write(tmp_path / 'x', num=9)
+  for i in (1, 3, 4, 8):
+    (tmp_path / 'x' / f'{i:06}.png').unlink()
+  batches = []
+  note = lambda index: batches.append(list(index)) or draw(index)
+  write(tmp_path / 'x', num=9, draw=note)
+  assert batches == [[1, 1], [3, 3], [4, 4], [8, 8]]
+  write(tmp_path / 'y', num=5, draw=note)
+  assert batches[4:] == [[0, 1], [2, 3], [4, 4]]
+
+
 def test_a_file_is_known_by_what_is_beside_it(tmp_path):
   out = tmp_path / 'x.npz'
   assert not writer.is_written(out, METADATA)
