@@ -102,7 +102,7 @@ def of_data(*datasets: Dataset) -> list[Result]:
 def commit() -> str:
   """Returns the commit of the package, with '-dirty' for changes.
 
-  Outside a git checkout, 'version <number>'.
+  Changes of docs/ do not count: a result that is written there is one. Outside a git checkout, 'version <number>'.
   """
   package = Path(__file__).resolve().parents[1]
 
@@ -116,7 +116,8 @@ def commit() -> str:
   try:
     # Installed below another checkout, the package is not of that commit.
     git('ls-files', '--error-unmatch', '__init__.py')
-    dirty = git('status', '--porcelain', '--untracked-files=no')
+    code = ':(top)', ':(top,exclude)docs'
+    dirty = git('status', '--porcelain', '--untracked-files=no', '--', *code)
     return git('rev-parse', 'HEAD') + '-dirty' * bool(dirty)
   except (OSError, subprocess.SubprocessError):
     return f'version {_version("jaxdiff")}'
