@@ -102,7 +102,8 @@ def of_data(*datasets: Dataset) -> list[Result]:
 def commit() -> str:
   """Returns the commit of the package, with '-dirty' for changes.
 
-  Changes of docs/ do not count: a result that is written there is one. Outside a git checkout, 'version <number>'.
+  Changes of docs/ do not count: a result that is written there is one. Outside
+  a git checkout, 'version <number>'.
   """
   package = Path(__file__).resolve().parents[1]
 
