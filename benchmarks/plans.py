@@ -68,7 +68,7 @@ RECIPES = {
   'digress_sbm': 'v5e:2x2',
   'digress_qm9': 'v5e:2x2',
 }
-_SUMS = {
+_FIELDS = {
   'batch': r'a batch of ([\d,]+),',
   'memory': r'together +([\d.]+) GiB',
   'milliseconds': r'takes at least ([\d.]+) ms',
@@ -109,7 +109,7 @@ def plan(name: str) -> str:
 
 def row(name: str, text: str) -> str:
   """Returns the row of the table that a printed plan has."""
-  found = {k: re.search(v, text) for k, v in _SUMS.items()}
+  found = {k: re.search(v, text) for k, v in _FIELDS.items()}
   cell = {k: x[1] if x else 'does not fit' for k, x in found.items()}
   topology, *flags = RECIPES[name].split(' --')
   division = [x for x in flags if x.startswith(('parallel', 'network'))]
