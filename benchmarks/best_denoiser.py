@@ -28,6 +28,7 @@ from jaxdiff.config import Section, parse_flags
 from jaxdiff.config.ranges import Count, Fraction
 from jaxdiff.generation.flags import SamplerFlags
 from jaxdiff.generation.job import load_run
+from jaxdiff.runs import examples
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,11 @@ def main(options: Options) -> None:
   model = run.model
   if model.takes or model.schedule is None or run.config.latent.autoencoder:
     raise ValueError(f'{options.workdir} has conditions, categories or latents')
-  train = _pixels(data.load(run.config.data.name))
-  test = data.load(run.config.data.name, 'test')
-  x0 = _pixels(data.subset(test, options.num))
+  split = lambda name: (
+    examples.load(run.config, run.workdir, name, run.spec).dataset
+  )
+  train = _pixels(split('train'))
+  x0 = _pixels(data.subset(split('test'), options.num))
   flat = train.reshape(len(train), -1)
   mean, denoise = flat.mean(0), jax.jit(model.denoiser(run.params, {}))
   print('| t | images | mse, best | mse, network | excess | slope |')

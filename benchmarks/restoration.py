@@ -33,6 +33,7 @@ from jaxdiff.generation.sampler import (
   traced_options,
 )
 from jaxdiff.modalities import pictures
+from jaxdiff.runs import examples
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def main(options: Options) -> None:
   if run.model.takes or run.config.latent.autoencoder:
     raise ValueError(f'{options.workdir} has conditions or latents')
   name = run.config.data.name
-  images = data.subset(data.load(name), options.num).gather
+  found = examples.load(run.config, run.workdir, 'train', run.spec).dataset
+  images = data.subset(found, options.num).gather
   out, rows = Path(options.workdir) / 'restoration', {}
   out.mkdir(exist_ok=True)
   for t in options.times:
