@@ -12,9 +12,10 @@ last of the minutes. Minutes are processor time, so other work on the machine
 does not count. Imports and compilation are included; those of ours are spread
 over the steps.
 
-Then each draws samples in 20 steps of DDIM by its averaged weights, with
-several seeds, and `evaluation fid` measures them. OUT/result.json has the
-table, OUT/result.png the curves. A part that is there is not made again.
+Then each draws samples by its averaged weights with several seeds, in 100
+steps of DDPM or as --sampler and --steps say, and `evaluation fid` measures
+them. OUT/ancestral_100.json has the table, OUT/ancestral_100.png the curves. A
+part that is there is not made again, so a second sampler trains nothing.
 """
 
 import json
@@ -48,6 +49,8 @@ class Options(Section):
   data: str = 'tfds:fashion_mnist'
   num: Count = 1000
   seeds: Count = 3
+  sampler: Literal['ancestral', 'ddim'] = 'ancestral'
+  steps: Count = 100
   features: str = 'classifier:runs/classifier_fashion_mnist'
   side: Literal['ours', 'pytorch'] | None = None  # of a process of its own
 
@@ -95,24 +98,39 @@ def save_times(
   (out / 'times.json').write_text(json.dumps(times, indent=1))
 
 
-def draw_ours(run_dir: Path, out: Path, num: int, step: int, seed: int) -> None:
-  flags = ['--sampler', 'ddim', '--steps', str(torch_side.SAMPLER_STEPS)]
-  flags += ['--checkpoint', str(step), '--seed', str(seed), '--num', str(num)]
+def draw_ours(
+  options: Options, run_dir: Path, out: Path, step: int, seed: int
+) -> None:
+  flags = ['--sampler', options.sampler, '--steps', str(options.steps)]
+  flags += ['--checkpoint', str(step), '--seed', str(seed)]
+  flags += ['--num', str(options.num)]
   run('sample.py', str(run_dir), *flags, '--out', str(out))
+
+
+def draw_pytorch(
+  options: Options, run_dir: Path, out: Path, step: int, seed: int
+) -> None:
+  eta = {'ancestral': 1.0, 'ddim': 0.0}[options.sampler]
+  torch_side.draw(run_dir, out, options.num, step, seed, options.steps, eta)
+
+
+def sampler_name(options: Options) -> str:
+  return f'{options.sampler}_{options.steps}'
 
 
 def measure(options: Options, out: Path, side: str) -> list[dict[str, float]]:
   """Draws and measures the samples of a side: a row for each of the minutes."""
-  draw = {'ours': draw_ours, 'pytorch': torch_side.draw}[side]
+  draw = {'ours': draw_ours, 'pytorch': draw_pytorch}[side]
   flags = ['--reference', options.data, '--features', options.features]
   flags += ['--num', str(options.num)]
   rows = []
   for minute, row in json.loads((out / 'times.json').read_text()).items():
     distances = []
     for seed in range(options.seeds):
-      samples, score = out / f'{minute}_{seed}', out / f'{minute}_{seed}.json'
+      name = f'{sampler_name(options)}_{minute}_{seed}'
+      samples, score = out / name, out / f'{name}.json'
       if not score.exists():
-        draw(out, samples, options.num, row['step'], seed)
+        draw(options, out, samples, row['step'], seed)
       distances.append(equal_minutes.distance(samples, score, *flags))
     rows.append(row | {'distances': distances})
   return rows
@@ -159,8 +177,9 @@ def main(options: Options) -> None:
     'benchmarks.time_to_quality', SIDES, out, 'times.json'
   )
   result = {side: measure(options, out / side, side) for side in SIDES}
-  (out / 'result.json').write_text(json.dumps(result, indent=1))
-  plot(result, out / 'result.png')
+  name = sampler_name(options)
+  (out / f'{name}.json').write_text(json.dumps(result, indent=1))
+  plot(result, out / f'{name}.png')
 
 
 if __name__ == '__main__':

@@ -8,8 +8,6 @@ from tqdm import tqdm
 
 from benchmarks.minutes import number_of_steps, seconds_each
 
-SAMPLER_STEPS = 20
-
 
 def train(
   config_file: str, data_name: str, minutes: tuple[int, ...], out: Path
@@ -115,8 +113,33 @@ def network():
   return Network()
 
 
-def draw(run_dir: Path, out: Path, num: int, step: int, seed: int) -> None:
-  """Draws images by DDIM with the averaged weights of a step."""
+def reverse(xt, x0, level, level_s, eta: float):
+  """Goes from xt to xs by DDIM (Song et al. 2021, eq. 12 and 16).
+
+  Args:
+    level: Alpha and sigma of xt, of a variance-preserving schedule.
+    level_s: Those of xs.
+    eta: 0 for DDIM, 1 for DDPM with the posterior's variance.
+  """
+  import torch
+
+  (alpha, sigma), (alpha_s, sigma_s) = level, level_s
+  noise = eta * sigma_s / sigma * (1 - (alpha / alpha_s) ** 2).sqrt()
+  kept = (sigma_s**2 - noise**2).clip(0).sqrt()
+  xs = alpha_s * x0 + kept * (xt - alpha * x0) / sigma
+  return xs + noise * torch.randn_like(xt)
+
+
+def draw(
+  run_dir: Path,
+  out: Path,
+  num: int,
+  step: int,
+  seed: int,
+  sampler_steps: int,
+  eta: float,
+) -> None:
+  """Draws images with the averaged weights of a step; eta as for `reverse`."""
   import torch
 
   from jaxdiff.modalities import pictures
@@ -127,17 +150,16 @@ def draw(run_dir: Path, out: Path, num: int, step: int, seed: int) -> None:
     model.parameters(), torch.load(run_dir / f'{step}.pt'), strict=True
   ):
     param.data = value
-  times = torch.from_numpy(np.array(grids.uniform_times(SAMPLER_STEPS)))
+  times = torch.from_numpy(np.array(grids.uniform_times(sampler_steps)))
   out.mkdir(exist_ok=True)
   torch.manual_seed(seed)
   for first in tqdm(range(0, num, 100), desc=f'pytorch, step {step}'):
     x = torch.randn(min(100, num - first), 1, 28, 28)
     with torch.inference_mode():
       for t, s in zip(times[:-1], times[1:], strict=True):
-        (alpha, sigma), (alpha_s, sigma_s) = levels(t), levels(s)
-        v = model(x, t.expand(len(x)))
-        x0 = (alpha * x - sigma * v).clip(-1, 1)
-        x = alpha_s * x0 + sigma_s / sigma * (x - alpha * x0)
+        alpha, sigma = level = levels(t)
+        x0 = alpha * x - sigma * model(x, t.expand(len(x)))
+        x = reverse(x, x0.clip(-1, 1), level, levels(s), eta)
     images = pictures.to_uint8(np.moveaxis(x.numpy(), 1, -1))
     for i, image in enumerate(images):
       pictures.save_png(image, out / f'{first + i:06d}.png')

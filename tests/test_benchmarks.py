@@ -29,6 +29,20 @@ def test_time_to_quality_trains_networks_of_one_size():
   assert sum(x.size for x in params) == sum(x.numel() for x in peer)
 
 
+@pytest.mark.parametrize('eta', [0.0, 1.0])
+def test_a_reverse_step_in_pytorch_has_the_levels_of_its_time(eta):
+  """For x0 = 0, xt has the variance sigma^2, and xs sigma_s^2."""
+  torch = pytest.importorskip('torch')
+  level, level_s = (
+    time_to_quality_torch.levels(torch.tensor(x)) for x in (0.7, 0.4)
+  )
+  xt = level[1] * torch.randn(100_000)
+  xs = time_to_quality_torch.reverse(xt, 0 * xt, level, level_s, eta)
+  assert float(xs.std()) == pytest.approx(float(level_s[1]), rel=0.02)
+  if not eta:
+    np.testing.assert_allclose(xs / xt, level_s[1] / level[1], rtol=1e-5)
+
+
 def test_later_steps_are_multiples_of_the_first():
   steps = minutes.number_of_steps((5, 10, 20, 60), 0.21)
   assert steps == [1428, 2 * 1428, 4 * 1428, 12 * 1428]
