@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 from jaxdiff import averages
 from jaxdiff.checks import number, whole
 from jaxdiff.losses import Batch, Loss
+from jaxdiff.losses.importance import Importance
 from jaxdiff.losses.time_sampling import Positions, stratified
 
 # See `make_train_step`.
@@ -34,6 +35,7 @@ class TrainState(NamedTuple):
   opt_state: Any
   key: Array
   averages: tuple[Any, ...] = ()  # of parameters, one for each of `stds`
+  losses: Any = ()  # the last ones, of importance sampling
 
 
 class Task(NamedTuple):
@@ -58,6 +60,7 @@ def make_task(
   stds: Sequence[float] = (),
   frozen: Any = None,
   whole: Callable[[Any], Any] = lambda params: params,
+  importance: Importance | None = None,
   **options: Any,
 ) -> Task:
   """Builds the task of a loss.
@@ -69,14 +72,18 @@ def make_task(
     stds: widths of further averages of the parameters, see `averages`.
     frozen: parameters that the loss takes and that are not trained.
     whole: as in `Task`.
+    importance: of the times, see `losses.importance`.
     **options: of `make_train_step`.
   """
 
   def init_all(key: Array) -> TrainState:
     init_key, key = jax.random.split(key)
-    return init_state(init(init_key), optimizer, key, len(stds))
+    state = init_state(init(init_key), optimizer, key, len(stds))
+    return state._replace(losses=importance.init()) if importance else state
 
-  step = make_train_step(loss, optimizer, stds=stds, **options)
+  step = make_train_step(
+    loss, optimizer, stds=stds, importance=importance, **options
+  )
   return Task(init_all, step, frozen, whole)
 
 
@@ -136,6 +143,7 @@ def make_train_step(
   positions: Positions = stratified,
   stds: Sequence[float] = (),
   balance: Balance | None = None,
+  importance: Importance | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
   """Builds step(state, batch, frozen=None, axis_name=None) -> (state, metrics).
 
@@ -150,6 +158,8 @@ def make_train_step(
     balance: of a loss with a metric 'adversarial', whose gradient is taken too:
       (gradient of the loss, that of the metric, step) -> (the gradient,
       metrics). Both are means over the whole batch.
+    importance: draws the positions again by the losses in the state, which are
+      those of its `init` before the first step.
 
   Returns:
     The step. `axis_name` names the pmap axis, where there is one; the step is
@@ -167,27 +177,37 @@ def make_train_step(
     params: Any, key: Array, index: Array, batch: Batch
   ) -> tuple[Array, Any]:
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+    if not importance:
+      per_example, metrics = loss(params, keys, batch)
+      return jnp.mean(per_example), (jax.tree.map(jnp.mean, metrics), ())
+    batch = dict(batch)
+    weights = batch.pop('weights')
     per_example, metrics = loss(params, keys, batch)
-    return jnp.mean(per_example), jax.tree.map(jnp.mean, metrics)
+
+    def mean(x: Array) -> Array:
+      return jnp.mean(weights * x if x.shape == weights.shape else x)
+
+    return mean(per_example), (jax.tree.map(mean, metrics), per_example)
 
   def gradient(*args: Any) -> Any:
     found = jax.value_and_grad(mean_loss, has_aux=True)(*args)
     if balance is None:
       return found
-    term = lambda *args: mean_loss(*args)[1]['adversarial']
+    term = lambda *args: mean_loss(*args)[1][0]['adversarial']
     return found[0], (found[1], jax.grad(term)(*args))
 
   def accumulated(
     params: Any, key: Array, index: Array, batch: Batch, frozen: Any
   ) -> Any:
-    """Computes the means (loss, metrics, gradients) over the batch."""
+    """Computes means (loss, metrics, gradients), and the losses themselves."""
     more = {} if frozen is None else {'frozen': frozen}
 
     def one(part: Any) -> Any:
       index, batch = part
       batch = {**batch, **more}
-      (value, metrics), grads = gradient(params, key, index, batch)
-      return value, metrics, grads
+      found, grads = gradient(params, key, index, batch)
+      value, (metrics, each) = found
+      return (value, metrics, grads), each
 
     if accumulate == 1:
       return one((index, batch))
@@ -195,11 +215,16 @@ def make_train_step(
     # devices stays where it is.
     cut = lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1)
     parts = jax.tree.map(cut, (index, batch))
-    first = jax.eval_shape(one, jax.tree.map(lambda x: x[0], parts))
+    first, _ = jax.eval_shape(one, jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
-    add = lambda total, part: (jax.tree.map(jnp.add, total, one(part)), None)
-    total, _ = jax.lax.scan(add, zeros, parts)
-    return jax.tree.map(lambda x: x / accumulate, total)
+
+    def add(total: Any, part: Any) -> tuple[Any, Any]:
+      found, each = one(part)
+      return jax.tree.map(jnp.add, total, found), each
+
+    total, each = jax.lax.scan(add, zeros, parts)
+    each = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1), each)
+    return jax.tree.map(lambda x: x / accumulate, total), each
 
   def step(
     state: TrainState,
@@ -217,11 +242,19 @@ def make_train_step(
     example_key, time_key = jax.random.split(step_key)
     steps = jnp.broadcast_to(state.step, (size,))
     batch = {**batch, 'u': positions(time_key, index, total), 'step': steps}
-    value, metrics, grads = accumulated(
-      state.params, example_key, index, batch, frozen
-    )
+    if importance:
+      u, weights = importance.draw(state.losses, batch['u'])
+      batch = {**batch, 'u': u, 'weights': weights}
+    means, each = accumulated(state.params, example_key, index, batch, frozen)
     if axis_name:
-      value, metrics, grads = jax.lax.pmean((value, metrics, grads), axis_name)
+      means = jax.lax.pmean(means, axis_name)
+    value, metrics, grads = means
+    losses = state.losses
+    if importance:
+      seen = (batch['u'], each)
+      if axis_name:
+        seen = jax.lax.all_gather(seen, axis_name, tiled=True)
+      losses = importance.update(losses, *seen)
     if balance:
       grads, more = balance(*grads, state.step)
       metrics = {**metrics, **more}
@@ -241,7 +274,7 @@ def make_train_step(
     )
     metrics = {'loss': value, 'grad_norm': optax.global_norm(grads), **metrics}
     return TrainState(
-      state.step + 1, params, ema_params, opt_state, state.key, others
+      state.step + 1, params, ema_params, opt_state, state.key, others, losses
     ), metrics
 
   return step

@@ -86,6 +86,8 @@ class Gaussian(Section):
     str, Name(registry.TIME_SAMPLINGS, kinds.gaussian, _TIMES)
   ] = 'continuous'
   positions: Positions = 'stratified'
+  # Draw those of num_steps parts more often whose losses were large (iDDPM).
+  importance: bool = False
   zero_terminal_snr: bool = False  # tables of betas: no signal at t = 1
   # Multiplies sigma / alpha, for larger images (SD3).
   shift: Annotated[float, In('[0.001, 1000]')] = 1.0
@@ -174,6 +176,8 @@ class Categorical(Section):
     str, Name(registry.TIME_SAMPLINGS, kinds.gaussian, _TIMES)
   ] = 'continuous'
   positions: Positions = 'stratified'
+  # Draw those of num_steps parts more often whose losses were large (iDDPM).
+  importance: bool = False
 
   def check(self) -> None:
     super().check()
@@ -204,6 +208,7 @@ class Classification(Section):
 
   prefix: ClassVar[str] = 'diffusion.'
   positions: ClassVar[Positions] = 'stratified'
+  importance: ClassVar[bool] = False
   # Images are moved at random by up to so many pixels.
   shift: Annotated[int, In('[0, 64]')] = 1
 
@@ -214,6 +219,7 @@ class Autoencoding(Section):
 
   prefix: ClassVar[str] = 'diffusion.'
   positions: ClassVar[Positions] = 'stratified'
+  importance: ClassVar[bool] = False
   # log p(x | z): laplace(scale) is an L1 error, gaussian(scale) an L2 error.
   likelihood: Annotated[str, Name(registry.LIKELIHOODS, dict, _LIKELIHOOD)] = (
     'laplace(0.1)'

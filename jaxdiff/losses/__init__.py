@@ -5,7 +5,8 @@
 `regression` has the error of a prediction, in any space and with any of the
 `weightings`, at times from `time_sampling`; `elbo` the losses from the bound;
 `learned_variance` those of a network that also predicts a variance;
-`flow_maps`, `consistency` and `progressive` those of few steps.
+`flow_maps`, `consistency` and `progressive` those of few steps. `importance`
+draws times by the size of their last losses.
 """
 
 from jaxdiff.losses.regression import (

@@ -10,7 +10,7 @@ import optax
 from jaxdiff import names
 from jaxdiff.checks import number, whole
 from jaxdiff.config import Autoencoding, Config, Optimizer, registry
-from jaxdiff.losses import DISCRIMINATOR, time_sampling
+from jaxdiff.losses import DISCRIMINATOR, importance, time_sampling
 
 
 def make(c: Optimizer, num_steps: int) -> optax.GradientTransformation:
@@ -55,6 +55,8 @@ def step_options(config: Config) -> dict[str, Any]:
     'accumulate': c.accumulate,
     'positions': getattr(time_sampling, diffusion.positions),
   }
+  if diffusion.importance:
+    options['importance'] = importance.second_moment(diffusion.num_steps)
   if isinstance(diffusion, Autoencoding) and diffusion.adversary:
     from jaxdiff.losses import adversarial
 
