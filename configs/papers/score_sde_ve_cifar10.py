@@ -7,8 +7,8 @@
 run here. Expected: FID 2.20 with 1000 steps of predictor and corrector (table
 3). Settings: configs/ve/cifar10_ncsnpp_deep_continuous.py of
 yang-song/score_sde; sigma is twice theirs, whose pixels are in [0, 1]. Random
-Fourier features embed t, and theirs log sigma, which is linear in t. Different:
-the network is given xt / sqrt(1 + sigma^2), theirs xt.
+Fourier features embed t, and theirs log sigma, which is linear in t. The
+network is given xt as it is.
 """
 
 import dataclasses
@@ -20,7 +20,9 @@ vp = c.load_file('configs/papers/score_sde_vp_cifar10.py')
 config = dataclasses.replace(
   vp,
   workdir='runs/score_sde_ve_cifar10',
-  diffusion=dataclasses.replace(vp.diffusion, schedule='ve(0.02, 100.0)'),
+  diffusion=dataclasses.replace(
+    vp.diffusion, schedule='ve(0.02, 100.0)', scale_input=False
+  ),
   network=dataclasses.replace(
     vp.network, variant='ncsn++', time_scale=math.log(100.0 / 0.02)
   ),

@@ -65,6 +65,8 @@ class Gaussian(Section):
   ] = 'cosine'
   num_steps: Steps = 1000  # T, of tables of betas and losses of T steps
   steps_from_zero: bool = False  # the network is told T t - 1, as in diffusers
+  # The network is given xt at unit size; False: xt as it is, as in NCSN++.
+  scale_input: bool = True
   # The network is told log(sigma / alpha) / 4, and given data of the deviation
   # in prediction 'edm(0.5)' at unit size, as in EDM.
   log_sigma: bool = False
@@ -124,6 +126,8 @@ class Gaussian(Section):
         '--diffusion.log-sigma needs --diffusion.prediction edm, and no '
         f'--diffusion.steps-from-zero; got {self.prediction}'
       )
+    if self.log_sigma and not self.scale_input:
+      raise ValueError('--diffusion.log-sigma needs --diffusion.scale-input')
     if self.space is not None and self.weighting is not None:
       raise ValueError(
         'give --diffusion.space or --diffusion.weighting, not both: space '

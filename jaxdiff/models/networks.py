@@ -178,9 +178,10 @@ def scaled(
 ) -> losses.Apply:
   """The network given xt / sqrt(alpha^2 + sigma^2), of about unit size.
 
-  It is xt itself on a schedule that preserves the variance. The time is T t - 1
-  for 1000 t with steps_from_zero. With log_sigma it is xt divided by
-  sqrt(sigma_data^2 alpha^2 + sigma^2), and the time is log(sigma / alpha) / 4.
+  It is xt itself on a schedule that preserves the variance, and with
+  scale_input=False. The time is T t - 1 for 1000 t with steps_from_zero. With
+  log_sigma it is xt divided by sqrt(sigma_data^2 alpha^2 + sigma^2), and the
+  time is log(sigma / alpha) / 4.
   Source: EDM (Karras et al. 2022), table 1: c_in and c_noise.
   """
   deviation = 1.0
@@ -192,13 +193,14 @@ def scaled(
     params: Params, xt: Array, t: Array, cond: Any, dropout_keys: Any = None
   ) -> Any:
     alpha, sigma = schedule(t)
-    size = jnp.hypot(deviation * alpha, sigma)
-    size = size.reshape(-1, *[1] * (xt.ndim - 1))
+    if c.scale_input:
+      size = jnp.hypot(deviation * alpha, sigma)
+      xt = xt / size.reshape(-1, *[1] * (xt.ndim - 1))
     if c.log_sigma:
       t = jnp.log(sigma / alpha) / 4
     elif c.steps_from_zero:
       t = jnp.maximum(c.num_steps * t - 1, 0) / 1000
-    return apply(params, xt / size, t, cond, dropout_keys)
+    return apply(params, xt, t, cond, dropout_keys)
 
   return apply_scaled
 
