@@ -4,7 +4,7 @@
   python train.py --config configs/fashion_class.py
   python sample.py runs/fashion_class --labels 0,1,2,3 --scale 2
 
-1,115,940 parameters, 6,000 steps of 64. 36 minutes on two CPU cores with other
+1,115,940 parameters, 6,000 steps of 64. 38 minutes on two CPU cores with other
 work (2026-11-30, Python 3.13, jax 0.12.0.1). Expected: loss 0.143, Frechet
 distance 0.13 at scale 1 (docs/results/fashion_class.json), and the picture in
 the README.
