@@ -5,7 +5,7 @@
   python -m benchmarks.plans runs/plans --only dit_b4_imagenet256 mdlm_text8
 
 Runs `jaxdiff.plan` for one recipe after the other, in bfloat16 at the batch
-size of the paper, and prints a table. A U-Net compiles for 5 to 20 CPU minutes,
+size of the paper, and prints a table. A U-Net compiles for 2 to 20 CPU minutes,
 the others for one or two. OUT/NAME.txt has the whole plan of a recipe. One that
 is there is not made again.
 """
