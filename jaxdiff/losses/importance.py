@@ -5,7 +5,7 @@
 [0, 1) is cut into T parts, one for each step of a table of T. A part is drawn
 in proportion to the root mean square of its last losses, and the loss is then
 divided by T p_i. The mean of the loss stays what it is. Its variance is the
-least there can be. The last losses are arrays in the training state.
+least that any p has. The last losses are arrays in the training state.
 """
 
 from collections.abc import Callable
