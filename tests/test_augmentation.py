@@ -14,6 +14,7 @@ from jaxdiff import config as c
 IDENTITY = jnp.eye(2)
 ZEROS = jnp.zeros((2, 9))
 BATCH = {'x0': jnp.ones((2, *tiny.SPEC.shape)), 'cond': {}}
+transformed = jax.jit(augmentation.transformed)
 
 
 def image(height=9, width=9):
@@ -24,7 +25,7 @@ def image(height=9, width=9):
 def rotated(x, angle):
   cos, sin = np.cos(angle), np.sin(angle)
   matrix = jnp.array([[cos, -sin], [sin, cos]])
-  return augmentation.transformed(x, matrix, jnp.zeros(2))
+  return transformed(x, matrix, jnp.zeros(2))
 
 
 def test_the_identity_changes_no_bit():
@@ -43,7 +44,7 @@ def test_quarter_turns_are_exact(quarters):
 
 def test_a_shift_moves_and_reflects_at_the_border():
   x = image()
-  moved = augmentation.transformed(x, IDENTITY, jnp.array([2.0, -1.0]))
+  moved = transformed(x, IDENTITY, jnp.array([2.0, -1.0]))
   padded = np.pad(x, ((2, 2), (2, 2), (0, 0)), mode='reflect')
   np.testing.assert_allclose(moved, padded[3:12, 0:9], atol=1e-6)
 
@@ -63,14 +64,15 @@ def test_there_and_back():
 @pytest.mark.parametrize('size', [1, 2])
 def test_an_image_of_one_or_two_pixels(key, size):
   x = image(size, size)
-  out, _ = augmentation.geometric(key, x, 1.0)
+  out, _ = jax.jit(lambda k: augmentation.geometric(k, x, 1.0))(key)
   assert out.shape == x.shape and bool(jnp.isfinite(out).all())
 
 
 def test_without_probability_images_are_mirrored_alone(key):
   x = image()
   keys = jax.random.split(key, 400)
-  out, labels = jax.vmap(lambda k: augmentation.geometric(k, x, 0.0))(keys)
+  geometric = lambda k: augmentation.geometric(k, x, 0.0)
+  out, labels = jax.jit(jax.vmap(geometric))(keys)
   assert not labels[:, 1:].any()
   mirrored = labels[:, 0] == 1
   assert abs(mirrored.mean() - 0.5) < 5 * 0.5 / 20
@@ -103,9 +105,9 @@ def test_labels_say_how_to_undo_a_rotation_and_a_scale(key):
   grid = jnp.linspace(-1, 1, 48)
   hump = jnp.exp(-20 * ((grid[:, None] - 0.3) ** 2 + (grid[None] + 0.1) ** 2))
   x = hump[..., None]
-  seen = 0
+  seen, geometric = 0, jax.jit(lambda k: augmentation.geometric(k, x, 0.3))
   for k in jax.random.split(key, 60):
-    out, labels = augmentation.geometric(k, x, 0.3)
+    out, labels = geometric(k)
     mirrored, flipped, a, cos, sin, c0, c1, d, e = map(float, labels)
     if c0 or c1 or not (a or sin) or d or e or abs(a) > 1.5:
       continue
@@ -114,7 +116,7 @@ def test_labels_say_how_to_undo_a_rotation_and_a_scale(key):
     back = 2 ** (-0.2 * a) * jnp.array(
       [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
     )
-    undone = augmentation.transformed(out, back, jnp.zeros(2))
+    undone = transformed(out, back, jnp.zeros(2))
     undone = undone[::-1] if flipped else undone
     undone = undone[:, ::-1] if mirrored else undone
     inner = np.s_[12:36, 12:36]
