@@ -1,5 +1,6 @@
 """Noise removal: samples of a run that end with the estimate of x0."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,11 +22,11 @@ def test_a_sample_ends_with_the_estimate():
   ended = configure(config, SamplerFlags(denoise_last=True))
   model, params = models.make(config, tiny.SPEC), tiny.random_params(config)
   index, options = np.arange(2), {'seed': 0, 'eta': 0.0, 'augment': 0.0}
-  draw = lambda config: make_sampler(model, config.sampling)(
+  draw = lambda config: jax.jit(make_sampler(model, config.sampling))(
     params, options, index
   )
   x = draw(config).x
-  clean = model.denoiser(params, {})(x, jnp.zeros(2))
+  clean = jax.jit(model.denoiser(params, {}))(x, jnp.zeros(2))
   np.testing.assert_allclose(draw(ended).x, clean, rtol=1e-4, atol=1e-4)
   assert np.abs(clean - x).max() > 0.01
 
