@@ -29,7 +29,7 @@ class Losses(NamedTuple):
 
 
 class Importance(NamedTuple):
-  """How the positions u of a batch are drawn by the losses before it.
+  """Sampler of the positions u of a batch, by the losses of batches before.
 
   init() -> Losses; draw(losses, u[B]) -> (u[B], weights[B] of the losses);
   update(losses, u[B], values[B]) -> Losses, with the losses at u, unweighted.
