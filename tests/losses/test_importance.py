@@ -154,6 +154,9 @@ def test_a_reported_loss_stays_the_mean_over_t():
     found.append((metrics['loss'], metrics['again']))
   want = [(np.exp(6) - 1) / 6, 0.5]
   np.testing.assert_allclose(np.mean(found[1:], axis=0), want, rtol=0.01)
+  # Each loss is kept where it was found.
+  u = np.log(state.losses.values[:, 0]) / 6
+  np.testing.assert_array_equal(np.floor(u * 64), np.arange(64))
 
 
 @pytest.mark.parametrize(
