@@ -115,6 +115,7 @@ def draw_pytorch(
 
 
 def sampler_name(options: Options) -> str:
+  """Returns the name of the files of a sampler, such as ancestral_100."""
   return f'{options.sampler}_{options.steps}'
 
 

@@ -78,8 +78,7 @@ def make_task(
 
   def init_all(key: Array) -> TrainState:
     init_key, key = jax.random.split(key)
-    state = init_state(init(init_key), optimizer, key, len(stds))
-    return state._replace(losses=importance.init()) if importance else state
+    return init_state(init(init_key), optimizer, key, len(stds), importance)
 
   step = make_train_step(
     loss, optimizer, stds=stds, importance=importance, **options
@@ -92,12 +91,14 @@ def init_state(
   optimizer: optax.GradientTransformation,
   key: Array,
   num_averages: int = 0,
+  importance: Importance | None = None,
 ) -> TrainState:
   """Builds the state before the first step.
 
   Args:
     key: of all randomness in training.
     num_averages: of further averages.
+    importance: that of the step, whose last losses the state keeps.
   """
   # An average is a copy: two names for one buffer would both die when the
   # first step is donated its state.
@@ -109,6 +110,7 @@ def init_state(
     opt_state=optimizer.init(params),
     key=key,
     averages=tuple(copy() for _ in range(num_averages)),
+    losses=importance.init() if importance else (),
   )
 
 
@@ -158,8 +160,8 @@ def make_train_step(
     balance: of a loss with a metric 'adversarial', whose gradient is taken too:
       (gradient of the loss, that of the metric, step) -> (the gradient,
       metrics). Both are means over the whole batch.
-    importance: draws the positions again by the losses in the state, which are
-      those of its `init` before the first step.
+    importance: draws the positions again, by the losses in the state. It is
+      given to `init_state` too.
 
   Returns:
     The step. `axis_name` names the pmap axis, where there is one; the step is

@@ -88,7 +88,7 @@ class Gaussian(Section):
     str, Name(registry.TIME_SAMPLINGS, kinds.gaussian, _TIMES)
   ] = 'continuous'
   positions: Positions = 'stratified'
-  # Draw those of num_steps parts more often whose losses were large (iDDPM).
+  # Importance sampling of t (iDDPM): those of large losses more often.
   importance: bool = False
   zero_terminal_snr: bool = False  # tables of betas: no signal at t = 1
   # Multiplies sigma / alpha, for larger images (SD3).
@@ -127,7 +127,9 @@ class Gaussian(Section):
         f'--diffusion.steps-from-zero; got {self.prediction}'
       )
     if self.log_sigma and not self.scale_input:
-      raise ValueError('--diffusion.log-sigma needs --diffusion.scale-input')
+      raise ValueError(
+        '--diffusion.log-sigma needs --diffusion.scale-input True, got False'
+      )
     if self.space is not None and self.weighting is not None:
       raise ValueError(
         'give --diffusion.space or --diffusion.weighting, not both: space '
@@ -180,7 +182,7 @@ class Categorical(Section):
     str, Name(registry.TIME_SAMPLINGS, kinds.gaussian, _TIMES)
   ] = 'continuous'
   positions: Positions = 'stratified'
-  # Draw those of num_steps parts more often whose losses were large (iDDPM).
+  # Importance sampling of t (iDDPM): those of large losses more often.
   importance: bool = False
 
   def check(self) -> None:

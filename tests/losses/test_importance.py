@@ -45,8 +45,8 @@ def test_losses_of_the_known_sizes_have_no_variance():
   u, weights = sampler.draw(full(sampler, sizes), EVEN)
   weighted = np.asarray(weights) * np.asarray(sizes)[part_of(u)]
   np.testing.assert_allclose(weighted, np.mean(sizes), rtol=1e-3)
-  share = np.bincount(part_of(u), minlength=PARTS) / len(EVEN)
-  np.testing.assert_allclose(share, sizes / sizes.sum(), atol=1 / 2048)
+  fraction = np.bincount(part_of(u), minlength=PARTS) / len(EVEN)
+  np.testing.assert_allclose(fraction, sizes / sizes.sum(), atol=1 / 2048)
 
 
 def test_within_a_part_times_are_even():
@@ -146,8 +146,9 @@ def test_a_reported_loss_stays_the_mean_over_t():
     training.make_train_step(loss, optax.sgd(0.1), importance=sampler)
   )
   params = {'scale': jnp.float32(0.0)}
-  state = training.init_state(params, optax.sgd(0.1), jax.random.key(0))
-  state = state._replace(losses=sampler.init())
+  state = training.init_state(
+    params, optax.sgd(0.1), jax.random.key(0), importance=sampler
+  )
   found = []
   for _ in range(40):
     state, metrics = step(state, {'x0': jnp.zeros((64, 2)), 'cond': {}})
