@@ -16,7 +16,7 @@ from benchmarks import (
   tutorial,
 )
 from jaxdiff import config as c
-from jaxdiff import models
+from jaxdiff import models, processes, schedules
 
 
 def test_time_to_quality_trains_networks_of_one_size():
@@ -41,6 +41,11 @@ def test_a_reverse_step_in_pytorch_has_the_levels_of_its_time(eta):
   assert float(xs.std()) == pytest.approx(float(level_s[1]), rel=0.02)
   if not eta:
     np.testing.assert_allclose(xs / xt, level_s[1] / level[1], rtol=1e-5)
+  else:  # the posterior's mean is linear in xt
+    posterior = processes.gaussian(schedules.cosine()).posterior
+    slope = float(posterior(np.float32(1), np.float32(0), 0.7, 0.4)[0])
+    found = float((xs * xt).mean() / (xt * xt).mean())
+    assert found == pytest.approx(slope, abs=0.01)
 
 
 def test_later_steps_are_multiples_of_the_first():
