@@ -59,6 +59,16 @@ def score(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
   return jnp.zeros_like(t), -1.0 / schedule(t).sigma
 
 
+def eps_residual(schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+  """Noise less xt, y = eps - xt: a network of output 0 says that eps is xt.
+
+  Source: the released code of VDM (Kingma et al. 2021), whose network adds its
+  input to its output.
+  """
+  alpha, sigma = schedule(t)
+  return -alpha, 1.0 - sigma
+
+
 def edm(sigma_data: float = 0.5) -> Kind:
   """Builds the kind of EDM's network output F, where x0 = c_skip xt + c_out F.
 

@@ -62,6 +62,8 @@ CASES = [
   ('sigma_min', lambda x: schedules.edm(x), [NAN, 0, -1, INF], [1e-4]),
   ('sigma_max', lambda x: schedules.edm(1.0, x), [NAN, 0.5, INF], [2]),
   ('rho', lambda x: schedules.edm(rho=x), [NAN, 0, -7, INF, 1e-9], [1, 7.0]),
+  ('log_snr_min', schedules.linear_log_snr, [NAN, -INF, INF, '1'], [-9]),
+  ('log_snr_max', lambda x: schedules.linear_log_snr(0, x), [NAN, INF, 0], [1]),
   ('mean', lambda x: schedules.laplace(x), [NAN, INF, '0'], [1]),
   ('scale', lambda x: schedules.laplace(0.0, x), [NAN, 0, -1, INF], [2]),
   ('log_snr_max', lambda x: schedules.laplace(20.0), [None], []),

@@ -16,6 +16,7 @@ KINDS = {
   'velocity': predictions.velocity,
   'score': predictions.score,
   'edm': predictions.edm(0.5),
+  'eps_residual': predictions.eps_residual,
 }
 
 
@@ -75,6 +76,17 @@ def test_edm_preconditioning_in_its_own_words(example):
   xt = x0 + sigma * eps
   output = predictions.target(predictions.edm(), schedule, x0, eps, sigma)
   np.testing.assert_allclose(c_skip * xt + c_out * output, x0, atol=2e-6)
+
+
+def test_eps_residual_of_nothing_is_xt(example):
+  x0, eps = example
+  schedule, t = schedules.linear_log_snr(), 0.4
+  xt = schedule(t).alpha * x0 + schedule(t).sigma * eps
+  kind = predictions.eps_residual
+  output = predictions.target(kind, schedule, x0, eps, t)
+  np.testing.assert_allclose(output + xt, eps, atol=1e-6)  # as VDM's code
+  got = predictions.to_eps(kind, schedule, jnp.zeros_like(xt), xt, t)
+  np.testing.assert_allclose(got, xt, atol=1e-6)
 
 
 def test_score_is_the_gradient_of_the_log_density(example):

@@ -29,6 +29,7 @@ SCHEDULES: Table = {
   'edm': 'jaxdiff.schedules:edm',
   'rectified_flow': 'jaxdiff.schedules:rectified_flow',
   'laplace': 'jaxdiff.schedules:laplace',
+  'linear_log_snr': 'jaxdiff.schedules:linear_log_snr',
 }
 
 # Tables of T betas, of which `schedules.from_betas` makes a schedule.
@@ -46,6 +47,7 @@ PREDICTIONS: Table = {
   'velocity': Value(predictions.velocity),
   'score': Value(predictions.score),
   'edm': predictions.edm,
+  'eps_residual': Value(predictions.eps_residual),
 }
 
 

@@ -1,4 +1,4 @@
-"""Schedules in closed form: cosine, VP, VE, EDM, rectified flow, Laplace."""
+"""Schedules in closed form: cosine, VP, VE, EDM, rectified flow and others."""
 
 import jax
 import jax.numpy as jnp
@@ -136,6 +136,24 @@ def rectified_flow() -> Schedule:
   def schedule(t: ArrayLike) -> NoiseLevel:
     t = jnp.asarray(t, jnp.float32)
     return NoiseLevel(1.0 - t, t)
+
+  return schedule
+
+
+def linear_log_snr(
+  log_snr_min: float = -5.0, log_snr_max: float = 13.3
+) -> Schedule:
+  """Builds the schedule whose log-SNR is linear in t. Variance preserving.
+
+  Source: VDM (Kingma et al. 2021) appendix H, the fixed linear schedule; its
+  released configuration for CIFAR-10 begins with these ends.
+  """
+  number('log_snr_min', log_snr_min, '(-inf, inf)')
+  number('log_snr_max', log_snr_max, f'({log_snr_min}, inf)')
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    return variance_preserving((1.0 - t) * log_snr_max + t * log_snr_min)
 
   return schedule
 

@@ -15,6 +15,7 @@ KINDS = {
   'velocity': predictions.velocity,
   'score': predictions.score,
   'edm': predictions.edm(0.5),
+  'eps_residual': predictions.eps_residual,
 }
 WEIGHTINGS = {
   'x0': weightings.x0,

@@ -14,6 +14,7 @@ FAMILY = SCHEDULES | {
   'edm': schedules.edm(),
   'rectified_flow': schedules.rectified_flow(),
   'laplace': schedules.laplace(),
+  'linear_log_snr': schedules.linear_log_snr(-9.0, 9.0),
   'zero_terminal': schedules.from_betas(
     schedules.zero_terminal_snr(schedules.scaled_linear_betas())
   ),
@@ -24,6 +25,7 @@ FAMILY = SCHEDULES | {
 VARIANCE_PRESERVING = [
   *SCHEDULES,
   'laplace',
+  'linear_log_snr',
   'zero_terminal',
   'shifted_cosine',
 ]
@@ -239,6 +241,12 @@ def test_laplace_is_the_law_of_its_log_snr():
   np.testing.assert_allclose(log_snr, want, atol=1e-5)
   ends = schedules.log_snr(schedules.laplace(0.0, 2.0, -7.0, 9.0), np.arange(2))
   np.testing.assert_allclose(ends, [9, -7], rtol=1e-5)
+
+
+def test_linear_log_snr_is_what_it_says():
+  t = np.linspace(0, 1, 9)
+  log_snr = schedules.log_snr(schedules.linear_log_snr(-5.0, 13.3), t)
+  np.testing.assert_allclose(log_snr, np.linspace(13.3, -5.0, 9), rtol=1e-5)
 
 
 @pytest.mark.parametrize('num_steps', [2, 10, 1000])
