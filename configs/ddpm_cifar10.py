@@ -1,19 +1,21 @@
-"""DDPM on CIFAR-10 at the paper's settings (Ho et al. 2020).
+r"""DDPM on CIFAR-10 at the paper's settings (Ho et al. 2020).
 
   python -m jaxdiff.data prepare tfds:cifar10
   python train.py --config configs/ddpm_cifar10.py
 
 The official code's warm-up, gradient clip and large variance. 35,746,307
 parameters. Hardware: the authors trained on a TPU v3-8, 21 steps/s, about 10.6
-hours; not run here. Expected with all 800,000 steps: FID 3.17 against the
-training set, 1000 ancestral steps, 50,000 samples (the paper's table 1).
+hours; not run here. Expected: FID 3.17 against the training set, 1000 ancestral
+steps, 50,000 samples (the paper's table 1), the least over 800,000 steps.
 
 DDIM (Song et al. 2021) is the same run, sampled in fewer steps:
 
-  python sample.py runs/ddpm_cifar10 --sampler ddim --steps 50 --times quadratic
+  python sample.py runs/ddpm_cifar10 --sampler ddim --steps 50 \
+    --times quadratic --threshold none
 
-with --eta 1 for more noise, or --sampler ancestral:large without --eta for the
-large variance. Expected FID (its table 1, on the grid of its appendix D.2):
+with --eta 1 for more noise, or --sampler ancestral:large without --eta and
+--threshold for the large variance, which alone its code clips. Expected FID
+(its table 1, on the grid of its appendix D.2; its code begins at step 801):
 
   steps                  10      20      50     100    1000
   eta 0               13.36    6.84    4.67    4.16    4.04
@@ -30,6 +32,7 @@ config = c.Config(
     schedule='linear_betas',
     num_steps=1000,
     prediction='eps',
+    steps_from_zero=True,
     times='grid',
     positions='independent',
     variance='large',

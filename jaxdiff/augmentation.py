@@ -26,10 +26,11 @@ _TRANSLATION = 0.125  # that of a translation, in widths or heights
 def geometric(key: Array, x0: Array, probability: float) -> tuple[Array, Array]:
   """Transforms an image at random, and says how.
 
-  With probability 1/2 it is mirrored left to right. With `probability` each,
-  on their own, it is mirrored upside down, scaled by 2^(0.2 a), rotated by b,
-  squeezed by 2^(0.2 c) along one direction and stretched by as much across
-  it, and moved by (d, e) / 8 of its width and height.
+  With probability 1/2 it is mirrored left to right, and with half of
+  `probability` upside down. With `probability` each, on their own, it is scaled
+  by 2^(0.2 a), rotated by b, squeezed by 2^(0.2 c) along one direction and
+  stretched by as much across it, and moved by (d, e) / 8 of its width and
+  height. The direction is the horizontal in half of the cases, any in others.
 
   Args:
     key: Of the example.
@@ -37,9 +38,10 @@ def geometric(key: Array, x0: Array, probability: float) -> tuple[Array, Array]:
     probability: In [0, 1].
 
   Returns:
-    The image [H, W, C] in [-1, 1], by cubic interpolation, reflected at its
-    borders. And nine numbers, 0 for what was not done: the two mirrorings, a,
-    cos b - 1, sin b, c in the direction's cosine and sine, d, e.
+    The image [H, W, C] by cubic interpolation, reflected at its borders; beside
+    an edge it may leave [-1, 1] by a little. And nine numbers, 0 for what was
+    not done: the two mirrorings, a, cos b - 1, sin b, c in the direction's
+    cosine and sine, d, e.
 
   Example:
     >>> x0 = jnp.linspace(-1, 1, 64)[:, None, None] * jnp.ones((64, 64, 3))
@@ -49,9 +51,9 @@ def geometric(key: Array, x0: Array, probability: float) -> tuple[Array, Array]:
   """
   number('probability', probability, '[0, 1]')
   coin_key, normal_key, angle_key = jax.random.split(key, 3)
-  coins = jax.random.uniform(coin_key, (6,))
-  mirrored = (coins[0] < 0.5).astype(jnp.float32)
-  flipped, scaled, rotated, squeezed, moved = (coins[1:] < probability).astype(
+  fractions = jnp.array([0.5, 0.5 * probability, *4 * [probability], 0.5])
+  coins = jax.random.uniform(coin_key, (7,)) < fractions
+  mirrored, flipped, scaled, rotated, squeezed, moved, slanted = coins.astype(
     jnp.float32
   )
   a, c, d, e = jax.random.normal(normal_key, (4,))
@@ -59,6 +61,7 @@ def geometric(key: Array, x0: Array, probability: float) -> tuple[Array, Array]:
     angle_key, (2,), minval=-jnp.pi, maxval=jnp.pi
   )
   a, b, c = scaled * a, rotated * turn, squeezed * c
+  direction *= slanted
   shift = moved * jnp.stack([d, e])
 
   x = jnp.where(mirrored > 0, x0[:, ::-1], x0)
@@ -95,8 +98,9 @@ def transformed(x: Array, matrix: Array, shift: Array) -> Array:
     shift: [2], in pixels.
 
   Returns:
-    [H, W, C] in [-1, 1]: the identity leaves every pixel as it is. Where an
-    image gets smaller it is not smoothed first.
+    [H, W, C]: the identity leaves every pixel as it is. Cubic interpolation
+    overshoots a little beside an edge. Where an image gets smaller it is not
+    smoothed first.
 
   Source: Keys 1981, "Cubic convolution interpolation", equation 4, a = -1/2.
   """
@@ -125,7 +129,7 @@ def transformed(x: Array, matrix: Array, shift: Array) -> Array:
     for j in range(4):
       weight = weights[..., 1, i] * weights[..., 0, j]
       total += weight[..., None] * x[rows[..., i], columns[..., j]]
-  return jnp.clip(total, -1.0, 1.0)
+  return total
 
 
 def augmenting(loss: Loss, probability: float) -> Loss:

@@ -87,8 +87,13 @@ def test_each_is_done_as_often_as_asked_and_said(key):
   geometric = lambda k: augmentation.geometric(k, x, probability)[1]
   labels = np.asarray(jax.jit(jax.vmap(geometric))(keys))
   done = labels[:, [1, 2, 4, 5, 7]] != 0
-  std = np.sqrt(probability * (1 - probability) / num)
-  assert np.all(abs(done.mean(0) - probability) < 5 * std)
+  wanted = probability * np.array([0.5, 1, 1, 1, 1])
+  std = np.sqrt(wanted * (1 - wanted) / num)
+  assert np.all(abs(done.mean(0) - wanted) < 5 * std)
+  # Half of the squeezes are along the rows.
+  squeezed = labels[done[:, 3]][:, [5, 6]]
+  slanted = squeezed[:, 1] != 0
+  assert abs(slanted.mean() - 0.5) < 5 * 0.5 / np.sqrt(len(squeezed))
   # On their own: the correlations are those of independent coins.
   correlations = np.corrcoef(done.T) - np.eye(5)
   assert np.all(abs(correlations) < 5 / np.sqrt(num))

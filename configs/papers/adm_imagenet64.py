@@ -19,6 +19,7 @@ config = c.Config(
     schedule='cosine_betas',
     num_steps=1000,
     prediction='eps',
+    steps_from_zero=True,
     loss='hybrid',
     variance='learned',
     times='grid',
@@ -34,12 +35,14 @@ config = c.Config(
     scale_shift_norm=True,
     resblock_updown=True,
     norm_eps=1e-5,
+    cosine_first=True,
+    frequency_shift=0,
     dtype='bfloat16',
   ),
   optimizer=c.Optimizer(name='adamw', learning_rate=3e-4, clip_norm=None),
   training=c.Training(
     num_steps=540_000, batch_size=2048, log_every=100, preview_every=10_000
   ),
-  sampling=c.Sampling(sampler='ancestral', steps=250, num=16),
+  sampling=c.Sampling(sampler='ancestral', steps=250, times='linspace', num=16),
   checkpoint=c.Checkpoint(every=5000, keep_every=50_000),
 )

@@ -19,6 +19,7 @@ config = c.Config(
     schedule='cosine_betas',
     num_steps=4000,
     prediction='eps',
+    steps_from_zero=True,
     loss='hybrid',
     variance='learned',
     times='grid',
@@ -33,6 +34,10 @@ config = c.Config(
     dropout=0.3,
     scale_shift_norm=True,
     norm_eps=1e-5,
+    time_scale=250.0,  # theirs is told (i - 1) / 4 of step i
+    cosine_first=True,
+    frequency_shift=0,
+    padded_halving=True,
   ),
   optimizer=c.Optimizer(name='adamw', learning_rate=1e-4, clip_norm=None),
   training=c.Training(

@@ -4,9 +4,9 @@
   python train.py --config configs/papers/iddpm_imagenet64.py
 
 121,063,942 parameters. Hardware: several GPUs; not run here. Expected: at most
-3.57 bits/dim and FID 19.2 with 4000 steps (table 1; L_vlb, --diffusion.loss
-vlb, has 3.53 and 40.1). Settings: README of openai/improved-diffusion,
-"Unconditional ImageNet-64".
+3.57 bits/dim and FID 19.2 with 4000 steps (table 1; L_vlb, --diffusion.loss vlb
+--diffusion.importance, has 3.53 and 40.1). Settings: README of
+openai/improved-diffusion, "Unconditional ImageNet-64".
 """
 
 import dataclasses

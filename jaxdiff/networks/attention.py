@@ -47,6 +47,7 @@ class Attention(nn.Module):
     dtype: Of computation.
     qkv_bias: Whether q, k and v have a bias; the projection always has one.
     zero_init: Whether the projection starts at zero.
+    qkv_scale: Of the variance of the first q, k and v, relative to Glorot's.
     rotary: Whether q and k are rotated by position, see `rotated`. A head then
       needs an even number of channels.
     grid: Rows and columns of an image whose positions end the sequence, for
@@ -64,6 +65,7 @@ class Attention(nn.Module):
   dtype: DTypeLike = jnp.float32
   qkv_bias: bool = True
   zero_init: bool = False
+  qkv_scale: float = 1.0
   rotary: bool = False
   grid: tuple[int, int] | None = None
   qk_norm: bool = False
@@ -83,9 +85,12 @@ class Attention(nn.Module):
     context = x if context is None else context
     dense = partial(Dense, width, dtype=self.dtype)
 
+    scale = math.sqrt(self.qkv_scale)
+    first = lambda *args: scale * kernel_init(*args)
+
     def heads(y, name):
       bias = self.qkv_bias
-      y = dense(use_bias=bias, kernel_init=kernel_init, name=name)(y)
+      y = dense(use_bias=bias, kernel_init=first, name=name)(y)
       return y.reshape(*y.shape[:2], self.num_heads, -1)
 
     q, k, v = heads(x, 'q'), heads(context, 'k'), heads(context, 'v')
@@ -198,20 +203,28 @@ def rotated(
 
 
 class AttentionBlock(nn.Module):
-  """x + attention(norm(x)) over all positions. [B, H, W, C], both ways."""
+  """x + attention(norm(x)) over all positions. [B, H, W, C], both ways.
+
+  With `unit_sum`, as in score SDE's networks, the sum is divided by sqrt(2),
+  and q, k and v start with a tenth of Glorot's variance.
+  """
 
   num_heads: int
   norm_eps: float
   dtype: DTypeLike
   groups: int | None = None  # of the norm, as in `group_norm`
-  unit_sum: bool = False  # divide the sum by sqrt(2)
+  unit_sum: bool = False
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     b, h, w, c = x.shape
     y = group_norm(c, self.norm_eps, self.dtype, 'norm', self.groups)(x)
     attend = Attention(
-      self.num_heads, self.dtype, zero_init=True, name='attention'
+      self.num_heads,
+      self.dtype,
+      zero_init=True,
+      qkv_scale=0.1 if self.unit_sum else 1.0,
+      name='attention',
     )
     y = attend(y.reshape(b, h * w, c)).reshape(b, h, w, c)
     return math.sqrt(0.5) * (x + y) if self.unit_sum else x + y

@@ -6,9 +6,10 @@ leaves the distribution of xt as it is, up to O(delta). A predictor takes x from
 one level to the next, the chain corrects its errors; with a chain long enough
 hardly any predictor is needed.
 
-The papers take delta = 2 (snr |z| / |score|)^2 with norms averaged over the
-batch. Here both norms are at their size for noise, |score| = |z| / sigma, so
-that no sample depends on the others nor the step on the place.
+The paper takes delta = 2 (snr |z| / |score|)^2. Both are equal where the score
+is that of noise alone, |score| = |z| / sigma. `adaptive=True` measures the two
+norms for each sample. The paper averages them over the batch, so that a sample
+depends on the others.
 """
 
 import jax
@@ -30,8 +31,13 @@ def langevin(
   t: Array,
   num: int = 1,
   snr: ArrayLike = 0.16,
+  adaptive: bool = False,
 ) -> Array:
   """Runs `num` steps of Langevin dynamics at t, where sigma > 0. [B, ...]
+
+  Args:
+    adaptive: Whether delta is 2 (snr |z| / |score|)^2 of each sample, and not 2
+      (snr sigma)^2.
 
   Source: score SDE (Song et al. 2021) algorithm 4.
   """
@@ -42,18 +48,31 @@ def langevin(
   def body(n: Array, xt: Array) -> Array:
     score = -(xt - alpha * estimate(denoiser, xt, t)) / sigma**2
     z = noise(jax.vmap(lambda key: jax.random.fold_in(key, n))(keys), xt)
-    return xt + delta * score + jnp.sqrt(2.0 * delta) * z
+    size = delta
+    if adaptive:
+      size = 2.0 * snr**2 * _square_norm(z) / _square_norm(score)
+    return xt + size * score + jnp.sqrt(2.0 * size) * z
 
   return jax.lax.fori_loop(0, num, body, xt)
 
 
+def _square_norm(x: Array) -> Array:
+  """Computes |x|^2 of each sample, [B, 1, ...]."""
+  return jnp.sum(x**2, axis=tuple(range(1, x.ndim)), keepdims=True)
+
+
 def predictor_corrector(
-  predictor: Step, schedule: Schedule, num: int = 1, snr: ArrayLike = 0.16
+  predictor: Step,
+  schedule: Schedule,
+  num: int = 1,
+  snr: ArrayLike = 0.16,
+  adaptive: bool = False,
 ) -> Step:
   """Builds a step of any kind followed by `num` steps of Langevin dynamics.
 
   No correction at sigma_s = 0. The predictor is e.g.
-  `ancestral(gaussian(schedule))`; snr may be traced.
+  `ancestral(gaussian(schedule))`; snr may be traced. `adaptive` is that of
+  `langevin`.
 
   Source: score SDE (Song et al. 2021) algorithm 1.
   """
@@ -65,7 +84,7 @@ def predictor_corrector(
     predict_keys, correct_keys = split(keys)
     xs = predictor(denoiser, predict_keys, xt, t, s)
     correct = lambda xs, keys: langevin(
-      schedule, denoiser, keys, xs, s, num, snr
+      schedule, denoiser, keys, xs, s, num, snr, adaptive
     )
     noisy = schedule(s).sigma > 0
     return jax.lax.cond(noisy, correct, lambda xs, keys: xs, xs, correct_keys)
