@@ -165,6 +165,7 @@ CASES = [
   ('value', lambda x: categorical.temperature(same, x), [NAN, 0, -1, INF], [1]),
   ('num_steps', grids.uniform_times, [0, -3, 1.5, NAN, 1e12], [1]),
   ('num_steps', grids.distorted_times, [0, -3, 1.5, NAN], [1]),
+  ('num_steps', grids.cosine_times, [0, -3, 1.5, NAN], [1]),
   ('num_steps', grids.quadratic_times, [0, -3, 1.5, NAN], [1]),
   ('rho', lambda x: karras(rho=x), [NAN, 0, -1, INF], [1]),
   ('sigma_min', lambda x: karras(sigma_min=x), [NAN, 0, -1], [0.1]),

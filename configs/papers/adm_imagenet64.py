@@ -13,7 +13,9 @@ from jaxdiff import config as c
 
 config = c.Config(
   workdir='runs/adm_imagenet64',
-  data=c.Data(name='tfds:imagenet2012', image_size=64, flip=True),
+  data=c.Data(
+    name='tfds:imagenet2012', image_size=64, downsampling='halved', flip=True
+  ),
   condition=c.Condition(label=True, drop=0.0),
   diffusion=c.Gaussian(
     schedule='cosine_betas',

@@ -6,7 +6,8 @@
 community_small.py is the size for a CPU. 4,835,714 parameters. Hardware: one
 GPU; not run here; the paper's MMDs for this set were not seen. Settings:
 configs/experiment/comm20.yaml of cvignac/DiGress: a million epochs of one step
-of all graphs, here 80, there 64. See digress_planar.py for what differs.
+of all training graphs, 80 here and 64 there. See digress_planar.py for what
+differs.
 """
 
 import dataclasses

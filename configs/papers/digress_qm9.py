@@ -7,7 +7,9 @@
 qm9.py is a smaller run. 5,440,776 parameters. Hardware: one GPU; not run here.
 Expected: 99.0 % valid, of which 96.2 % are unique (Vignac et al. 2023).
 Settings: configs/experiment/qm9_no_h.yaml of cvignac/DiGress: 1,000 epochs of
-96 steps. See digress_planar.py for what differs.
+96 steps. Its four kinds of atoms have no charges, and valences and weights are
+features. With --diffusion.loss 'cross_entropy(edges=1.25)' an edge of 9 atoms
+weighs as in its code. See digress_planar.py for what else differs.
 """
 
 import dataclasses

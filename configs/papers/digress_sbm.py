@@ -6,7 +6,8 @@
 digress_planar.py on 44 to 187 nodes. 4,835,714 parameters. Hardware: one GPU;
 not run here. Expected: 60 % of 40 graphs valid, unique and novel (Vignac et al.
 2023, table 1; 62.5 % for the checkpoint in README of cvignac/DiGress).
-Settings: configs/experiment/sbm.yaml there: 50,000 epochs of eleven steps.
+Settings: configs/experiment/sbm.yaml there: 50,000 epochs of eleven steps. See
+digress_planar.py for what differs.
 """
 
 import dataclasses

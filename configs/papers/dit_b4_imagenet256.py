@@ -17,7 +17,9 @@ xl2 = c.load_file('configs/papers/dit_xl2_imagenet256.py')
 config = dataclasses.replace(
   xl2,
   workdir='runs/dit_b4_imagenet256',
-  network=c.DiT(patch_size=4, width=768, depth=12, num_heads=12),
+  network=dataclasses.replace(
+    xl2.network, patch_size=4, width=768, depth=12, num_heads=12
+  ),
   training=dataclasses.replace(xl2.training, num_steps=400_000),
   sampling=dataclasses.replace(xl2.sampling, scale=1.0),
 )

@@ -17,19 +17,24 @@ from jaxdiff import config as c
 
 config = c.Config(
   workdir='runs/dit_xl2_imagenet256',
-  data=c.Data(name='tfds:imagenet2012', image_size=256, flip=True),
+  data=c.Data(
+    name='tfds:imagenet2012', image_size=256, downsampling='halved', flip=True
+  ),
   latent=c.Latent(autoencoder='hf://stabilityai/sd-vae-ft-mse'),
   condition=c.Condition(label=True, drop=0.1),
   diffusion=c.Gaussian(
     schedule='linear_betas',
     num_steps=1000,
     prediction='eps',
+    steps_from_zero=True,
     loss='hybrid',
     variance='learned',
     times='grid',
     positions='independent',
   ),
-  network=c.DiT(patch_size=2, width=1152, depth=28, num_heads=16),
+  network=c.DiT(
+    patch_size=2, width=1152, depth=28, num_heads=16, frequency_shift=0
+  ),
   optimizer=c.Optimizer(name='adamw', learning_rate=1e-4, clip_norm=None),
   training=c.Training(
     num_steps=7_000_000, batch_size=256, log_every=100, preview_every=10_000
@@ -37,6 +42,7 @@ config = c.Config(
   sampling=c.Sampling(
     sampler='ancestral',
     steps=250,
+    times='linspace',
     scale=1.5,
     guidance='classifier_free(channels=3)',
     threshold='none',

@@ -7,12 +7,11 @@ captions.json ({file, caption} each).
   python sample.py runs/sd_text_to_image --prompt "a red bicycle" --scale 7.5
 
 --latent.autoencoder, of 64x64x4, and --condition.clip are Stable Diffusion's,
-from the Hub. 860,505,284 parameters: the published 859,520,964, and 984,320
-that read the text as one vector beside its tokens, which Stable Diffusion does
-not have. Hardware: 32 machines of 8 A100 for the authors; not run here. There
-is no FID for it alone. Settings: v1-inference.yaml and the model card of
-CompVis/stable-diffusion, for v1-1. Of its 431,000 steps the first 237,000 were
-at 256x256.
+from the Hub. 859,520,964 parameters, as published. Hardware: 32 machines of 8
+A100 for the authors; not run here. There is no FID for it alone. Settings:
+v1-inference.yaml and the model card of CompVis/stable-diffusion, for v1-1. Of
+its 431,000 steps the first 237,000 were at 256x256. A tenth of the captions is
+dropped, as from v1-3 on, so that it can be guided.
 """
 
 from jaxdiff import config as c
@@ -22,12 +21,16 @@ config = c.Config(
   data=c.Data(name='folder:images', image_size=512),
   latent=c.Latent(autoencoder='hf://CompVis/stable-diffusion-v1-4/vae'),
   condition=c.Condition(
-    text='clip', clip='hf://openai/clip-vit-large-patch14', drop=0.1
+    text='clip',
+    clip='hf://openai/clip-vit-large-patch14',
+    pooled=False,
+    drop=0.1,
   ),
   diffusion=c.Gaussian(
     schedule='scaled_linear_betas(0.00085, 0.012)',
     num_steps=1000,
     prediction='eps',
+    steps_from_zero=True,
     times='grid',
     positions='independent',
   ),
@@ -38,6 +41,9 @@ config = c.Config(
     attention_resolutions=(64, 32, 16),
     num_heads=8,
     norm_eps=1e-5,
+    cosine_first=True,
+    frequency_shift=0,
+    padded_halving=True,
     dtype='bfloat16',
     remat=True,
   ),
@@ -52,7 +58,12 @@ config = c.Config(
     num_steps=431_000, batch_size=2048, log_every=100, preview_every=10_000
   ),
   sampling=c.Sampling(
-    sampler='plms', steps=50, scale=7.5, threshold='none', num=16
+    sampler='plms',
+    steps=50,
+    times='leading(offset=1, last=1)',
+    scale=7.5,
+    threshold='none',
+    num=16,
   ),
   checkpoint=c.Checkpoint(every=5000, keep_every=50_000),
 )

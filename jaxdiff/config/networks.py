@@ -142,6 +142,7 @@ class GraphTransformer(Network):
   num_heads: Size = 4
   features: bool = True  # counted cycles and the spectrum
   walks: Annotated[int, In('[0, 64]')] = 0  # powers of the random walk (RRWP)
+  dropout: Dropout = 0.0
 
 
 @dataclass(frozen=True)

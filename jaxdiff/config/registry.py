@@ -171,6 +171,7 @@ GRIDS: Table = {
   'polyexponential': 'jaxdiff.samplers:polyexponential_times',
   'linspace': 'jaxdiff.samplers:linspace_times',
   'distorted': 'jaxdiff.samplers:distorted_times',
+  'cosine': 'jaxdiff.samplers:cosine_times',
 }
 
 THRESHOLDS: Table = {
@@ -202,6 +203,7 @@ CATEGORICAL_SCHEDULES: Table = {
   'log_linear': 'jaxdiff.schedules.mixing:log_linear',
   'cosine': 'jaxdiff.schedules.mixing:cosine',
   'squared_cosine': 'jaxdiff.schedules.mixing:squared_cosine',
+  'offset_cosine': 'jaxdiff.schedules.mixing:offset_cosine',
   'mutual_information': 'jaxdiff.schedules.mixing:mutual_information',
 }
 

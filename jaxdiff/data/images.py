@@ -89,6 +89,7 @@ def decode_image(
   channels: int,
   image_size: int | None = None,
   behind: str = 'white',
+  downsampling: str = 'bicubic',
 ) -> np.ndarray:
   """Decodes one image, turned as its EXIF tag says.
 
@@ -98,6 +99,7 @@ def decode_image(
     channels: 1 (grey) or 3 (RGB).
     image_size: Side length of the square wanted; None keeps the size.
     behind: Colour on which transparency is composited.
+    downsampling: As in `to_pixels`.
 
   Returns:
     uint8 [H, W, channels].
@@ -108,18 +110,21 @@ def decode_image(
   with open_image(file, name) as image:
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
-  return to_pixels(image, channels, image_size, behind)
+  return to_pixels(image, channels, image_size, behind, downsampling)
 
 
 def decode_images(
   files: Sequence[tuple[str | os.PathLike | BinaryIO, str]],
   shape: tuple[int, ...],
   image_size: int | None = None,
+  downsampling: str = 'bicubic',
 ) -> np.ndarray:
   """Decodes (file, name) of each image to uint8 [b, *shape]."""
   x0 = np.empty((len(files), *shape), np.uint8)
   for row, (file, name) in enumerate(files):
-    image = decode_image(file, name, shape[-1], image_size)
+    image = decode_image(
+      file, name, shape[-1], image_size, downsampling=downsampling
+    )
     if image.shape != shape:
       raise ValueError(f'image {name} is {image.shape}, and not {shape}')
     x0[row] = image
@@ -131,12 +136,22 @@ def to_pixels(
   channels: int,
   image_size: int | None = None,
   behind: str = 'white',
+  downsampling: str = 'bicubic',
 ) -> np.ndarray:
   """Converts a decoded image to uint8 [H, W, channels].
 
   Transparency is composited on `behind`. With `image_size` the largest centred
-  square is resized to that side length by Pillow's antialiased bicubic filter:
-  shortest side and centre crop in one resampling.
+  square is resized to that side length.
+
+  Args:
+    image: A decoded image.
+    channels: 1 (grey) or 3 (RGB).
+    image_size: Side length of the square wanted; None keeps the size.
+    behind: Colour on which transparency is composited.
+    downsampling: 'bicubic' is Pillow's antialiased filter: shortest side and
+      centre crop in one resampling. 'halved' averages 2x2 pixels as long as the
+      image is at least twice too large, and then takes the filter, as the code
+      of ADM, DiT and EDM2 prepares ImageNet.
   """
   mode = 'L' if channels == 1 else 'RGB'
   if image.has_transparency_data:
@@ -144,6 +159,10 @@ def to_pixels(
   if image.mode != mode:  # Else a copy; small images are all overhead.
     image = image.convert(mode)
   if image_size is not None:
+    if downsampling == 'halved':
+      while min(image.size) >= 2 * image_size:
+        half = image.width // 2, image.height // 2
+        image = image.resize(half, Image.Resampling.BOX)
     size = (image_size, image_size)
     image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
   return np.asarray(image).reshape(image.height, image.width, channels)

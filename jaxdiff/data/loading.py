@@ -17,6 +17,7 @@ _FLAGS = {
   'cache_bytes': 'cache_bytes',
   'length': '--data.length',
   'tokenizer': '--data.tokenizer',
+  'downsampling': '--data.downsampling',
 }
 
 
@@ -29,6 +30,7 @@ def load(
   *,
   length: int | None = None,
   tokenizer: str | os.PathLike | None = None,
+  downsampling: str = 'bicubic',
 ) -> Dataset:
   """Loads a split of a data set.
 
@@ -44,6 +46,8 @@ def load(
       by default 4 GiB; a larger set is read batch by batch.
     length: Number of elements of an example of text.
     tokenizer: File of the library tokenizers, for text of TFDS.
+    downsampling: How images become smaller, 'bicubic' or 'halved'; see
+      `images.to_pixels`.
 
   Raises:
     ValueError: The name or the split is unknown, the set does not take an
@@ -54,6 +58,15 @@ def load(
   """
   if image_size is not None and image_size < 1:
     raise ValueError(f'image_size must be at least 1, got {image_size}')
+  if downsampling not in ('bicubic', 'halved'):
+    raise ValueError(
+      f"downsampling must be 'bicubic' or 'halved', got {downsampling!r}"
+    )
+  halved = downsampling == 'halved'
+  if halved and image_size is None:
+    raise ValueError(
+      '--data.downsampling halved needs --data.image-size, the size wanted'
+    )
   kind, colon, rest = name.partition(':')
   if kind in SETS:
     loader = names.resolve(SETS[kind], 'data.name')
@@ -68,6 +81,7 @@ def load(
     'cache_bytes': cache_bytes,
     'length': length,
     'tokenizer': tokenizer,
+    'downsampling': downsampling if halved else None,
   }
   dataset = call(loader, name, *args, split=split, **options)
   if not isinstance(dataset, Dataset):
@@ -75,9 +89,18 @@ def load(
   if kind not in SETS and dataset.content is Dataset.content:
     found = dataset
     dataset = dataclasses.replace(dataset, content=lambda: sample(found))
+  if halved:
+    dataset = _also_identified(dataset, 'downsampling', downsampling)
   if dataset.modality == 'image':
     _check_images(name, dataset.shape)
   return dataclasses.replace(dataset, name=name)
+
+
+def _also_identified(dataset: Dataset, part: str, value: str) -> Dataset:
+  """Adds a part to what identifies the data."""
+  content = dataset.content
+  more = (part, value.encode())
+  return dataclasses.replace(dataset, content=lambda: [*content(), more])
 
 
 def _check_images(name: str, shape: tuple[int, ...]) -> None:

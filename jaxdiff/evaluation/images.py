@@ -24,6 +24,7 @@ class Source(NamedTuple):
   split: str
   image_size: int | None = None
   data_dir: str | None = None
+  downsampling: str = 'bicubic'
 
   def __str__(self) -> str:
     if self.split == 'all':
@@ -41,7 +42,8 @@ class Source(NamedTuple):
 
   def load(self) -> Dataset:
     """Loads the images."""
-    return data.load(*self)
+    *positional, downsampling = self
+    return data.load(*positional, downsampling=downsampling)
 
 
 def parse(text: str) -> Source:

@@ -233,6 +233,8 @@ def _source(against: Against, run: Run | None) -> Source:
     # The same images as in training.
     size = size or config.data.image_size
     data_dir = data_dir or config.data.data_dir
+    if size == config.data.image_size:
+      source = source._replace(downsampling=config.data.downsampling)
   return source._replace(image_size=size, data_dir=data_dir)
 
 

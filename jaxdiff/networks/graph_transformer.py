@@ -50,6 +50,8 @@ class GraphBlock(nn.Module):
 
   num_heads: int
   dtype: DTypeLike
+  dropout: float = 0.0
+  deterministic: bool = True
 
   @nn.compact
   def __call__(
@@ -58,6 +60,7 @@ class GraphBlock(nn.Module):
     x, e, y = state
     width, edge_width, global_width = (part.shape[-1] for part in state)
     dense = partial(Dense, dtype=self.dtype, kernel_init=kernel_init)
+    drop = nn.Dropout(self.dropout, deterministic=self.deterministic)
 
     def norm(u, name):
       return layer_norm(NORM_EPS, self.dtype, name)(u)
@@ -67,8 +70,8 @@ class GraphBlock(nn.Module):
       return (1 + a) * u + b
 
     def mlp(u, name):
-      inner = nn.gelu(dense(2 * u.shape[-1], name=f'{name}_0')(u))
-      return dense(u.shape[-1], name=f'{name}_1')(inner)
+      inner = drop(nn.gelu(dense(2 * u.shape[-1], name=f'{name}_0')(u)))
+      return drop(dense(u.shape[-1], name=f'{name}_1')(inner))
 
     h, f, g = norm(x, 'node_norm'), norm(e, 'edge_norm'), norm(y, 'global_norm')
     channels = edge_width // self.num_heads
@@ -86,13 +89,14 @@ class GraphBlock(nn.Module):
     message = jnp.einsum('bijh,bjhc->bihc', weights, value).reshape(x.shape)
 
     message = film(message, g[:, None], 'node_global')
-    x = x + dense(width, name='node_out')(message)
+    x = x + drop(dense(width, name='node_out')(message))
     x = x + mlp(norm(x, 'node_mlp_norm'), 'node_mlp')
     scores = film(scores, g[:, None, None], 'edge_global')
-    e = e + dense(edge_width, name='edge_out')(scores)
+    e = e + drop(dense(edge_width, name='edge_out')(scores))
     e = e + mlp(norm(e, 'edge_mlp_norm'), 'edge_mlp')
     whole = [_statistics(h, nodes), _statistics(f, pairs), g]
-    y = y + dense(global_width, name='global_out')(jnp.concatenate(whole, -1))
+    whole = dense(global_width, name='global_out')(jnp.concatenate(whole, -1))
+    y = y + drop(whole)
     y = y + mlp(norm(y, 'global_mlp_norm'), 'global_mlp')
     return (x, e, y), None
 
@@ -114,6 +118,8 @@ class GraphTransformer(nn.Module):
       `edge_mask` is an edge to them.
     walks: Number of powers of `graph_features.walks`; 0: none.
     edge_mask: MASK among the edges, under absorbing noise.
+    dropout: Rate for the outputs of attention, and within and after the MLPs;
+      other than 0 it needs 'dropout' random keys in training.
 
   `num_classes`, `dtype` and `remat` are those of `jaxdiff.networks`; features
   are float32 too.
@@ -132,6 +138,7 @@ class GraphTransformer(nn.Module):
   dtype: DTypeLike = jnp.float32
   remat: bool | str = False
   walks: int = 0
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(
@@ -144,7 +151,7 @@ class GraphTransformer(nn.Module):
   ) -> dict[str, Array]:
     """Computes logits of the nodes and edges of a graph.
 
-    See `jaxdiff.networks`. `train` is not used.
+    See `jaxdiff.networks`.
 
     Args:
       xt: {'nodes': int [B, N], 'edges': int [B, N, N], symmetric}, without
@@ -192,7 +199,9 @@ class GraphTransformer(nn.Module):
     e = dense(self.edge_width, name='edge_in')(jnp.concatenate(e, -1))
 
     blocks = stacked(GraphBlock, self.depth, self.remat)
-    blocks = blocks(self.num_heads, self.dtype, name='blocks')
+    blocks = blocks(
+      self.num_heads, self.dtype, self.dropout, not train, name='blocks'
+    )
     (x, e, _), _ = blocks((x, e, y), nodes, pairs)
 
     def logits(u, categories, name):

@@ -12,6 +12,7 @@ and `renoising` the SDE; `mcmc` has Langevin dynamics; `categorical` and
 
 from jaxdiff.samplers.adams import deis, lms, plms, pndm
 from jaxdiff.samplers.grids import (
+  cosine_times,
   distorted_times,
   karras_times,
   leading_times,
@@ -78,6 +79,7 @@ __all__ = [
   'denoised_last',
   'deis',
   'denoiser',
+  'cosine_times',
   'distorted_times',
   'dpm_2',
   'dpm_2_ancestral',

@@ -1,7 +1,7 @@
 """Time grids: the decreasing times of a sampler, [num_steps + 1] float32.
 
-`uniform_times`, `quadratic_times` and `distorted_times` do not depend on the
-noise.
+`uniform_times`, `quadratic_times`, `cosine_times` and `distorted_times` do not
+depend on the noise.
 `karras_times`, `log_snr_times` and `polyexponential_times` space the noise
 levels of a given schedule. `trailing_times`, `leading_times` and
 `linspace_times` choose steps of a table of T (step i is t = i / T). All are
@@ -29,6 +29,16 @@ def quadratic_times(num_steps: int) -> np.ndarray:
   """
   _check_steps(num_steps)
   return (np.linspace(1, 0, num_steps + 1) ** 2).astype(np.float32)
+
+
+def cosine_times(num_steps: int) -> np.ndarray:
+  """Builds t = cos(pi u / 2) of an even grid u, finer towards noise. [N + 1]
+
+  Source: MD4 (Shi et al. 2024), its cosine grid of sampling.
+  """
+  _check_steps(num_steps)
+  u = np.linspace(0, 1, num_steps + 1)
+  return np.sin(0.5 * np.pi * (1 - u)).astype(np.float32)
 
 
 def distorted_times(num_steps: int, distortion: str = 'polydec') -> np.ndarray:

@@ -82,8 +82,9 @@ def cosine() -> Schedule:
 def squared_cosine() -> Schedule:
   """Builds the schedule alpha = cos^2(pi t / 2), sigma = sin^2(pi t / 2).
 
-  Source: iDDPM's cosine (Nichol & Dhariwal 2021 eq. 17, without its offset), as
-  in DiGress (Vignac et al. 2023).
+  It is `offset_cosine` of power 2 without the offset.
+
+  Source: iDDPM (Nichol & Dhariwal 2021) eq. 17.
   """
 
   def schedule(t: ArrayLike) -> NoiseLevel:
@@ -91,6 +92,38 @@ def squared_cosine() -> Schedule:
     # cos x = sin(pi / 2 - x), which is exactly 0 at t = 1.
     return NoiseLevel(
       jnp.sin(0.5 * jnp.pi * (1.0 - t)) ** 2, jnp.sin(0.5 * jnp.pi * t) ** 2
+    )
+
+  return schedule
+
+
+def offset_cosine(power: float = 2.0, offset: float = 0.008) -> Schedule:
+  """Builds alpha = (cos(pi (t + offset) / (2 + 2 offset)) / its t = 0)^power.
+
+  Args:
+    power: 2 is iDDPM's and DiGress's, 1 that of the code of D3PM.
+    offset: in [0, 1].
+
+  Source: iDDPM (Nichol & Dhariwal 2021) eq. 17; DiGress (Vignac et al. 2023).
+  """
+  number('power', power, '[1, 10]')
+  number('offset', offset, '[0, 1]')
+  rate = 0.5 * np.pi / (1 + offset)
+  first = rate * offset
+
+  def schedule(t: ArrayLike) -> NoiseLevel:
+    t = jnp.asarray(t, jnp.float32)
+    # cos x = sin(pi / 2 - x), which is exactly 0 at t = 1.
+    alpha = (jnp.sin(rate * (1.0 - t)) / np.cos(first)) ** power
+    # 1 - cos x / cos y = 2 sin((x + y) / 2) sin((x - y) / 2) / cos y keeps its
+    # digits at t = 0. Near t = 1 its logarithm is infinite.
+    early = jnp.minimum(t, 0.5)
+    half = jnp.sin(0.5 * rate * early + first) * jnp.sin(0.5 * rate * early)
+    lost = -jnp.expm1(power * jnp.log1p(-2.0 * half / np.cos(first)))
+    # At t = 0 alpha may be 1 but for rounding.
+    return NoiseLevel(
+      jnp.where(t < 0.5, 1.0 - lost, alpha),
+      jnp.where(t < 0.5, lost, 1.0 - alpha),
     )
 
   return schedule

@@ -78,8 +78,7 @@ SIZES = {
   'edm2_s_imagenet512': Size(image(64, 4), 280_212_837, 280e6),
   'ldm4_celebahq256': Size(image(64), 274_056_163, 274e6),
   'ldm8_lsun256': Size(image(32, 4), 294_966_916, 294e6),
-  # The text as one vector, from 768 to 1280 channels.
-  'sd_text_to_image': Size(image(64, 4), 860_505_284, 859_520_964, 769 * 1280),
+  'sd_text_to_image': Size(image(64, 4), 859_520_964, 859_520_964),
   'd3pm_text8_absorbing': Size(TEXT8, 92_413_724),
   'd3pm_text8_uniform': Size(TEXT8, 92_412_187),
   'mdlm_text8': Size(TEXT8, 85_071_388),

@@ -72,6 +72,28 @@ def test_folder_resizes_the_centre(tmp_path):
   np.testing.assert_array_equal(tall, wide.swapaxes(0, 1))
 
 
+def test_halved_images_are_means_of_squares(tmp_path):
+  # Halved three times, to 16 x 8, of which the middle is taken.
+  shape = 64, 128
+  noise = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+  save(tmp_path / 'x.png', noise)
+  options = {'image_size': 8, 'downsampling': 'halved'}
+  halved = load(f'folder:{tmp_path}', **options)
+  (found,) = halved.gather(np.arange(1))['x0'][..., 0]
+  means = noise[:, 32:96].reshape(8, 8, 8, 8).mean((1, 3))
+  # Pillow rounds after rows and after columns, three times.
+  assert np.abs(found - means).max() <= 3
+  plain = load(f'folder:{tmp_path}', image_size=8)
+  assert halved.digest() != plain.digest()
+  # Less than twice too large: there is nothing to halve.
+  options['image_size'] = 40
+  same = load(f'folder:{tmp_path}', **options).gather(np.arange(1))['x0']
+  plain = load(f'folder:{tmp_path}', image_size=40).gather(np.arange(1))['x0']
+  np.testing.assert_array_equal(same, plain)
+  with pytest.raises(ValueError, match='halved needs --data.image-size'):
+    load(f'folder:{tmp_path}', downsampling='halved')
+
+
 def test_folder_turns_photographs_upright(tmp_path):
   exif = Image.Exif()
   exif[0x0112] = 3  # Upside down.

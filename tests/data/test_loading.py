@@ -116,6 +116,12 @@ def test_digits_are_the_scans_of_scikit_learn(size):
     ('digits', {'data_dir': 'd'}, 'got --data.data-dir'),
     ('digits', {'image_size': 0}, 'image_size must be at least 1, got 0'),
     ('sums', {'image_size': 4}, 'takes no options, got --data.image-size'),
+    ('digits', {'downsampling': 'area'}, "'halved', got 'area'"),
+    (
+      'digits',
+      {'image_size': 4, 'downsampling': 'halved'},
+      'takes --data.image-size, got --data.downsampling',
+    ),
     ('sums', {'length': 4}, 'takes no options, got --data.length'),
     ('planar', {'tokenizer': 't.json'}, 'got --data.tokenizer'),
     ('lines:a', {'cache_bytes': 1}, 'takes --data.length, got cache_bytes'),

@@ -19,7 +19,7 @@ OF_LEVELS = (
   'polyexponential(sigma_min=0.05)',
   'log_snr(log_snr_max=6)',
 )
-FREE = ('uniform', 'quadratic', 'distorted', "distorted('cos')")
+FREE = ('uniform', 'quadratic', 'cosine', 'distorted', "distorted('cos')")
 
 
 @pytest.mark.parametrize('terminal', [False, True])

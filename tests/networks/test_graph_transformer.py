@@ -280,3 +280,19 @@ def test_components_and_spectrum_are_networkx_s():
   for i, tau in enumerate(graph_features.HEAT_TIMES):
     kernel = (vectors * np.exp(-tau * want)) @ vectors.T
     np.testing.assert_allclose(heat[0, :8, :8, i], kernel, atol=1e-5)
+
+
+def test_dropout_is_of_training_alone():
+  xt, mask = graphs()
+  args = (xt, jnp.array([0.1, 0.5, 0.9]), {'mask': mask})
+  net = tiny(dropout=0.5)
+  params = strong_params(net, *args)
+  plain = forward(net)(params, *args)
+  same = forward(tiny())(params, *args)
+  np.testing.assert_array_equal(plain['edges'], same['edges'])
+  train = forward(net, train=True)
+  keys = lambda seed: {'dropout': jax.random.key(seed)}
+  drop = lambda seed: train(params, *args, rngs=keys(seed))['edges']
+  assert float(jnp.abs(drop(0) - plain['edges']).max()) > 1e-3
+  assert float(jnp.abs(drop(0) - drop(1)).max()) > 1e-3
+  np.testing.assert_array_equal(drop(0), drop(0).swapaxes(1, 2))

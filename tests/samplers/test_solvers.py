@@ -45,6 +45,7 @@ ODE = {
 # here, and the rest in `test_named_solvers`.
 MORE = {
   'dpm_2': solvers.dpm_2,
+  'heun_t': lambda s: solvers.heun(s, 't'),
   'dpmpp_2s_log_snr': lambda s: solvers.dpmpp_2s(s, 'log_snr'),
   'lms': adams.lms,
   'deis': adams.deis,
@@ -79,6 +80,7 @@ flow_map = lambda schedule, *args: exact.flow_map(schedule, MEAN, STD, *args)
   [
     ('euler', 1, 80),
     ('heun', 2, 80),
+    ('heun_t', 2, 160),
     ('rk4', 4, 40),
     ('dpmpp_2s', 2, 160),
     ('dpmpp_2m', 2, 160),
@@ -224,6 +226,22 @@ def test_solvers_that_meet():
     np.testing.assert_allclose(
       run(one, denoise, x, grid), run(other, denoise, x, grid), rtol=1e-4
     )
+
+
+def test_heun_in_time_is_the_trapezoid_of_velocities():
+  flow = schedules.rectified_flow()
+  denoise = gaussian_denoiser(flow, MEAN, STD)
+  times, start = grids.uniform_times(7), jnp.array([[1.5], [-0.3]])
+  slope = lambda x, t: (x - denoise(x, jnp.full(2, t))) / t
+  x = start
+  for t, s in zip(times[:-2], times[1:-1], strict=True):
+    k = slope(x, t)
+    x = x + 0.5 * (s - t) * (k + slope(x + (s - t) * k, s))
+  x = x - times[-2] * slope(x, times[-2])  # the last step is Euler's
+  ours = run(solvers.heun(flow, 't'), denoise, start, times)
+  np.testing.assert_allclose(ours, x, rtol=1e-5)
+  with pytest.raises(ValueError, match="'rho' or 't', got 'x'"):
+    solvers.heun(flow, 'x')
 
 
 def test_adaptive_langevin_measures_each_sample():

@@ -12,6 +12,8 @@ SCHEDULES = {
   'log_linear': mixing.log_linear(),
   'cosine': mixing.cosine(),
   'squared_cosine': mixing.squared_cosine(),
+  'offset_cosine': mixing.offset_cosine(),
+  'd3pm': mixing.offset_cosine(1.0),
   'mutual_information': mixing.mutual_information(DATA, np.full(4, 0.25)),
 }
 
@@ -30,6 +32,21 @@ def test_alpha_and_sigma_are_shares_that_start_at_data(name):
   assert schedule(1e-9).sigma > 0
   slope = jax.vmap(jax.grad(lambda t: schedule(t).alpha))(t)
   assert jnp.all(jnp.isfinite(slope)) and jnp.all(slope[1:-1] < 0)
+
+
+@pytest.mark.parametrize('power', [1.0, 2.0])
+def test_offset_cosine_is_that_of_the_papers(power):
+  t = np.linspace(0, 1, 33)
+  f = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** power
+  alpha, sigma = mixing.offset_cosine(power)(t)
+  np.testing.assert_allclose(alpha, f / f[0], rtol=1e-5, atol=1e-7)
+  np.testing.assert_allclose(sigma, 1 - f / f[0], rtol=1e-5, atol=1e-7)
+
+
+def test_offset_cosine_without_an_offset_is_squared_cosine():
+  t = np.linspace(0, 1, 33)
+  ours, plain = mixing.offset_cosine(2.0, 0.0)(t), mixing.squared_cosine()(t)
+  np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize('noise', ['uniform', 'marginal', 'absorbing'])

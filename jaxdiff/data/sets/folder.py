@@ -51,6 +51,7 @@ def load(
   split: str,
   image_size: int | None = None,
   cache_bytes: int = CACHE_BYTES,
+  downsampling: str = 'bicubic',
 ) -> Dataset:
   """Loads a folder of images; grey if all are grey, else RGB.
 
@@ -58,7 +59,7 @@ def load(
     path: The folder.
     split: 'train', 'val' or 'test', by any of their names; or 'all'.
     image_size: Side length to resize and crop to; needed if the sizes differ.
-    cache_bytes: As in `data.load`.
+    cache_bytes, downsampling: As in `data.load`.
 
   Raises:
     FileNotFoundError: There is no such folder, or no image in it.
@@ -100,7 +101,7 @@ def load(
   def gather(indices: np.ndarray) -> Arrays:
     paths = [root / files[index] for index in indices]
     named = [(path, str(path)) for path in paths]
-    arrays = {'x0': decode_images(named, shape, image_size)}
+    arrays = {'x0': decode_images(named, shape, image_size, downsampling)}
     if classes:
       arrays['label'] = labels[indices]
     if captions:

@@ -24,6 +24,7 @@ def load(
   cache_bytes: int | None = None,
   length: int | None = None,
   tokenizer: str | os.PathLike | None = None,
+  downsampling: str | None = None,
 ) -> Dataset:
   """Loads a split of a prepared set, as images or, if it has none, as text.
 
@@ -43,6 +44,7 @@ def load(
     cache_bytes=cache_bytes,
     length=length,
     tokenizer=tokenizer,
+    downsampling=downsampling,
   )
 
 
@@ -51,6 +53,7 @@ def load_images(
   split: str,
   image_size: int | None = None,
   cache_bytes: int = CACHE_BYTES,
+  downsampling: str = 'bicubic',
 ) -> Dataset:
   """Loads images, with labels and captions where the set has them.
 
@@ -98,7 +101,7 @@ def load_images(
       )
       for index, record in zip(indices, records, strict=True)
     ]
-    arrays = {'x0': decode_images(named, shape, image_size)}
+    arrays = {'x0': decode_images(named, shape, image_size, downsampling)}
     if has_label:
       labels = [record['label'] for record in records]
       arrays['label'] = np.array(labels, np.int32)
