@@ -114,7 +114,7 @@ def test_our_side_of_the_correspondence_exists():
   homes = (schedules, samplers, processes)
   table = configs.registry
   tables = table.GRIDS, table.GAUSSIAN_LOSSES, table.TIME_SAMPLINGS
-  tables = *tables, table.DISCRIMINATORS
+  tables = *tables, table.DISCRIMINATORS, table.CATEGORICAL_SCHEDULES
   known = lambda c: (
     any(c in t for t in tables) or any(hasattr(m, c) for m in homes)
   )
