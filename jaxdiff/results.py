@@ -8,7 +8,7 @@
 A card is a JSON file. One writes how the number is made:
 
   title     of the row in the table
-  setup     commands run before it, of a module or of train.py:
+  setup     commands to run first, a module of jaxdiff or train.py:
             ['jaxdiff.classifier', 'train', 'digits'], ['train.py', ...]
   train     flags of train.py, without --workdir and --seed
   measure   a command of jaxdiff.evaluation or a benchmark of one run, with
@@ -17,8 +17,8 @@ A card is a JSON file. One writes how the number is made:
   metric    the place of the number in its result, such as 'bound.0'
   train_seeds, seeds   of training, and of sampling
 
-`make` adds the numbers, their spreads, and what they depend on. A run that is
-in FOLDER/NAME OF THE CARD/seed0 already is not trained again.
+`make` adds the numbers, their spreads, and what they depend on. A finished run
+in FOLDER/NAME OF THE CARD/seed0 is used as it is.
 """
 
 import platform
@@ -163,8 +163,9 @@ def completed(
 ) -> Card:
   """Adds the numbers, their spreads and their surroundings to a card.
 
-  A verification may be three standard deviations of the difference away: with
-  k samplings, r trainings and the standard deviations s and S,
+  The tolerance is three standard deviations of the difference between two
+  measurements. With k samplings, r trainings and their standard deviations s
+  and S it is
 
     run       3 s sqrt(2 / k)
     training  3 sqrt(S^2 (1 + 1 / r) + s^2 (1 + 1 / r) / k),

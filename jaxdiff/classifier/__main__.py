@@ -85,9 +85,12 @@ class Train(c.Section):
     return files.as_path(config.workdir)
 
 
+COMMANDS = {'train': Train}
+
+
 def main(argv: list[str] | None = None) -> None:
   with scripts.ending('jaxdiff.classifier') as parsed:
-    command = parsed(c.parse_flags({'train': Train}, argv))
+    command = parsed(c.parse_flags(COMMANDS, argv))
     parallel.start()
     command.run()
 

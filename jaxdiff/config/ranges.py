@@ -175,6 +175,8 @@ def check(value: Any, hint: Any, flag: str) -> None:
   if not _matches(value, hint):
     raise ValueError(f'{flag} must be {_words(hint)}, got {value!r}')
   for x in value if isinstance(value, tuple) else (value,):
+    if isinstance(x, int) and abs(x) >= 10**38:  # may be no float at all
+      raise ValueError(f'{flag} must be below 1e38, got {x.bit_length()} bits')
     if isinstance(x, float) and not math.isfinite(x):
       raise ValueError(f'{flag} must be a finite number, got {x}')
     if isinstance(x, float) and x and not 1e-37 < abs(x) < 1e38:
