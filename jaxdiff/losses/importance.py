@@ -4,8 +4,9 @@
 
 [0, 1) is cut into T parts, one for each step of a table of T. A part is drawn
 in proportion to the root mean square of its last losses, and the loss is then
-divided by T p_i. The mean of the loss stays what it is. Its variance is the
-least that any p has. The last losses are arrays in the training state.
+divided by T p_i. The mean of the loss stays what it is. Its variance is nearly
+the least that any p has: a thousandth of the draws is uniform, and all are
+until each part has ten losses. These are arrays in the training state.
 """
 
 from collections.abc import Callable
@@ -22,14 +23,14 @@ _INSIDE = 2.0**-10
 
 
 class Losses(NamedTuple):
-  """The last losses of each of T parts."""
+  """History of the losses of each of T parts."""
 
-  values: Array  # [T, history], in no order
-  count: Array  # [T] int32, of all that were seen
+  values: Array  # [T, history], the newest in place of the oldest
+  count: Array  # [T] int32, losses so far
 
 
 class Importance(NamedTuple):
-  """Sampler of the positions u of a batch, by the losses of batches before.
+  """Importance sampler of positions u, from the losses of earlier batches.
 
   init() -> Losses; draw(losses, u[B]) -> (u[B], weights[B] of the losses);
   update(losses, u[B], values[B]) -> Losses, with the losses at u, unweighted.
