@@ -3,15 +3,15 @@
   python -m benchmarks.autoregressive text:FILE --length 128 --steps 3000
 
 The network of `networks.transformer`, causal and without time, learns each
-character from those before it by cross-entropy; give it the sizes, the batch
-and the steps, or with --minutes the time, of a run of diffusion, and its bits
-per character are what that run's bound is to be compared with. The average of
-the weights is tested on the split 'test'.
+character from those before it by cross-entropy. Its bits per character are a
+reference for the bound of a diffusion run. Give both the same sizes and batch,
+and the same steps, or the same time with --minutes. The averaged weights are
+tested on the split 'test'.
 
-A window's first character is predicted from a start symbol that takes the id
-of MASK, so that both networks have equally many parameters; windows are
-independent of each other, as they are for diffusion. Of lines, the length is
-given and not predicted, again as there.
+The first character of a window is predicted from a start symbol. The symbol
+takes the id of MASK, so both networks have equally many parameters. Windows are
+independent of each other. The length of a line is given and not predicted. Both
+are the same for diffusion.
 """
 
 import dataclasses

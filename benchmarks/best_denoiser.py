@@ -2,17 +2,18 @@
 
   python -m benchmarks.best_denoiser runs/fashion_mnist
 
-The best estimate E[x0 | xt] for data that is exactly the training images is
-their mean with weights p(xt | x0), a softmax over all of them. At high noise
-many images have weight, and it is nearly that of the true distribution. At low
-noise it has learnt the images by heart, and is no aim: `images` says how many
-have weight, 1 / sum w^2, the median over the examples. xt is made from images
-of the test split.
+If the data were exactly the training images, the best estimate E[x0 | xt] would
+be their mean with weights w = p(xt | x0), normalised by a softmax. At high
+noise many images have weight. The best estimate is then close to that of the
+true distribution. At low noise one image has all the weight. The best estimate
+then repeats training images, and a network should not match it. xt is made from
+images of the test split.
 
+  images  number of images with weight, 1 / sum w^2, the median over examples
   mse     mean (estimate - x0)^2 of a pixel, of the best and of the network
   excess  mean (network - best)^2
-  slope   of the network's estimate over the best one's, both less the mean
-          image: below 1 the samples have too little contrast
+  slope   regression of the network's estimate on the best one, both less the
+          mean image; below 1 the samples have too little contrast
 """
 
 from dataclasses import dataclass

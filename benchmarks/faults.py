@@ -25,11 +25,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
+from benchmarks import flags as command_line
 from benchmarks import measuring
 from jaxdiff import config as configs
-from jaxdiff import data, models, parallel, runs, training
+from jaxdiff import data, models, parallel, runs, scripts, training
+from jaxdiff.config.ranges import Count, Seed
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import Checkpoints, examples
 from jaxdiff.runs.logs import read_metrics
@@ -43,12 +44,12 @@ _FLAGS = (
 
 
 @dataclass(frozen=True)
-class Options:
-  """The flags are those of train.py."""
+class Options(configs.Section):
+  """Stops, kills and starts a run of train.py, and measures what that costs."""
 
-  kills: int = 20
-  rounds: int = 3
-  flags: tuple[str, ...] = ()
+  kills: Seed = 20  # 0: only the times
+  rounds: Count = 3
+  flags: tuple[str, ...] = ()  # of train.py, the last of all
 
 
 class Run:
@@ -297,4 +298,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == '__main__':
-  main(tyro.cli(Options, description=__doc__))
+  with scripts.ending('benchmarks.faults'):
+    main(command_line.parse(Options))

@@ -34,7 +34,10 @@ import matplotlib.pyplot as plt
 
 @dataclass(frozen=True)
 class Options:
-  """With --devices the last axis alone, which needs a process of its own."""
+  """Measures how time and memory of a training step grow with the work.
+
+  With --devices, the last axis alone: it needs a process of its own.
+  """
 
   out: str = 'growth.png'
   rounds: int = 5

@@ -26,7 +26,10 @@ from jaxdiff.networks.inception import Inception
 
 @dataclass(frozen=True)
 class Options:
-  """Both take images of 299x299, already resized."""
+  """Times Inception's features, ours and pytorch-fid's.
+
+  Both take images of 299x299, already resized.
+  """
 
   batch_size: int = 8
   rounds: int = 9

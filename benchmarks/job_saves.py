@@ -14,24 +14,23 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from benchmarks import faults, measuring
+from benchmarks import faults, flags, measuring
 from jaxdiff import config as configs
-from jaxdiff import parallel
+from jaxdiff import parallel, scripts
+from jaxdiff.config.ranges import Count, Seed
 
 
 @dataclass(frozen=True)
-class Options:
-  """The flags are those of train.py."""
+class Options(configs.Section):
+  """Measures how long a save by several processes holds a training step."""
 
-  processes: int = 2
-  rounds: int = 6
-  flags: tuple[str, ...] = ()
+  processes: Count = 2
+  rounds: Count = 6
+  flags: tuple[str, ...] = ()  # of train.py, the last of all
   # Those of one of the processes.
   address: str | None = None
-  index: int = 0
-  folder: str = ''
+  index: Seed = 0
+  folder: str | None = None
 
 
 def main(options: Options) -> None:
@@ -47,9 +46,8 @@ def main(options: Options) -> None:
     command += ['--processes', f'{options.processes}']
     command += ['--rounds', f'{options.rounds}']
     command += ['--address', address, '--folder', folder]
-    flags = ['--flags', *options.flags] if options.flags else []
     jobs = [
-      subprocess.Popen([*command, '--index', f'{i}', *flags])
+      subprocess.Popen([*command, '--index', f'{i}', '--flags', *options.flags])
       for i in range(options.processes)
     ]
     if any([job.wait() for job in jobs]):
@@ -64,8 +62,8 @@ def run(options: Options) -> None:
   if parallel.is_primary():
     for name, seconds in found.items():
       print(f'{name}: {1e3 * seconds:.1f} ms, {seconds / found["step"]:.0%}')
-  parallel.leave()
 
 
 if __name__ == '__main__':
-  main(tyro.cli(Options, description=__doc__))
+  with scripts.ending('benchmarks.job_saves'):
+    main(flags.parse(Options))

@@ -20,7 +20,10 @@ from benchmarks.cases import CASES, Name
 
 @dataclass(frozen=True)
 class Options:
-  """With --side, that side alone, in this process."""
+  """Measures the memory of a training step, ours and PyTorch's.
+
+  With --side, that side alone, in this process.
+  """
 
   case: Name = 'small'
   batch_size: int = 16

@@ -1,6 +1,7 @@
 """Trainings of equal minutes: how many steps fit, and what they took."""
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -8,6 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from benchmarks import kept
+from jaxdiff import files
 
 
 def number_of_steps(minutes: tuple[int, ...], each: float) -> list[int]:
@@ -30,21 +35,22 @@ def keep_options(out: Path, **options: object) -> None:
   """Writes the options of a folder of results, or compares them with its own.
 
   Raises:
-    ValueError: The folder was made with others.
+    ValueError: The folder was made with others, or the file is damaged.
+    OSError: The folder cannot be written.
   """
+  files.check_target(out, folder=True)
   file = out / 'options.json'
   new = json.loads(json.dumps(options))
   if not file.exists():
-    out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(new, indent=1))
+    files.write_json(file, new)
     return
-  old = json.loads(file.read_text())
-  for name in new:
-    if old.get(name) != new[name]:
-      raise ValueError(
-        f'{out} was made with --{name} {old.get(name)}, got {new[name]}: name '
-        'another folder'
-      )
+  old = files.read_json(file, 'the file of options')
+  if not isinstance(old, dict) or (lacks := sorted({*new} - {*old})):
+    what = 'is damaged' if not isinstance(old, dict) else f'lacks {lacks}'
+    raise ValueError(
+      f'{file} {what}: bring it back from a copy, or name another folder'
+    )
+  kept.compare(out, old, new)
 
 
 def train_sides(module: str, sides: Sequence[str], out: Path, end: str) -> None:
@@ -71,13 +77,28 @@ def train_sides(module: str, sides: Sequence[str], out: Path, end: str) -> None:
 
 
 def distance(samples: Path, score: Path, *flags: str) -> float:
-  """Measures the Frechet distance of samples; one that is there is read."""
+  """Returns the Frechet distance of samples, from `score` if it exists.
+
+  Raises:
+    ValueError: The file `score` is damaged.
+  """
   if not score.exists():
     command = ['-m', 'jaxdiff.evaluation', 'fid', '--samples', str(samples)]
     run(*command, '--out', str(score), *flags)
-  metrics = json.loads(score.read_text())['metrics']
-  (name,) = (name for name in metrics if name.startswith('FD '))
-  return metrics[name]['value']
+
+  def value(result: Any) -> float:
+    metrics = result['metrics']
+    (name,) = (name for name in metrics if name.startswith('FD '))
+    return finite(metrics[name]['value'])
+
+  return kept.read(score, value)
+
+
+def finite(value: Any) -> float:
+  """Returns a number as it is; raises ValueError for anything else."""
+  if type(value) not in (int, float) or not math.isfinite(value):
+    raise ValueError(f'a finite number is needed, got {value!r}')
+  return value
 
 
 def child_seconds() -> float:

@@ -1,7 +1,10 @@
 """Time of DDIM sampling and of one evaluation, ours and PyTorch's, in turns.
 
-pip install torch diffusers denoising-diffusion-pytorch
-python -m benchmarks.sampling --case cifar10 --batch-size 16 --steps 50
+  pip install torch diffusers denoising-diffusion-pytorch
+  python -m benchmarks.sampling --case cifar10 --batch-size 16 --steps 50
+
+The weights are random: the time does not depend on them. With --no-peers, ours
+alone.
 """
 
 from dataclasses import dataclass
@@ -15,7 +18,10 @@ from benchmarks.cases import CASES, Name
 
 @dataclass(frozen=True)
 class Options:
-  """With --steps 0 only the evaluation is timed."""
+  """Times DDIM sampling and one evaluation, ours and PyTorch's.
+
+  With --steps 0, the evaluation alone.
+  """
 
   case: Name = 'small'
   batch_size: int = 16

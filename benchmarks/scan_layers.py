@@ -21,7 +21,10 @@ from jaxdiff.networks.dit import DiTBlock
 
 @dataclass(frozen=True)
 class Options:
-  """Sizes of the blocks, by default of DiT-S/2."""
+  """Measures compiling, time and memory of blocks in a loop and one by one.
+
+  The sizes are those of DiT-S/2 by default.
+  """
 
   depth: int = 12
   width: int = 384

@@ -8,9 +8,9 @@ one image of 512x512, by sample.py and by diffusers' pipeline.
 
 `write` makes a folder in diffusers' layout, 4.3 GB, with CLIP's own tokenizer
 (from open_clip_torch). `compare` starts each side as a process of its own, in
-turns, with few and with more steps of DDIM and guidance 7.5. A step takes what
-the longer job took more, over the steps that it had more. The rest is loading,
-compilation, the text and the decoder.
+turns, with few and with more steps of DDIM and guidance 7.5. The time of a step
+is the difference of the two times over the difference of their steps. The rest
+is loading, compilation, the text and the decoder.
 """
 
 import gzip
@@ -31,7 +31,10 @@ PROMPT = 'a lighthouse at dusk'
 
 @dataclass(frozen=True)
 class Options:
-  """`draw` is diffusers' side in this process."""
+  """Times Stable Diffusion 1 with random weights, ours and diffusers'.
+
+  `draw` is diffusers' side, in this process.
+  """
 
   command: Annotated[Literal['write', 'compare', 'draw'], tyro.conf.Positional]
   folder: Annotated[Path, tyro.conf.Positional]

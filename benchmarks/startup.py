@@ -16,23 +16,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-from benchmarks import measuring
+from benchmarks import flags, measuring
+from jaxdiff import scripts
+from jaxdiff.config import Section
+from jaxdiff.config.ranges import Count
 
 
 @dataclass(frozen=True)
-class Options:
-  """The flags are those of train.py."""
+class Options(Section):
+  """Measures the time from a start of train.py to its first finished step."""
 
-  rounds: int = 3
-  flags: tuple[str, ...] = ()
+  rounds: Count = 3
+  flags: tuple[str, ...] = ()  # of train.py, the last of all
 
 
-def first_step(flags: tuple[str, ...], cache: Path, workdir: Path) -> float:
+def first_step(words: tuple[str, ...], cache: Path, workdir: Path) -> float:
   """Measures seconds until train.py logs its first step, then kills it."""
   env = {**os.environ, 'JAX_COMPILATION_CACHE_DIR': str(cache)}
-  command = [sys.executable, 'train.py', *flags]
+  command = [sys.executable, 'train.py', *words]
   command += ['--workdir', str(workdir), '--training.log-every', '1']
   metrics = workdir / 'metrics.jsonl'
   start = time.perf_counter()
@@ -69,4 +71,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == '__main__':
-  main(tyro.cli(Options, description=__doc__))
+  with scripts.ending('benchmarks.startup'):
+    main(flags.parse(Options))

@@ -18,7 +18,7 @@ from jaxdiff import data, parallel, runs
 
 @dataclass(frozen=True)
 class Options:
-  """A run of configs/sums.py."""
+  """Measures how often a run of configs/sums.py finds hidden digits."""
 
   workdir: tyro.conf.Positional[str]
 

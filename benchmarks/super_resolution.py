@@ -2,12 +2,17 @@
 
   python -m benchmarks.super_resolution runs/emoji_large
 
-Images of the set are made small and enlarged by the run. `consistent` is the
-PSNR, in dB, of the result made small again against what it was made from;
-`true` that of the result against the original, which a sample need not reach:
-many large images have one small one. Beside both, bicubic enlargement, and
-`sharp`, the mean absolute difference of neighbouring pixels over that of the
-originals. Writes WORKDIR/enlarged.png: small, enlarged twice, bicubic, true.
+Images of the data set are shrunk, and the run enlarges them again. The table
+has a row for the run, for bicubic enlargement and for the originals.
+
+  consistent  PSNR in dB of the result, shrunk again, to the small image
+  true        PSNR in dB of the result to the original; a good sample may have a
+              low one, as many large images shrink to the same small one
+  sharp       mean absolute difference of neighbouring pixels, over that of the
+              originals
+
+Writes WORKDIR/enlarged.png. Its rows are the small images, two samples of each,
+bicubic enlargement, and the originals.
 """
 
 import dataclasses

@@ -14,25 +14,25 @@ over the steps.
 
 Then each draws samples by its averaged weights with several seeds, in 100
 steps of DDPM or as --sampler and --steps say, and `evaluation fid` measures
-them. OUT/ancestral_100.json has the table, OUT/ancestral_100.png the curves. A
-part that is there is not made again, so a second sampler trains nothing.
+them. OUT/ancestral_100.json has the table, OUT/ancestral_100.png the curves.
+Existing files are kept. A second sampler draws from the same trained networks.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from benchmarks import kept
 from benchmarks import minutes as equal_minutes
 from benchmarks import time_to_quality_torch as torch_side
 from benchmarks.minutes import run
-from jaxdiff import data, malloc, scripts
+from jaxdiff import data, files, malloc, scripts
 from jaxdiff.config import Section, parse_flags
 from jaxdiff.config.ranges import Count
 
@@ -42,7 +42,10 @@ SIDES = ('ours', 'pytorch')
 
 @dataclass(frozen=True)
 class Options(Section):
-  """The set must be of 28x28 grey images."""
+  """Trains by one recipe in JAX and PyTorch, and measures samples of both.
+
+  The data set must have grey images of 28x28.
+  """
 
   out: Annotated[str, tyro.conf.Positional]
   minutes: tuple[Count, ...] = (5, 10, 20, 60)  # multiples of the first
@@ -95,7 +98,18 @@ def save_times(
 ) -> None:
   rows = zip(options.minutes, steps, seconds, strict=True)
   times = {m: {'step': n, 'minutes': s / 60} for m, n, s in rows}
-  (out / 'times.json').write_text(json.dumps(times, indent=1))
+  files.write_json(out / 'times.json', times)
+
+
+def rows_of(times: Any) -> dict[str, dict[str, float]]:
+  """Takes the rows that `save_times` wrote."""
+  rows = {
+    minute: {'step': int(row['step']), 'minutes': float(row['minutes'])}
+    for minute, row in times.items()
+  }
+  if not rows:
+    raise ValueError('there are no rows')
+  return rows
 
 
 def draw_ours(
@@ -125,7 +139,7 @@ def measure(options: Options, out: Path, side: str) -> list[dict[str, float]]:
   flags = ['--reference', options.data, '--features', options.features]
   flags += ['--num', str(options.num)]
   rows = []
-  for minute, row in json.loads((out / 'times.json').read_text()).items():
+  for minute, row in kept.read(out / 'times.json', rows_of).items():
     distances = []
     for seed in range(options.seeds):
       name = f'{sampler_name(options)}_{minute}_{seed}'
@@ -170,16 +184,14 @@ def main(options: Options) -> None:
   equal_minutes.check_features(options.features)
   if data.load(options.data).shape != (28, 28, 1):
     raise ValueError(f'--data must be of 28x28 grey images, not {options.data}')
-  kept = {
-    n: getattr(options, n) for n in ('minutes', 'data', 'num', 'features')
-  }
-  equal_minutes.keep_options(out, **kept)
+  names = ('minutes', 'data', 'num', 'features')
+  equal_minutes.keep_options(out, **{n: getattr(options, n) for n in names})
   equal_minutes.train_sides(
     'benchmarks.time_to_quality', SIDES, out, 'times.json'
   )
   result = {side: measure(options, out / side, side) for side in SIDES}
   name = sampler_name(options)
-  (out / f'{name}.json').write_text(json.dumps(result, indent=1))
+  files.write_json(out / f'{name}.json', result)
   plot(result, out / f'{name}.png')
 
 

@@ -21,7 +21,10 @@ from benchmarks.cases import CASES, Name
 
 @dataclass(frozen=True)
 class Options:
-  """On a GPU with --bfloat16, both compute in it and keep float32 weights."""
+  """Times a training step, ours and PyTorch's.
+
+  On a GPU with --bfloat16, both compute in it and keep float32 weights.
+  """
 
   case: Name = 'small'
   batch_size: int = 16

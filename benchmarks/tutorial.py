@@ -16,7 +16,6 @@ in features of a classifier of all ten digits; OUT/result.png shows samples.
 """
 
 import importlib.util
-import json
 import re
 import time
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from benchmarks import kept
 from benchmarks import minutes as equal_minutes
 from benchmarks.minutes import number_of_steps, run, seconds_each
-from jaxdiff import data, malloc, scripts
+from jaxdiff import data, files, malloc, scripts
 from jaxdiff.config import Section, parse_flags
 from jaxdiff.config.ranges import Count
 from jaxdiff.modalities import pictures
@@ -139,7 +139,13 @@ def ours(options: Options, out: Path) -> None:
 
 def save_steps(out: Path, num_steps: int, seconds: float) -> None:
   made = {'steps': num_steps, 'minutes': seconds / 60}
-  (out / 'steps.json').write_text(json.dumps(made))
+  files.write_json(out / 'steps.json', made)
+
+
+def steps_of(made: Any) -> dict[str, float]:
+  """Takes what `save_steps` wrote."""
+  finite = equal_minutes.finite
+  return {'steps': finite(made['steps']), 'minutes': finite(made['minutes'])}
 
 
 def measure(options: Options, out: Path) -> list[float]:
@@ -164,18 +170,20 @@ def main(options: Options) -> None:
   equal_minutes.check_features(options.features)
   if importlib.util.find_spec('diffrax') is None:
     raise ValueError('the tutorial samples with diffrax: pip install diffrax')
-  kept = {n: getattr(options, n) for n in ('minutes', 'seeds', 'features')}
-  equal_minutes.keep_options(out, **kept)
+  names = ('minutes', 'seeds', 'features')
+  equal_minutes.keep_options(out, **{n: getattr(options, n) for n in names})
   equal_minutes.train_sides('benchmarks.tutorial', SIDES, out, 'steps.json')
   result, shown = {}, [twos('train').gather(np.arange(10))['x0']]
   for side in SIDES:
     distances = measure(options, out / side)
-    steps = json.loads((out / side / 'steps.json').read_text())
+    done = out / side / 'steps.json'
+    steps = kept.read(done, steps_of)
     result[side] = {**steps, 'distances': distances}
-    shown.append(np.load(out / side / '0.npz')['arr_0'][:10])
+    samples = kept.read_array(out / side / '0.npz', 'arr_0', done)
+    shown.append(samples[:10])
     mean, std = np.mean(distances), np.std(distances, ddof=options.seeds > 1)
     print(f'{side:9} {steps["steps"]:6,} steps  {mean:.3f} +- {std:.3f}')
-  (out / 'result.json').write_text(json.dumps(result, indent=1))
+  files.write_json(out / 'result.json', result)
   # Image i has the name i modulo three; a row each.
   images = np.stack(shown, axis=1).reshape(-1, 8, 8, 1)
   picture = pictures.labelled_grid(images, ['training images', *SIDES])

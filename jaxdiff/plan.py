@@ -7,9 +7,7 @@ time and show whether it fits, see `roofline`.
 
 import argparse
 import dataclasses
-import importlib.util
 import math
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,43 +17,15 @@ import jax.numpy as jnp
 
 from jaxdiff import config as configs
 from jaxdiff import hlo, models, parallel, training
-from jaxdiff.config import Classification, Config, Spec
+from jaxdiff.checks import whole
+from jaxdiff.config import Categorical, Classification, Config, Spec
+from jaxdiff.config.networks import FITTING
 from jaxdiff.models import optimizer as optimizers
-from jaxdiff.parallel.chips import CHIPS, Chip
+from jaxdiff.parallel.topology import topology
 from jaxdiff.roofline import Plan, report
 from jaxdiff.runs import examples
 
-
-def topology(name: str) -> tuple[Chip, list[Any]]:
-  """Returns the chip and the devices of a topology such as 'v5e:4x4'.
-
-  Raises:
-    ValueError: no such chip or topology, or libtpu is not installed.
-  """
-  kind, _, grid = name.partition(':')
-  if kind not in CHIPS or not grid:
-    raise ValueError(
-      f'--topology must be one of {list(CHIPS)} with a grid, such as v5e:4x4, '
-      f'got {name!r}'
-    )
-  if importlib.util.find_spec('libtpu') is None:
-    raise ValueError('a plan compiles with libtpu: pip install libtpu')
-  from jax.experimental import topologies
-
-  # libtpu asks the machine which TPU it has, unless it is told.
-  chip = CHIPS[kind]
-  for variable, value in (
-    ('TPU_SKIP_MDS_QUERY', '1'),
-    ('TPU_ACCELERATOR_TYPE', f'{chip.accelerator}-16'),
-    ('TPU_WORKER_HOSTNAMES', 'localhost'),
-    ('ALLOW_MULTIPLE_LIBTPU_LOAD', '1'),  # several plans at once
-  ):
-    os.environ.setdefault(variable, value)
-  try:
-    found = topologies.get_topology_desc(platform='tpu', topology_name=name)
-  except Exception as error:  # libtpu raises its own
-    raise ValueError(f'--topology {name}: {error}') from error
-  return chip, list(found.devices)
+FROZEN = ('clip', 't5')  # encoders of text that are in files
 
 
 def compile_train_step(
@@ -138,27 +108,57 @@ def _compiled(lowered: Any, memory: dict[str, float], subject: str) -> Plan:
   return Plan(memory, hlo.costs(compiled.as_text()), subject)
 
 
-def _spec(config: Config, flags: argparse.Namespace) -> Spec:
-  """The spec of --shape, or that of the data set of the run."""
+def _spec(config: Config, flags: argparse.Namespace) -> Spec | None:
+  """Returns the spec of --shape, or None without it.
+
+  Raises:
+    ValueError: a number is out of range, or the run needs one more, or has
+      data that --shape cannot describe.
+  """
+  c, n, labels = config.condition, flags.categories, flags.num_classes
   if flags.shape is None:
-    if flags.num_classes is not None or flags.categories is not None:
-      raise ValueError('--num-classes and --categories need --shape')
-    return examples.load(config, config.workdir).spec
-  shape, n = tuple(flags.shape), flags.categories
-  sizes = [*shape, *(x for x in (flags.num_classes, n) if x is not None)]
-  if min(sizes) < 1 or max(sizes) > 1_000_000:
-    raise ValueError(
-      f'--shape and its companions must be in [1, 1000000], got {sizes}'
-    )
+    if any(x is not None for x in (labels, n, flags.text_shape)):
+      raise ValueError('--num-classes, --categories, --text-shape need --shape')
+    return None
+  if type(config.network).__name__ in FITTING['graph']:
+    raise ValueError('--shape is not for graphs: leave it out to read the data')
+  shape = tuple(flags.shape)
+  for flag, low, values in (
+    ('--shape', 1, shape),
+    ('--num-classes', 1, (labels,)),
+    ('--categories', 2, (n,)),
+    ('--text-shape', 1, flags.text_shape or ()),
+  ):
+    for value in values:
+      if value is not None:
+        whole(flag, value, low, 1_000_000)
   modality = {1: 'text' if n else 'points', 3: 'image'}.get(len(shape))
   if modality is None:
     raise ValueError(f'--shape must be H W C, L or D, got {shape}')
-  c = config.condition
+  categorical = isinstance(config.diffusion, Categorical)
+  if n is None and categorical:
+    what = 'text' if len(shape) == 1 else 'categories'
+    raise ValueError(f'--shape of {what} needs --categories')
+  if n is not None and not categorical:
+    raise ValueError('--categories are for diffusion=Categorical(...)')
+  of_labels = c.label or isinstance(config.diffusion, Classification)
+  if labels is None and of_labels:
+    raise ValueError('--shape needs --num-classes: this run reads labels')
+  if c.text in FROZEN and flags.text_shape is None:
+    raise ValueError(
+      f'--shape needs --text-shape, such as 77 768: what {c.text} makes of a '
+      'text'
+    )
+  if c.text not in FROZEN and flags.text_shape is not None:
+    raise ValueError(
+      f'--text-shape is for --condition.text of {FROZEN}, got {c.text}'
+    )
+  width = flags.text_shape[1] if flags.text_shape else c.width
   return Spec(
     modality,
     shape,
-    flags.num_classes,
-    (c.width, c.width) if c.text else None,
+    labels,
+    (width, width) if c.text else None,
     categories=n,
     symbols=None if n is None else tuple(map(chr, range(97, 97 + n))),
     marginals=None if n is None else (1 / n,) * n,
@@ -166,7 +166,7 @@ def _spec(config: Config, flags: argparse.Namespace) -> Spec:
 
 
 def _batch(config: Config, spec: Spec, takes: Sequence[str]) -> dict[str, Any]:
-  """The shapes of a batch, as training reads it."""
+  """Returns the shapes and types of a batch of training."""
   size = config.training.batch_size
   kind = jnp.int32 if spec.categories else jnp.float32
   x0 = jax.tree.map(
@@ -180,6 +180,18 @@ def _batch(config: Config, spec: Spec, takes: Sequence[str]) -> dict[str, Any]:
   if 'tokens' in takes:
     shape = (size, config.condition.length)
     cond['tokens'] = jax.ShapeDtypeStruct(shape, jnp.int32)
+  elif 'text' in takes:
+    (width, vector), length = spec.text_dims, config.condition.length
+    of_text = {
+      'text': ((size, length, width), jnp.float32),
+      'pooled': ((size, vector), jnp.float32),
+      'mask': ((size, length), bool),
+    }
+    cond |= {
+      name: jax.ShapeDtypeStruct(*of_text[name])
+      for name in takes
+      if name in of_text
+    }
   return {'x0': x0, 'cond': cond}
 
 
@@ -219,6 +231,12 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument('--num-classes', type=int, help='with --shape')
   parser.add_argument('--categories', type=int, help='with --shape, of text')
   parser.add_argument(
+    '--text-shape',
+    type=int,
+    nargs=2,
+    help='with --shape: length and width of an encoded prompt',
+  )
+  parser.add_argument(
     '--largest', action='store_true', help='double the batch until it is full'
   )
   parser.add_argument('--sample', action='store_true', help='plan the sampler')
@@ -232,7 +250,19 @@ def main(argv: list[str] | None = None) -> None:
       print('--shape is that of latents; their autoencoder is left out')
       config = dataclasses.replace(config, latent=configs.Latent())
     spec = _spec(config, flags)
+    if flags.text_shape:
+      print(
+        '--text-shape is that of encoded prompts; their encoder is left out'
+      )
+      config = dataclasses.replace(
+        config,
+        condition=dataclasses.replace(
+          config.condition, length=flags.text_shape[0]
+        ),
+      )
     chip, devices = topology(flags.topology)
+    if spec is None:
+      spec = examples.load(config, config.workdir).spec
     compile_plan = compile_sampler if flags.sample else compile_train_step
     num, largest = len(devices), None
     while True:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
+from benchmarks.families import __main__ as families
 from benchmarks.families import flow, gan, vae
 from benchmarks.families.nets import Perceptron
+from jaxdiff.data import Dataset
 
 
 @pytest.mark.parametrize(
@@ -76,3 +78,152 @@ def test_the_bound_of_a_vae_that_ignores_its_latent_is_the_likelihood():
   # q = N(0, 1) is the prior and p(x | z) = N(0, I) for every z.
   exact = -norm.logpdf(x).sum(axis=1)
   np.testing.assert_allclose(family.nats(params, keys, x), exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('flag', 'value'),
+  [
+    ('num', 1),
+    ('num', 3),
+    ('seeds', ()),
+    ('seeds', (1, 1)),
+    ('seeds', (-1,)),
+    ('point_minutes', 0.0),
+    ('point_minutes', -1.0),
+    ('image_minutes', float('nan')),
+    ('image_minutes', float('inf')),
+  ],
+)
+def test_options_out_of_range_are_refused(flag, value):
+  with pytest.raises(ValueError, match='--' + flag.replace('_', '-')):
+    families.Options(**{flag: value})
+
+
+def dataset(modality, shape, size=8):
+  kind = np.uint8 if modality == 'image' else np.float32
+  gather = lambda indices: {'x0': np.zeros((len(indices), *shape), kind)}
+  return lambda name, split: Dataset(
+    name=name,
+    split=split,
+    modality=modality,
+    size=size,
+    shape=shape,
+    num_classes=None,
+    gather=gather,
+  )
+
+
+POINTS, IMAGES = dataset('points', (2,)), dataset('image', (8, 8, 1))
+
+
+@pytest.mark.parametrize(
+  ('build', 'data', 'num'),
+  [
+    (families.cases.points, POINTS, 50_000),
+    (families.cases.images, dataset('image', (28, 28, 1)), 270_000),
+  ],
+)
+def test_families_have_about_equally_many_parameters(build, data, num):
+  case = build(data('set', 'train'), data('set', 'test'))
+  for name, make in case.families.items():
+    family = make()
+    params = jax.eval_shape(family.init, jax.random.key(0))
+    size = sum(x.size for x in jax.tree.leaves(params))
+    assert size == pytest.approx(num, rel=0.1), name
+    keys = jax.random.split(jax.random.key(1), 3)
+    drawn = jax.eval_shape(family.sample, params, keys)
+    assert drawn.shape == (3, *case.train.shape), name
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+  """Runs the families on these data, with every computation stubbed."""
+  trained = []
+
+  def main(points=POINTS, images=IMAGES, **options):
+    made = {'points': points, 'images': images}
+    load = lambda name, split: made[name](name, split)
+    monkeypatch.setattr(families.data, 'load', load)
+    settings = {'points': 'points', 'images': 'images', 'num': 4}
+    settings |= {'out': str(tmp_path / 'out'), **options}
+    families.main(families.Options(**settings))
+    return trained
+
+  def result(case, family, minutes, options, score):
+    trained.append(minutes)
+    spread = {'mean': 1.0, 'std': None}
+    found = dict.fromkeys(('distance', 'precision', 'recall'), spread)
+    found |= {'parameters': 3, 'steps': 4, 'seconds_per_sample': 0.1}
+    kind = np.zeros((options.num, *case.train.shape), np.float32)
+    return found, kind
+
+  monkeypatch.setattr(families, 'result', result)
+  monkeypatch.setattr(families.extractors, 'load', lambda name: name)
+  monkeypatch.setattr(families.extractors, 'check', lambda *_: None)
+  for name in ('distance_of_points', 'distance_of_images'):
+    monkeypatch.setattr(families.measure, name, lambda *_: None)
+  for make in (gan, vae, flow, families.cases.diffusion):
+    monkeypatch.setattr(make, 'make', lambda *_, **__: None)
+  monkeypatch.setattr(families.figure, 'draw', lambda *_: None)
+  return main
+
+
+@pytest.mark.parametrize(
+  ('wrong', 'message'),
+  [
+    ({'points': dataset('points', (3,))}, r'--points must .*shape \(3,\)'),
+    ({'points': IMAGES}, '--points must be a data set of points'),
+    ({'images': POINTS}, '--images must be a data set of images'),
+    ({'images': dataset('image', (10, 8, 1))}, r'--images must .*\(10, 8, 1\)'),
+    ({'images': dataset('image', (8, 8, 1), 3)}, '--images needs 4 examples'),
+  ],
+)
+def test_data_that_do_not_fit_are_refused_before_training(run, wrong, message):
+  with pytest.raises(ValueError, match=message):
+    run(**wrong)
+
+
+def test_features_and_the_folder_are_checked_before_training(
+  run, tmp_path, monkeypatch
+):
+  (tmp_path / 'file').write_text('')
+  monkeypatch.setattr(families, 'result', lambda *_: pytest.fail('trained'))
+  with pytest.raises(FileExistsError, match='file is a file'):
+    run(out=str(tmp_path / 'file'))
+  monkeypatch.undo()
+  made = {'points': POINTS, 'images': IMAGES}
+  load = lambda name, split: made[name](name, split)
+  monkeypatch.setattr(families.data, 'load', load)
+  monkeypatch.setattr(families, 'result', lambda *_: pytest.fail('trained'))
+  options = families.Options(
+    points='points', images='images', features='classifier:none', out='out'
+  )
+  with pytest.raises((ValueError, OSError), match='none'):
+    families.main(options)
+
+
+def test_kept_results_are_read_and_damaged_ones_are_named(run, tmp_path):
+  assert len(run()) == 8
+  table = (tmp_path / 'out' / 'families.md').read_text()
+  file = tmp_path / 'out' / 'points_VAE.json'
+  file.unlink()
+  assert len(run()) == 9  # that one alone again
+  assert (tmp_path / 'out' / 'families.md').read_text() == table
+  with pytest.raises(
+    ValueError, match=r'points_GAN\.json was made with --num 4'
+  ):
+    run(num=5)
+  whole = file.read_text()
+  for text in ('{', '{}', '[]', 'null', '', whole.replace('"mean"', '"x"')):
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r'points_VAE\.json is damaged'):
+      run()
+  file.write_text(whole)
+  np.savez(file.with_suffix('.npz'), x=np.zeros((4, 3)))
+  with pytest.raises(ValueError, match=r'points_VAE\.npz has samples \(4, 3\)'):
+    run()
+  file.with_suffix('.npz').write_bytes(b'cut')
+  with pytest.raises(
+    ValueError, match=r'points_VAE\.npz is missing or damaged'
+  ):
+    run()

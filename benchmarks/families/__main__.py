@@ -15,18 +15,21 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import optax
 import tqdm
-import tyro
 
+from benchmarks import kept
 from benchmarks.families import cases, figure, measure
 from benchmarks.families.cases import Case
 from benchmarks.families.family import Family
 from jaxdiff import data, files, likelihood, scripts, training
+from jaxdiff.config import Section, parse_flags
+from jaxdiff.config.ranges import In, Positive, Seed
+from jaxdiff.evaluation import extractors
 from jaxdiff.losses import Batch
 
 TIMED = 30  # steps from which the number of all is reckoned
@@ -34,17 +37,25 @@ DECAY = 0.999
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Section):
   """Trains, measures and draws the families."""
 
   points: str = 'two_moons'
   images: str = 'tfds:fashion_mnist'
   features: str = 'classifier:runs/classifier_fashion_mnist'
-  point_minutes: float = 1.0  # of CPU time, for each family
-  image_minutes: float = 6.0
-  num: int = 1000  # samples
-  seeds: tuple[int, ...] = (0, 1, 2)  # of sampling
+  point_minutes: Positive = 1.0  # of CPU time, for each family
+  image_minutes: Positive = 6.0
+  # Samples: precision and recall look for 3 neighbours of each.
+  num: Annotated[int, In(f'[{cases.LEAST}, 2147483647]')] = 1000
+  seeds: tuple[Seed, ...] = (0, 1, 2)  # of sampling
   out: str = 'runs/families'
+
+  def check(self) -> None:
+    super().check()
+    if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+      raise ValueError(
+        f'--seeds must be one number or more, all different, got {self.seeds}'
+      )
 
 
 def fit(case: Case, family: Family, minutes: float) -> tuple[Any, int]:
@@ -111,8 +122,36 @@ def result(
   return found, drawn[0]
 
 
+def read(
+  path: Path, case: Case, settings: dict[str, Any]
+) -> tuple[dict[str, Any], np.ndarray]:
+  """Reads the numbers and samples of a family that `main` wrote.
+
+  Raises:
+    ValueError: A file is damaged, or was made with other settings.
+  """
+
+  def whole(found: Any) -> dict[str, Any]:
+    figure.line(path.stem, found)
+    if {*found['settings']} != {*settings}:
+      raise ValueError('it has other settings')
+    return found
+
+  found = kept.read(path, whole)
+  kept.compare(path, found['settings'], settings)
+  file = path.with_suffix('.npz')
+  samples = kept.read_array(file, 'x', path)
+  if samples.shape != (settings['num'], *case.train.shape):
+    raise ValueError(
+      f'{file} has samples {samples.shape}: delete {path}, and the same '
+      'command makes both again'
+    )
+  return found, samples
+
+
 def main(options: Options) -> None:
-  out, rows = Path(options.out), {}
+  out = files.as_path(options.out)
+  files.check_target(out, folder=True)
   load = lambda name: [data.load(name, split) for split in ('train', 'test')]
   wanted = {
     'points': (cases.points(*load(options.points)), options.point_minutes),
@@ -120,26 +159,38 @@ def main(options: Options) -> None:
   }
   settings = {k: v for k, v in vars(options).items() if k != 'out'}
   settings = json.loads(json.dumps(settings))
+  paths = {
+    (kind, name): out / f'{kind}_{name}.json'
+    for kind, (case, _) in wanted.items()
+    for name in case.families
+  }
+  rows = {
+    (kind, name): read(path, wanted[kind][0], settings)
+    for (kind, name), path in paths.items()
+    if path.exists()
+  }
+  network = None
+  if any(kind == 'images' for kind, _ in paths.keys() - rows.keys()):
+    # Errors come before the training.
+    network = extractors.load(options.features)
+    extractors.check(network, wanted['images'][0].train)
   for kind, (case, minutes) in wanted.items():
     score = None
     for name, build in case.families.items():
-      path = out / f'{kind}_{name}.json'
-      if path.exists():
-        found = json.loads(path.read_text())
-        if found['settings'] != settings:
-          raise SystemExit(f'{out} holds results of other settings: --out')
-        rows[kind, name] = found, files.read_npz(path.with_suffix('.npz'))['x']
+      if (kind, name) in rows:
         continue
       if score is None and kind == 'points':
         score = measure.distance_of_points(case, options.num)
       elif score is None:
-        score = measure.distance_of_images(case, options.num, options.features)
+        score = measure.distance_of_images(case, options.num, network)
       print(f'{kind}: {name}')
       found, samples = result(case, build(), minutes, options, score)
       found['settings'] = settings
+      path = paths[kind, name]
       files.write_npz(path.with_suffix('.npz'), x=samples)
       files.write_json(path, found)
       rows[kind, name] = found, samples
+  rows = {key: rows[key] for key in paths}
   shown = {'points': 1000, 'images': figure.SHOWN}
   real = {k: measure.whole(wanted[k][0].test, n) for k, n in shown.items()}
   figure.draw(rows, real, out / 'families.png')
@@ -150,4 +201,4 @@ def main(options: Options) -> None:
 
 if __name__ == '__main__':
   with scripts.ending('benchmarks.families'):
-    main(tyro.cli(Options, description=__doc__))
+    main(parse_flags(Options))

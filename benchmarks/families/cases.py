@@ -13,6 +13,8 @@ from jaxdiff import config as c
 from jaxdiff.config import Spec
 from jaxdiff.data import Dataset
 
+LEAST = 4  # examples: precision and recall look for 3 neighbours
+
 
 class Case(NamedTuple):
   """A data set with its families."""
@@ -25,7 +27,12 @@ class Case(NamedTuple):
 
 
 def points(train: Dataset, test: Dataset) -> Case:
-  """Perceptrons of about 50,000 parameters in all."""
+  """Builds perceptrons of about 50,000 parameters in all.
+
+  Raises:
+    ValueError: The data are not points in the plane, or too few.
+  """
+  _check(train, test, '--points', 'points', train.shape == (2,), 'points [2]')
   shape, latent = train.shape, 2
   config = c.Config(
     data=c.Data(name=train.name),
@@ -44,10 +51,18 @@ def points(train: Dataset, test: Dataset) -> Case:
 
 
 def images(train: Dataset, test: Dataset) -> Case:
-  """Convolutional networks of about 270,000 parameters in all.
+  """Builds convolutional networks of about 270,000 parameters in all.
 
   The diffusion model is that of configs/fashion_flow.py.
+
+  Raises:
+    ValueError: The data are not images of a fitting size, or too few.
   """
+  fits = len(train.shape) == 3 and not any(
+    side % 4 or side < 8 for side in train.shape[:2]
+  )
+  wanted = 'images whose side lengths are multiples of 4, at least 8'
+  _check(train, test, '--images', 'image', fits, wanted)
   shape, latent = train.shape, 32
   config = dataclasses.replace(
     c.load_file('configs/fashion_flow.py'),
@@ -64,6 +79,28 @@ def images(train: Dataset, test: Dataset) -> Case:
     'diffusion': lambda: diffusion.make(config, _spec(train)),
   }
   return Case(train, test, families, 128, 256)
+
+
+def _check(
+  train: Dataset,
+  test: Dataset,
+  flag: str,
+  modality: str,
+  fits: bool,
+  wanted: str,
+) -> None:
+  """Raises ValueError unless both splits have the modality and enough data."""
+  if train.modality != modality or not fits:
+    raise ValueError(
+      f'{flag} must be a data set of {wanted}; {train.name} has modality '
+      f'{train.modality} and shape {train.shape}'
+    )
+  for split in (train, test):
+    if len(split) < LEAST:
+      raise ValueError(
+        f'{flag} needs {LEAST} examples in each split; {split.split} of '
+        f'{split.name} has {len(split)}'
+      )
 
 
 def _spec(dataset: Dataset) -> Spec:

@@ -17,7 +17,7 @@ def make(config: Config, spec: Spec) -> Family:
   grid = probability_flow.log_snr_grid(model.schedule, GRID)
 
   def sample(params: Params, keys: Array) -> Array:
-    prior, keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    prior, keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     x = jax.vmap(lambda key: model.process.prior(key, spec.shape))(prior)
     denoiser = model.denoiser(params, {})
     solver = model.solver(sampling, {}, params, {})

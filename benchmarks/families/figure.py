@@ -51,19 +51,23 @@ def table(rows: Rows) -> str:
       '|---|---|---|---|---|---|---|---|',
     ]
     for (k, name), (found, _) in rows.items():
-      if k != kind:
-        continue
-      likelihood = '-'
-      if 'bits' in found:
-        likelihood = f'{found["bits"]:.3f} ± {found["bits_error"]:.3f}'
-      lines.append(
-        f'| {name} | {found["parameters"]:,} | {found["steps"]:,} '
-        f'| {_spread(found["distance"])} | {_spread(found["precision"])} '
-        f'| {_spread(found["recall"])} | {likelihood} '
-        f'| {1000 * found["seconds_per_sample"]:.3g} |'
-      )
+      if k == kind:
+        lines.append(line(name, found))
     parts.append('\n'.join(lines))
   return '\n\n'.join(parts) + '\n'
+
+
+def line(name: str, found: Mapping[str, Any]) -> str:
+  """Writes the line of a family in the table."""
+  likelihood = '-'
+  if 'bits' in found:
+    likelihood = f'{found["bits"]:.3f} ± {found["bits_error"]:.3f}'
+  return (
+    f'| {name} | {found["parameters"]:,} | {found["steps"]:,} '
+    f'| {_spread(found["distance"])} | {_spread(found["precision"])} '
+    f'| {_spread(found["recall"])} | {likelihood} '
+    f'| {1000 * found["seconds_per_sample"]:.3g} |'
+  )
 
 
 def _spread(found: Mapping[str, float | None]) -> str:

@@ -1,4 +1,4 @@
-"""Metrics of a family's samples: distance, recall, seconds, likelihood."""
+"""Metrics of samples: distance, precision, recall, seconds, likelihood."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +33,10 @@ def whole(dataset: Dataset, num: int | None = None) -> np.ndarray:
 
 
 def distance_of_points(case: Case, num: int) -> Scores:
-  """Builds x [N, 2] -> 2-Wasserstein distance and recall to the test set."""
+  """Builds x [N, 2] -> 2-Wasserstein distance, precision and recall.
+
+  All three compare samples with the test set.
+  """
   test = whole(case.test, num)
 
   def scores(x: np.ndarray) -> dict[str, float]:
@@ -45,10 +48,15 @@ def distance_of_points(case: Case, num: int) -> Scores:
   return scores
 
 
-def distance_of_images(case: Case, num: int, features: str) -> Scores:
-  """Builds x [N, H, W, C] -> Frechet distance to the training set in features
-  of a classifier; precision and recall to the test set."""
-  network, machine = extractors.load(features), measuring.machine(Running())
+def distance_of_images(
+  case: Case, num: int, network: extractors.Extractor
+) -> Scores:
+  """Builds x [N, H, W, C] -> Frechet distance, precision and recall.
+
+  All three are of features of the network. The distance is to the training set.
+  Precision and recall compare with the test set.
+  """
+  machine = measuring.machine(Running())
   extract = lambda images, keep: measuring.extract(
     images, network, machine, keep
   )
@@ -69,7 +77,7 @@ def distance_of_images(case: Case, num: int, features: str) -> Scores:
 def draw(
   family: Family, params: Params, num: int, seeds: tuple[int, ...]
 ) -> tuple[list[np.ndarray], float]:
-  """Draws `num` samples for each seed; returns the CPU seconds of one, too."""
+  """Draws `num` samples for each seed; also returns the CPU seconds of one."""
 
   @jax.jit
   def batch(params: Params, seed: jax.Array, first: jax.Array) -> jax.Array:

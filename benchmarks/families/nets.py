@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxdiff.networks import layers
+from jaxdiff.networks import layers, upsampled
 from jaxdiff.networks.layers import Dense
 
 EPS = 1e-5  # of the norms
@@ -53,7 +53,7 @@ class Decoder(nn.Module):
     for i, name in enumerate(('up_0', 'up_1')):
       norm = layers.group_norm(x.shape[-1], EPS, jnp.float32, f'norm_{i}')
       size = 2 * x.shape[1], 2 * x.shape[2]
-      x = layers.conv_of_upsampled(
+      x = upsampled.conv_of_upsampled(
         nn.swish(norm(x)), self.width, size, jnp.float32, name
       )
     return layers.conv3x3(channels, jnp.float32, 'out')(nn.swish(x))

@@ -2,7 +2,8 @@
 
   -log p(x) <= -log N(x; decode(z), s^2 I) + KL(q(z | x) || N(0, I)), z ~ q
 
-Samples are means, decode(z) of z ~ N(0, I): the noise s is not added to them.
+A sample is decode(z) of z ~ N(0, I). With `noise` it is drawn from p(x | z): s
+times normal noise is added.
 
 Source: Kingma and Welling 2014 (arXiv:1312.6114); Rybkin et al. 2021
 (arXiv:2006.13202), section 3.1, for s.
@@ -29,7 +30,7 @@ def make(
   """Builds the family; the encoder has 2 latent outputs.
 
   Args:
-    noise: Whether samples are of p(x | z), with its noise, and not its means.
+    noise: Whether samples are drawn from p(x | z), or are its means.
   """
 
   def init(key: Array) -> Params:
