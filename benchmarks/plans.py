@@ -150,7 +150,8 @@ def row(name: str, text: str) -> str:
     raise ValueError(f'the plan of {name} lacks {", ".join(lacks)}')
   cell = {k: x[1] if x else 'does not fit' for k, x in found.items()}
   topology, *flags = RECIPES[name].split(' --')
-  division = [x for x in flags if x.startswith(('parallel', 'network'))]
+  kinds = 'parallel', 'network', 'training'
+  division = [x for x in flags if x.startswith(kinds)]
   with_flags = ''.join(f' `--{flag}`' for flag in division)
   return (
     f'| {name} | {topology}{with_flags} | {cell["batch"]} '

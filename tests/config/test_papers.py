@@ -179,6 +179,10 @@ def test_every_recipe_takes_a_step(path, tmp_path):
   state = jit(task.init)(jax.random.key(0))
   state, metrics = jit(task.step)(state, batch)
   assert np.isfinite(metrics['loss']) and state.step == 1
+  full = models.make(small, spec, null).grid(config.sampling)
+  assert len(full) == config.sampling.steps + 1
+  # Some grids are of many steps alone.
+  small = tiny.changed(small, sampling={'times': 'uniform'})
   cond = tiny.conditions(small, 2)
   options = traced_options(small, **(with_null(cond, null) if cond else {}))
   draw = make_sampler(models.make(small, spec, null), small.sampling)
