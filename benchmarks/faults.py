@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -30,7 +30,7 @@ from benchmarks import flags as command_line
 from benchmarks import measuring
 from jaxdiff import config as configs
 from jaxdiff import data, models, parallel, runs, scripts, training
-from jaxdiff.config.ranges import Count, Seed
+from jaxdiff.config.ranges import Count, In
 from jaxdiff.models import optimizer as optimizers
 from jaxdiff.runs import Checkpoints, examples
 from jaxdiff.runs.logs import read_metrics
@@ -47,7 +47,7 @@ _FLAGS = (
 class Options(configs.Section):
   """Stops, kills and starts a run of train.py, and measures what that costs."""
 
-  kills: Seed = 20  # 0: only the times
+  kills: Annotated[int, In('[0, 1000000]')] = 20  # 0: only the times
   rounds: Count = 3
   flags: tuple[str, ...] = ()  # of train.py, the last of all
 
