@@ -63,7 +63,10 @@ RECIPES = {
   'edm2_s_imagenet512': f'v5e:8x8 --shape 64 64 4 {_CLASSES}',
   'ldm4_celebahq256': 'v5e:4x4 --shape 64 64 3',
   'ldm8_lsun256': 'v5e:4x4 --shape 32 32 4',
-  'sd_text_to_image': 'v5e:16x16 --shape 64 64 4 --text-shape 77 768',
+  'sd_text_to_image': (
+    'v5e:16x16 --shape 64 64 4 --text-shape 77 768 --parallel.fsdp 8 '
+    '--training.accumulate 4'
+  ),
   'd3pm_text8_absorbing': _TEXT8,
   'd3pm_text8_uniform': _TEXT8,
   'mdlm_text8': _TEXT8,

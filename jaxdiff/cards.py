@@ -122,7 +122,7 @@ def _is_module(name: str) -> bool:
     found = importlib.util.find_spec(name)
   except ImportError:
     found = None
-  # Where benchmarks/ is not, the card is one all the same.
+  # A card may be read without benchmarks/.
   known = found is not None or name.startswith('benchmarks.')
   return known and name != 'jaxdiff.results'
 

@@ -35,7 +35,7 @@ class Data(Section):
   prefix: ClassVar[str] = 'data.'
   name: str = 'digits'  # see `data.load`: tfds:NAME, folder:PATH, ...
   image_size: Size | None = None  # images of a folder are cropped to this side
-  # How they become smaller. halved: ADM's, by 2x2 and then bicubic.
+  # The filter that makes them smaller; halved: means of 2x2, then bicubic.
   downsampling: Literal['bicubic', 'halved'] = 'bicubic'
   flip: bool = False  # mirror half of the images
   # Probability of each geometric augmentation of EDM; the network is told.

@@ -244,39 +244,6 @@ def test_heun_in_time_is_the_trapezoid_of_velocities():
     solvers.heun(flow, 'x')
 
 
-def test_adaptive_langevin_measures_each_sample():
-  t, snr = jnp.float32(0.4), 0.2
-  alpha, sigma = COSINE(t)
-  x = jnp.array([[0.1, 0.4], [3.0, -2.0]])
-  denoise = gaussian_denoiser(COSINE, MEAN, STD)
-  score = -(x - alpha * denoise(x, jnp.full(2, t))) / sigma**2
-  run = lambda x, keys, **kw: jit(
-    lambda: mcmc.langevin(COSINE, denoise, keys, x, t, 1, snr, **kw)
-  )()
-  delta = 2 * (snr * sigma) ** 2
-  z = (run(x, keys(0, 2)) - x - delta * score) / jnp.sqrt(2 * delta)
-  norm = lambda y: jnp.linalg.norm(y, axis=1, keepdims=True)
-  size = 2 * (snr * norm(z) / norm(score)) ** 2
-  found = run(x, keys(0, 2), adaptive=True)
-  wanted = x + size * score + jnp.sqrt(2 * size) * z
-  np.testing.assert_allclose(found, wanted, rtol=1e-4)
-  alone = run(x[:1], keys(0, 2)[:1], adaptive=True)
-  np.testing.assert_allclose(alone, found[:1], rtol=1e-6)
-
-
-def test_adaptive_langevin_leaves_the_distribution():
-  t, std = jnp.float32(0.5), 0.5
-  alpha, sigma = COSINE(t)
-  wide = float(jnp.hypot(alpha * std, sigma))
-  x = wide * jax.random.normal(jax.random.key(1), (4, 4096))
-  denoise = gaussian_denoiser(COSINE, 0.0, std)
-  after = jit(
-    lambda: mcmc.langevin(COSINE, denoise, keys(0, 4), x, t, 50, 0.1, True)
-  )()
-  assert after.std() == pytest.approx(wide, rel=0.02)
-  assert abs(np.corrcoef(after.ravel(), x.ravel())[0, 1]) < 0.8
-
-
 def test_encode_undoes_euler():
   denoise = gaussian_denoiser(COSINE, MEAN, STD)
   x0 = jnp.array([[0.9], [-0.2]])
