@@ -1,12 +1,16 @@
 """Images to measure: a folder, a file, a data set, and what is refused."""
 
+import types
+
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from jaxdiff import data
 from jaxdiff.data import Dataset
-from jaxdiff.evaluation import images
+from jaxdiff.evaluation import images, measuring
+from jaxdiff.evaluation.flags import Against
 from jaxdiff.evaluation.images import Source
 
 
@@ -144,3 +148,22 @@ def test_images_that_are_refused(tmp_path):
     read(path)
   with pytest.raises(ValueError, match='image-size'):
     Source(f'npz:{path}', 'all', image_size=6).load()
+
+
+@pytest.mark.parametrize(('size', 'filter'), [(None, 'halved'), (5, 'bicubic')])
+def test_the_reference_of_a_run_is_made_smaller_as_in_training(size, filter):
+  settings = {'image_size': 8, 'downsampling': 'halved'}
+  config = tiny.changed(tiny.config, data={'name': 'folder:x', **settings})
+  run = types.SimpleNamespace(config=config)
+  source = measuring._source(Against(image_size=size), run)
+  assert source.image_size == (size or 8) and source.downsampling == filter
+  other = measuring._source(Against(reference='digits:test'), run)
+  assert other.downsampling == 'bicubic'
+
+
+def test_a_source_is_loaded_with_its_filter(tmp_path):
+  write_folder(tmp_path / 'set', pixels(size=32))
+  source = images.parse(str(tmp_path / 'set'))._replace(image_size=8)
+  plain, halved = source, source._replace(downsampling='halved')
+  x, y = (everything(source.load()) for source in (plain, halved))
+  assert x.shape == y.shape and np.any(x != y)

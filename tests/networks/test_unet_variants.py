@@ -8,6 +8,7 @@ from flax.traverse_util import flatten_dict
 from nets import inputs, jit, normal, random_params
 
 from jaxdiff.networks import fourier, smooth
+from jaxdiff.networks.attention import AttentionBlock
 from jaxdiff.networks.unet import UNet
 
 CIFAR = dict(
@@ -80,6 +81,19 @@ def test_sums_keep_their_size(variant):
   h, emb = normal(2, 4, 4, 16), normal(2, 32)
   out = ResidualBlock(**settings).apply({'params': block}, h, emb)
   np.testing.assert_allclose(out, h / np.sqrt(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(('unit_sum', 'variance'), [(False, 1.0), (True, 0.1)])
+def test_attention_of_score_sde_starts_with_a_tenth_of_the_variance(
+  unit_sum, variance
+):
+  block = AttentionBlock(1, 1e-6, jnp.float32, unit_sum=unit_sum)
+  params = block.init(jax.random.key(0), jnp.zeros((1, 2, 2, 64)))['params']
+  glorot = 2 / (64 + 64)
+  for name in ('q', 'k', 'v'):
+    found = np.var(params['attention'][name]['kernel'])
+    assert found == pytest.approx(variance * glorot, rel=0.1)
+  assert not params['attention']['out']['kernel'].any()
 
 
 @pytest.mark.slow
