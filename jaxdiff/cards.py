@@ -68,7 +68,7 @@ def read(path: str | Path, made: bool = False) -> Card:
     raise ValueError(f'{prefix} this version does not know its {unknown}')
   for name, hint in wanted.items():
     _check(card[name], hint, f'{prefix} {name}')
-    if card[name] in ('', []) and name not in ('setup', 'train'):
+    if card[name] == [] and name not in ('setup', 'train'):
       raise ValueError(f'{prefix} {name} is empty')
   for name in ('train_seeds', 'seeds'):
     if len({*card[name]}) < len(card[name]):

@@ -6,10 +6,10 @@ leaves the distribution of xt as it is, up to O(delta). A predictor takes x from
 one level to the next, the chain corrects its errors; with a chain long enough
 hardly any predictor is needed.
 
-The paper takes delta = 2 (snr |z| / |score|)^2. Both are equal where the score
-is that of noise alone, |score| = |z| / sigma. `adaptive=True` measures the two
-norms for each sample. The paper averages them over the batch, so that a sample
-depends on the others.
+The paper takes delta = 2 (snr |z| / |score|)^2. The two are equal where the
+score is that of noise alone, |score| = |z| / sigma. `adaptive=True` measures
+both norms for each sample. The paper averages them over the batch, so that a
+sample depends on the others.
 """
 
 import jax
@@ -37,7 +37,7 @@ def langevin(
 
   Args:
     adaptive: Whether delta is 2 (snr |z| / |score|)^2 of each sample, and not 2
-      (snr sigma)^2.
+      (snr sigma)^2. Where the score is 0 it is the latter.
 
   Source: score SDE (Song et al. 2021) algorithm 4.
   """
@@ -50,7 +50,10 @@ def langevin(
     z = noise(jax.vmap(lambda key: jax.random.fold_in(key, n))(keys), xt)
     size = delta
     if adaptive:
-      size = 2.0 * snr**2 * _square_norm(z) / _square_norm(score)
+      square = _square_norm(score)  # 0 of a new network whose output is 0
+      some = jnp.where(square > 0, square, 1.0)
+      measured = 2.0 * snr**2 * _square_norm(z) / some
+      size = jnp.where(square > 0, measured, delta)
     return xt + size * score + jnp.sqrt(2.0 * size) * z
 
   return jax.lax.fori_loop(0, num, body, xt)

@@ -87,7 +87,7 @@ def heun(schedule: Schedule, variable: str = 'rho') -> Step:
   Args:
     variable: 'rho', or 't' for the mean of two velocities dx/dt in x and t
       themselves, as models of a rectified flow are sampled on even steps in t.
-      That takes the steps of `euler` where those of `rk4` are.
+      Where `rk4` takes the step of `euler`, so does this.
 
   Raises:
     ValueError: variable is neither.

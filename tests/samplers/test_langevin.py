@@ -12,6 +12,7 @@ from jaxdiff.samplers import mcmc
 
 MEAN, STD = 0.3, 0.5
 COSINE = schedules.cosine(-10.0, 10.0)
+VE = schedules.ve()
 
 
 def test_adaptive_langevin_measures_each_sample():
@@ -45,3 +46,12 @@ def test_adaptive_langevin_leaves_the_distribution():
   )()
   assert after.std() == pytest.approx(wide, rel=0.02)
   assert abs(np.corrcoef(after.ravel(), x.ravel())[0, 1]) < 0.8
+
+
+def test_adaptive_langevin_without_a_score_is_finite():
+  t, x = jnp.float32(0.5), jnp.ones((2, 3))
+  nothing = lambda xt, t: xt  # eps = 0, as of a new network
+  run = lambda **kw: jit(
+    lambda: mcmc.langevin(VE, nothing, keys(0, 2), x, t, 1, 0.2, **kw)
+  )()
+  np.testing.assert_allclose(run(adaptive=True), run(), rtol=1e-6)
